@@ -1,0 +1,3 @@
+//! One per container: runs it, reaps its init, keeps its stdio, outlives arcad.
+
+fn main() {}

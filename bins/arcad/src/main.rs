@@ -1,0 +1,3 @@
+//! The arca daemon.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The Docker Engine API over HTTP: decode, call one engine function, encode.

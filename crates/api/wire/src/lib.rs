@@ -1,0 +1,1 @@
+//! The JSON types and stream framing of the Docker Engine API.

@@ -1,0 +1,1 @@
+//! Log drivers: write and read back.

@@ -1,0 +1,1 @@
+//! Network drivers, firewall, ports and address management.

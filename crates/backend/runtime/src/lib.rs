@@ -1,0 +1,1 @@
+//! Starts and adopts shims and speaks their protocol.

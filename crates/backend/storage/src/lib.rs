@@ -1,0 +1,1 @@
+//! Content-addressed blobs, snapshots and garbage collection.

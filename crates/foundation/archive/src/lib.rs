@@ -1,0 +1,1 @@
+//! Tar archives with whiteouts, extended attributes and rooted paths.

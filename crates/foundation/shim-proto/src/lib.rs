@@ -1,0 +1,1 @@
+//! Frames between arcad and any shim.

@@ -1,0 +1,1 @@
+//! System calls as safe functions: the only crate with unsafe code.

@@ -1,0 +1,1 @@
+//! IDs, names, digests, references, platforms, signals, clock and error kinds.

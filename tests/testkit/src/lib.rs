@@ -1,0 +1,1 @@
+//! Fakes, tiny images and a local registry for tests.
