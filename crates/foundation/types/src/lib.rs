@@ -1,1 +1,19 @@
-//! IDs, names, digests, references, platforms, signals, clock and error kinds.
+//! IDs, names, digests, references, platforms, signals, clock and error kinds: the vocabulary that
+//! every layer shares. Values are valid by their type: parse at the edge, trust inside. No I/O beyond
+//! reading the system's clock and random source.
+
+mod clock;
+mod digest;
+mod error;
+mod id;
+mod platform;
+mod reference;
+mod signal;
+
+pub use clock::{Clock, SystemClock, Timestamp, TimestampError};
+pub use digest::{Algorithm, DiffId, Digest, DigestError, ImageId};
+pub use error::{Classify, ErrorKind, chain};
+pub use id::{ContainerId, EndpointId, ExecId, IdError, NetworkId, random_hex};
+pub use platform::{Platform, PlatformError};
+pub use reference::{Reference, ReferenceError, Repository, Selector};
+pub use signal::{Signal, SignalError};
