@@ -26,11 +26,31 @@ pub struct Batch {
 #[derive(Debug)]
 pub(crate) enum Change {
     /// Writes a record, replacing what the key held.
-    Put { table: &'static str, version: u32, key: String, body: Vec<u8> },
+    Put {
+        table: &'static str,
+        version: u32,
+        key: String,
+        body: Vec<u8>,
+    },
     /// Deletes a record; no harm when there is none.
     Delete { table: &'static str, key: String },
     /// Adds an entry to a journal.
-    Append { journal: Arc<Shared>, at: i64, body: Arc<[u8]> },
+    Append {
+        journal: Arc<Shared>,
+        at: i64,
+        body: Arc<[u8]>,
+    },
+}
+
+impl Change {
+    /// The bytes it stores.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::Put { body, .. } => body.len(),
+            Self::Delete { .. } => 0,
+            Self::Append { body, .. } => body.len(),
+        }
+    }
 }
 
 impl Batch {
@@ -45,8 +65,10 @@ impl Batch {
     /// # Errors
     /// [`Error::Encode`] when the record cannot be turned into JSON.
     pub fn put<R: Record>(mut self, key: &str, record: &R) -> Result<Self, Error> {
-        let body = serde_json::to_vec(record)
-            .map_err(|source| Error::Encode { table: R::TABLE, source: Arc::new(source) })?;
+        let body = serde_json::to_vec(record).map_err(|source| Error::Encode {
+            table: R::TABLE,
+            source: Arc::new(source),
+        })?;
         self.changes.push(Change::Put {
             table: R::TABLE,
             version: R::VERSION,
@@ -59,7 +81,10 @@ impl Batch {
     /// Adds: delete what is under `key`.
     #[must_use]
     pub fn delete<R: Record>(mut self, key: &str) -> Self {
-        self.changes.push(Change::Delete { table: R::TABLE, key: key.to_owned() });
+        self.changes.push(Change::Delete {
+            table: R::TABLE,
+            key: key.to_owned(),
+        });
         self
     }
 
@@ -74,9 +99,15 @@ impl Batch {
         value: &T,
     ) -> Result<Self, Error> {
         let shared = Arc::clone(&journal.shared);
-        let body = serde_json::to_vec(value)
-            .map_err(|source| Error::Encode { table: shared.name, source: Arc::new(source) })?;
-        self.changes.push(Change::Append { journal: shared, at, body: body.into() });
+        let body = serde_json::to_vec(value).map_err(|source| Error::Encode {
+            table: shared.name,
+            source: Arc::new(source),
+        })?;
+        self.changes.push(Change::Append {
+            journal: shared,
+            at,
+            body: body.into(),
+        });
         Ok(self)
     }
 

@@ -75,7 +75,10 @@ impl Classify for Error {
 impl Error {
     /// For `map_err`: names what was asked of SQLite.
     pub(crate) fn database(action: &'static str) -> impl FnOnce(rusqlite::Error) -> Self {
-        move |source| Self::Database { action, source: Arc::new(source) }
+        move |source| Self::Database {
+            action,
+            source: Arc::new(source),
+        }
     }
 
     /// For `map_err`: names the file and what was done with it.
@@ -84,6 +87,10 @@ impl Error {
         path: &std::path::Path,
     ) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::File { action, path, source: Arc::new(source) }
+        move |source| Self::File {
+            action,
+            path,
+            source: Arc::new(source),
+        }
     }
 }

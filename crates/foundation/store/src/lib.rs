@@ -15,6 +15,8 @@ mod queue;
 mod record;
 mod store;
 mod syncer;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use batch::{Batch, Durability};

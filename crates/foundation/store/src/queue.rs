@@ -55,8 +55,14 @@ struct State<J> {
 
 impl<J> Queue<J> {
     pub(crate) fn new() -> Self {
-        let state = State { jobs: VecDeque::new(), closed: false };
-        Self { state: Mutex::new(state), filled: Condvar::new() }
+        let state = State {
+            jobs: VecDeque::new(),
+            closed: false,
+        };
+        Self {
+            state: Mutex::new(state),
+            filled: Condvar::new(),
+        }
     }
 
     /// Adds a job and says how many now wait; gives it back when the reader has gone.
@@ -82,7 +88,10 @@ impl<J> Queue<J> {
             if state.closed {
                 return None;
             }
-            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .filled
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 

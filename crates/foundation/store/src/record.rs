@@ -40,13 +40,19 @@ pub struct Table<R> {
 
 impl<R> Clone for Table<R> {
     fn clone(&self) -> Self {
-        Self { store: self.store.clone(), record: PhantomData }
+        Self {
+            store: self.store.clone(),
+            record: PhantomData,
+        }
     }
 }
 
 impl<R: Record> Table<R> {
     pub(crate) fn new(store: Store) -> Self {
-        Self { store, record: PhantomData }
+        Self {
+            store,
+            record: PhantomData,
+        }
     }
 
     /// Reads every record with its key, ordered by key. For the start of a service: it blocks.
@@ -70,7 +76,8 @@ impl<R: Record> Table<R> {
     /// As [`load_all`](Self::load_all).
     pub fn get(&self, key: &str) -> Result<Option<R>, Error> {
         let row = self.store.read(|reader| read_one(reader, R::TABLE, key))?;
-        row.map(|(version, body)| decode::<R>(key, version, &body)).transpose()
+        row.map(|(version, body)| decode::<R>(key, version, &body))
+            .transpose()
     }
 }
 
@@ -83,7 +90,11 @@ fn decode<R: Record>(key: &str, version: u32, body: &[u8]) -> Result<R, Error> {
     };
     if version > R::VERSION {
         let what = format!("record {key:?} of {}", R::TABLE);
-        return Err(Error::TooNew { what, found: version, known: R::VERSION });
+        return Err(Error::TooNew {
+            what,
+            found: version,
+            known: R::VERSION,
+        });
     }
     if version == R::VERSION {
         return serde_json::from_slice(body).map_err(damaged);

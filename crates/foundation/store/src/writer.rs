@@ -18,7 +18,14 @@ pub(crate) struct Writer {
     syncs: Arc<Queue<Sync>>,
     /// Tables known to exist.
     tables: HashSet<&'static str>,
+    /// About how many bytes the log has grown by since the last checkpoint was asked for.
+    grown: usize,
 }
+
+/// A log that has grown by this much is moved into the database.
+const CHECKPOINT_AT: usize = 4 << 20;
+/// What a change adds to the log besides its body: a page of a table and one of an index.
+const CHANGE_COST: usize = 8 << 10;
 
 /// An entry that becomes visible to followers once its transaction is committed.
 struct Appended {
@@ -34,19 +41,35 @@ impl Writer {
         jobs: Arc<Queue<Job>>,
         syncs: Arc<Queue<Sync>>,
     ) -> Self {
-        Self { connection, jobs, syncs, tables: HashSet::new() }
+        Self {
+            connection,
+            jobs,
+            syncs,
+            tables: HashSet::new(),
+            grown: 0,
+        }
     }
 
     /// Works until the queue is closed and empty, then closes that of the syncer.
     pub(crate) fn run(mut self) {
         while let Some(jobs) = self.jobs.take() {
-            let changes: Vec<&Change> =
-                jobs.iter().flat_map(|job| job.batch.changes.iter()).collect();
-            let outcome = if changes.is_empty() { Ok(()) } else { self.transact(&changes) };
+            let changes: Vec<&Change> = jobs
+                .iter()
+                .flat_map(|job| job.batch.changes.iter())
+                .collect();
+            let outcome = if changes.is_empty() {
+                Ok(())
+            } else {
+                self.transact(&changes)
+            };
+            let grown = changes
+                .iter()
+                .map(|change| CHANGE_COST + change.size())
+                .sum();
             for job in jobs {
                 self.answer(job.durability, job.reply, &outcome);
             }
-            self.request_checkpoint();
+            self.watch_log(grown);
         }
         self.syncs.close();
     }
@@ -59,9 +82,12 @@ impl Writer {
         }
     }
 
-    fn request_checkpoint(&self) {
+    fn watch_log(&mut self, grown: usize) {
+        self.grown += grown;
         // A refused request means that the store is being closed: that checkpoints anyway.
-        drop(self.syncs.push(Sync::Grown));
+        if self.grown >= CHECKPOINT_AT && self.syncs.push(Sync::Checkpoint).is_ok() {
+            self.grown = 0;
+        }
     }
 
     /// All changes or none; followers of journals hear of theirs afterwards.
@@ -80,7 +106,9 @@ impl Writer {
             }
         };
         for entry in appended {
-            entry.journal.committed(entry.sequence, entry.at, entry.body);
+            entry
+                .journal
+                .committed(entry.sequence, entry.at, entry.body);
         }
         Ok(())
     }
@@ -88,10 +116,17 @@ impl Writer {
     fn apply(&mut self, changes: &[&Change]) -> Result<Vec<Appended>, Error> {
         let failed = || Error::database("write");
         let mut appended: Vec<Appended> = Vec::new();
-        self.connection.execute_batch("BEGIN IMMEDIATE").map_err(failed())?;
+        self.connection
+            .execute_batch("BEGIN IMMEDIATE")
+            .map_err(failed())?;
         for change in changes {
             match change {
-                Change::Put { table, version, key, body } => {
+                Change::Put {
+                    table,
+                    version,
+                    key,
+                    body,
+                } => {
                     self.ensure(table, Layout::Records)?;
                     let sql = format!(
                         "INSERT INTO {table} (key, version, body) VALUES (?1, ?2, ?3) \
@@ -112,7 +147,12 @@ impl Writer {
                     let sequence = before + 1;
                     self.append(journal, sequence, *at, body)?;
                     let (journal, body) = (Arc::clone(journal), Arc::clone(body));
-                    appended.push(Appended { journal, sequence, at: *at, body });
+                    appended.push(Appended {
+                        journal,
+                        sequence,
+                        at: *at,
+                        body,
+                    });
                 }
             }
         }
@@ -134,7 +174,10 @@ impl Writer {
         self.execute(&sql, (number, at, body))?;
         if sequence.is_multiple_of(journal.trim_every()) {
             let oldest = number.saturating_sub(i64::try_from(journal.keep).unwrap_or(i64::MAX));
-            self.execute(&format!("DELETE FROM {table} WHERE sequence <= ?1"), (oldest,))?;
+            self.execute(
+                &format!("DELETE FROM {table} WHERE sequence <= ?1"),
+                (oldest,),
+            )?;
         }
         Ok(())
     }
@@ -152,8 +195,12 @@ impl Writer {
             return Ok(());
         }
         let columns = match layout {
-            Layout::Records => "key TEXT NOT NULL PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL",
-            Layout::Journal => "sequence INTEGER NOT NULL PRIMARY KEY, at INTEGER NOT NULL, body BLOB NOT NULL",
+            Layout::Records => {
+                "key TEXT NOT NULL PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL"
+            }
+            Layout::Journal => {
+                "sequence INTEGER NOT NULL PRIMARY KEY, at INTEGER NOT NULL, body BLOB NOT NULL"
+            }
         };
         self.connection
             .execute_batch(&format!("CREATE TABLE IF NOT EXISTS {table} ({columns})"))
