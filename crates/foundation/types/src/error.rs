@@ -17,6 +17,8 @@ pub enum ErrorKind {
     Conflict,
     /// A limit on size was exceeded (413).
     TooLarge,
+    /// Somebody else's limit on requests was exceeded (429).
+    TooManyRequests,
     /// Something inside failed (500).
     Internal,
     /// arca does not do this (501).
