@@ -1,0 +1,120 @@
+//! Failures of the network backend.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use arca_types::{Classify, ErrorKind};
+
+use crate::types::{Protocol, PublishedPort};
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A system call or a file operation failed.
+    #[error("cannot {action}")]
+    System {
+        /// What was being done.
+        action: String,
+        /// Why it failed.
+        #[source]
+        cause: io::Error,
+    },
+    /// A file could not be read or written.
+    #[error("cannot {action} {}", path.display())]
+    File {
+        /// What was being done.
+        action: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        cause: io::Error,
+    },
+    /// A port of the host is published already.
+    #[error("Bind for {0}:{1} failed: port is already allocated")]
+    PortAllocated(IpAddr, u16),
+    /// No port of the host's range is free.
+    #[error("all ports are allocated")]
+    NoPort,
+    /// A process of the host has the port, or the address is not the host's.
+    #[error("failed to bind host port for {}:{}:{container_ip}:{}/{}", port.host_ip, port.host_port, port.container_port, port.protocol)]
+    Bind {
+        /// What should have been published.
+        port: PublishedPort,
+        /// The container's address.
+        container_ip: IpAddr,
+        /// Why it failed, in the words of the C library.
+        #[source]
+        cause: BindError,
+    },
+    /// There is no address of the family in the container to lead the port to, and no proxy either.
+    #[error("cannot publish {protocol} port on {host_ip}: the container has no address of its family")]
+    NoAddress {
+        /// The protocol.
+        protocol: Protocol,
+        /// The host's address.
+        host_ip: IpAddr,
+    },
+    /// The network is not known to the driver.
+    #[error("network {0} is not set up")]
+    NoNetwork(String),
+    /// An option the driver cannot honour.
+    #[error("{0}")]
+    Unsupported(String),
+}
+
+/// Why a socket could not be bound, without the number that [`io::Error`] prints.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// `EADDRINUSE`.
+    #[error("address already in use")]
+    InUse,
+    /// `EADDRNOTAVAIL`.
+    #[error("cannot assign requested address")]
+    NotAvailable,
+    /// `EACCES`.
+    #[error("permission denied")]
+    Denied,
+    /// Anything else.
+    #[error("{0}")]
+    Other(io::Error),
+}
+
+impl From<io::Error> for BindError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::AddrInUse => Self::InUse,
+            io::ErrorKind::AddrNotAvailable => Self::NotAvailable,
+            io::ErrorKind::PermissionDenied => Self::Denied,
+            _ => Self::Other(error),
+        }
+    }
+}
+
+impl Error {
+    /// Says what was being done when a system call failed.
+    pub(crate) fn system(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let action = action.into();
+        move |cause| Self::System { action, cause }
+    }
+
+    /// The number of the system call's error, when it was one.
+    pub(crate) fn errno(&self) -> Option<rustix::io::Errno> {
+        match self {
+            Self::System { cause, .. } | Self::File { cause, .. } => {
+                rustix::io::Errno::from_io_error(cause)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Classify for Error {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Unsupported(_) => ErrorKind::InvalidParameter,
+            _ => ErrorKind::Internal,
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What the daemon's configuration says about networks.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use ipnet::{IpNet, Ipv4Net};
+
+/// The settings of the network service.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The directory for run-time files; network namespaces are kept in its `netns`.
+    pub exec_root: PathBuf,
+    /// The name of this engine's nftables table (family `inet`). Engines on one host need different ones.
+    pub firewall_table: String,
+    /// Whether forwarding is switched on where it is off (`ip-forward`).
+    pub ip_forward: bool,
+    /// The predefined network `bridge`.
+    pub bridge: DefaultBridge,
+    /// Where networks without a chosen subnet get theirs (`default-address-pools`); empty is dockerd's list.
+    pub pools: Vec<AddressPool>,
+    /// The largest packet on networks that do not say it (`mtu`), bytes; 0 is 1500.
+    pub mtu: u32,
+    /// The host address ports are published on when none is asked for (`ip`); `None` is every address.
+    pub default_host_ip: Option<IpAddr>,
+    /// What `host-gateway` stands for in `--add-host` (`host-gateway-ips`); empty is the default bridge's gateway.
+    pub host_gateway_ips: Vec<IpAddr>,
+    /// Whether connections that the kernel cannot redirect are carried by arca (`userland-proxy`).
+    pub userland_proxy: bool,
+    /// Name servers, search domains and options for containers that name none.
+    pub dns: DnsSettings,
+    /// The host's resolver configuration; `None` is `/etc/resolv.conf`.
+    pub resolv_conf: Option<PathBuf>,
+    /// Options for new networks of a driver (`default-network-opts`), by driver.
+    pub default_network_options: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// The predefined network `bridge` (`bridge`, `bip`, `fixed-cidr`, `default-gateway`, `icc`, `ip-masq`).
+#[derive(Debug, Clone)]
+pub struct DefaultBridge {
+    /// The name of the host's bridge interface. `None` leaves the network out (`"bridge": "none"`).
+    pub name: Option<String>,
+    /// The bridge's address and prefix; `None` takes the first pool that is free on this host.
+    pub address: Option<Ipv4Net>,
+    /// Where addresses of containers are taken from, when not the whole subnet.
+    pub fixed_cidr: Option<Ipv4Net>,
+    /// The gateway told to containers, when not the bridge itself.
+    pub default_gateway: Option<std::net::Ipv4Addr>,
+    /// Whether containers on it may talk to each other.
+    pub icc: bool,
+    /// Whether containers' addresses are hidden behind the host's.
+    pub masquerade: bool,
+}
+
+/// A range of addresses that is cut into subnets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressPool {
+    /// The whole range.
+    pub base: IpNet,
+    /// The prefix length of each subnet.
+    pub size: u8,
+}
+
+/// How names are resolved: from the daemon's configuration or from a container's (`--dns` and its kin).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DnsSettings {
+    /// Addresses of name servers.
+    pub servers: Vec<IpAddr>,
+    /// Search domains; a lone `.` is none at all.
+    pub search: Vec<String>,
+    /// Options, such as `ndots:2`.
+    pub options: Vec<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            exec_root: PathBuf::from("/run/arca"),
+            firewall_table: "arca".to_owned(),
+            ip_forward: true,
+            bridge: DefaultBridge::default(),
+            pools: Vec::new(),
+            mtu: 0,
+            default_host_ip: None,
+            host_gateway_ips: Vec::new(),
+            userland_proxy: true,
+            dns: DnsSettings::default(),
+            resolv_conf: None,
+            default_network_options: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for DefaultBridge {
+    fn default() -> Self {
+        Self {
+            name: Some("arca0".to_owned()),
+            address: None,
+            fixed_cidr: None,
+            default_gateway: None,
+            icc: true,
+            masquerade: true,
+        }
+    }
+}
