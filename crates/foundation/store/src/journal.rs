@@ -116,7 +116,7 @@ impl Shared {
     }
 
     /// The entries after `cursor` if memory still holds all of them.
-    fn from_memory(&self, cursor: u64, limit: usize) -> Option<Vec<Raw>> {
+    fn recall(&self, cursor: u64, limit: usize) -> Option<Vec<Raw>> {
         let recent = self.recent();
         let oldest = recent.front()?.sequence;
         if cursor + 1 < oldest {
@@ -186,7 +186,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Journal<T> {
     /// # Errors
     /// [`Error::Database`] when reading fails, [`Error::Decode`] when an entry is damaged.
     pub async fn scan(&self, cursor: u64, limit: usize) -> Result<Vec<Entry<T>>, Error> {
-        let entries = match self.shared.from_memory(cursor, limit) {
+        let entries = match self.shared.recall(cursor, limit) {
             Some(entries) => entries,
             None => self.read(cursor, limit).await?,
         };
