@@ -1,0 +1,127 @@
+//! Errors of the container service, in the words that clients expect.
+
+use std::path::PathBuf;
+
+use arca_types::{Classify, ErrorKind};
+
+/// Any failure of a container operation. The text is part of the API.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
+pub enum Error {
+    #[error("No such container: {0}")]
+    NotFound(String),
+    #[error("multiple IDs found with provided prefix: {0}")]
+    Ambiguous(String),
+    #[error("No such exec instance: {0}")]
+    NoSuchExec(String),
+    /// A request that cannot be, in full words.
+    #[error("{0}")]
+    Invalid(String),
+    /// Something that is refused in the present state, in full words.
+    #[error("{0}")]
+    Conflict(String),
+    /// A failure that dockerd reports with status 500, in full words.
+    #[error("{0}")]
+    Failed(String),
+    /// Something that the API offers and arca does not.
+    #[error("{0}")]
+    Unsupported(String),
+    #[error(
+        "Conflict. The container name \"/{name}\" is already in use by container \"{id}\". You have to remove (or rename) that container to be able to reuse that name."
+    )]
+    NameInUse { name: String, id: String },
+    #[error("container {0} is not running")]
+    NotRunning(String),
+    #[error("Container {0} is paused, unpause the container before exec")]
+    ExecPaused(String),
+    #[error("Container {0} is restarting, wait until the container is running")]
+    Restarting(String),
+    #[error("container is marked for removal and cannot be {0}")]
+    MarkedForRemoval(&'static str),
+    #[error("removal of container {0} is already in progress")]
+    RemovalInProgress(String),
+    #[error("cannot {what} container: {name}")]
+    Cannot {
+        what: &'static str,
+        name: String,
+        #[source]
+        cause: Box<Error>,
+    },
+    #[error("the daemon is shutting down")]
+    ShuttingDown,
+    #[error(transparent)]
+    Image(#[from] arca_images::Error),
+    #[error(transparent)]
+    Volume(#[from] arca_volumes::Error),
+    #[error("failed to set up container networking")]
+    Network(#[source] arca_networks::Error),
+    #[error("failed to create task for container")]
+    Task(#[source] arca_runtime::Error),
+    #[error(transparent)]
+    Runtime(arca_runtime::Error),
+    #[error("failed to prepare the root filesystem")]
+    Storage(#[source] arca_storage::Error),
+    #[error("failed to save the container")]
+    Store(#[source] arca_store::Error),
+    #[error("failed to read the log")]
+    Log(#[source] arca_logging::Error),
+    #[error("failed to {what} {path}")]
+    File {
+        what: &'static str,
+        path: PathBuf,
+        #[source]
+        cause: std::io::Error,
+    },
+}
+
+impl Error {
+    /// Wraps a failed operation on a file.
+    pub(crate) fn file(
+        what: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |cause| Self::File { what, path, cause }
+    }
+
+    /// The exit code that a container gets whose start failed so (docker/cli makes the same of the
+    /// text): 127 for a missing program, 126 for one that cannot be run, 128 otherwise.
+    #[must_use]
+    pub fn exit_code(&self) -> i32 {
+        let text = arca_types::chain(self);
+        let has = |needle: &str| text.contains(needle);
+        match self {
+            Self::Task(cause) => cause.exit_code().unwrap_or(128),
+            _ if has("executable file not found") => 127,
+            _ => 128,
+        }
+    }
+}
+
+impl Classify for Error {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotFound(_) | Self::NoSuchExec(_) => ErrorKind::NotFound,
+            Self::Invalid(_) | Self::Ambiguous(_) => ErrorKind::InvalidParameter,
+            Self::Conflict(_)
+            | Self::NameInUse { .. }
+            | Self::NotRunning(_)
+            | Self::ExecPaused(_)
+            | Self::Restarting(_)
+            | Self::MarkedForRemoval(_)
+            | Self::RemovalInProgress(_) => ErrorKind::Conflict,
+            Self::Unsupported(_) => ErrorKind::NotImplemented,
+            Self::ShuttingDown => ErrorKind::Unavailable,
+            Self::Cannot { cause, .. } => cause.kind(),
+            Self::Image(cause) => cause.kind(),
+            Self::Volume(cause) => cause.kind(),
+            Self::Network(cause) => cause.kind(),
+            Self::Task(cause) | Self::Runtime(cause) => cause.kind(),
+            Self::Failed(_)
+            | Self::Storage(_)
+            | Self::Store(_)
+            | Self::Log(_)
+            | Self::File { .. } => ErrorKind::Internal,
+        }
+    }
+}
