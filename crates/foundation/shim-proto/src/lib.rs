@@ -25,8 +25,8 @@ pub use message::{
     UpdateRequest,
 };
 pub use spec::{
-    AttachSpec, CgroupSpec, ConsoleSize, ExecSpec, ExitStatus, LogSpec, LogSubject, Rootfs,
-    RunSpec, RuntimeKind, Stdio,
+    AttachSpec, CgroupSpec, ConsoleSize, ExecSpec, ExitStatus, LogSpec, Rootfs, RunSpec,
+    RuntimeKind, Stdio,
 };
 
 /// The version of the protocol that this build speaks.

@@ -79,38 +79,15 @@ pub struct ConsoleSize {
 pub struct LogSpec {
     /// `json-file`, `local` or `none`.
     pub driver: String,
-    /// The driver's options, checked by `arca_logging::validate`.
+    /// The driver's options, checked by `arca_logging`.
     #[serde(default)]
     pub options: BTreeMap<String, String>,
     /// The log file; rotated files have its name with a suffix. Unused by `none`.
     pub path: PathBuf,
-    /// The container, for the options `tag`, `labels`, `labels-regex`, `env` and `env-regex`.
+    /// What each entry is marked with: made by `arca_logging` of the options `tag`, `labels`,
+    /// `labels-regex`, `env` and `env-regex`.
     #[serde(default)]
-    pub subject: LogSubject,
-}
-
-/// What log options may say about the container.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct LogSubject {
-    /// The container's ID.
-    pub id: String,
-    /// Its name without a leading slash.
-    pub name: String,
-    /// The image's ID, with `sha256:`.
-    pub image_id: String,
-    /// The image as it was asked for.
-    pub image_name: String,
-    /// The path of the program, then its arguments.
-    pub command: Vec<String>,
-    /// When the container was created.
-    pub created: Option<Timestamp>,
-    /// `NAME=value` of its environment; needed only with `env` and `env-regex`.
-    pub env: Vec<String>,
-    /// Its labels; needed only with `labels` and `labels-regex`.
-    pub labels: BTreeMap<String, String>,
-    /// The daemon's name, `docker` where clients expect it.
-    pub daemon: String,
+    pub attrs: BTreeMap<String, String>,
 }
 
 /// What makes containers.
