@@ -1,1 +1,6 @@
 //! System calls as safe functions: the only crate with unsafe code.
+
+pub mod cgroup_device;
+pub mod mount_attr;
+pub mod process;
+pub mod seccomp;
