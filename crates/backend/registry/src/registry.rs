@@ -1,0 +1,247 @@
+//! The client: what all conversations share.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use arca_types::Repository;
+use reqwest::redirect::Policy;
+use reqwest::{NoProxy, Proxy};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::auth::Auth;
+use crate::challenge::Challenge;
+use crate::config::{Config, Proxies};
+use crate::endpoint::{Endpoint, endpoints};
+use crate::error::Error;
+use crate::remote::Remote;
+use crate::tls::{HostCertificates, client_config};
+use crate::token::{Token, TokenKey};
+
+/// Redirections that are followed in a row.
+const REDIRECTS: usize = 10;
+
+/// A client of registries. Cheap to clone; clones share connections, tokens and the limit on downloads.
+#[derive(Clone)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: RwLock<Settings>,
+    known: Mutex<Known>,
+}
+
+#[derive(Clone)]
+struct Settings {
+    config: Arc<Config>,
+    downloads: Arc<Semaphore>,
+}
+
+/// What has been learnt about registries since the start.
+#[derive(Default)]
+struct Known {
+    clients: HashMap<String, reqwest::Client>,
+    /// The base that answered last, by domain.
+    bases: HashMap<String, String>,
+    /// The challenge, by base.
+    challenges: HashMap<String, Challenge>,
+    tokens: HashMap<TokenKey, Token>,
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registry")
+            .field("config", &self.config())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The right to run one download; given back when dropped.
+#[derive(Debug)]
+pub struct DownloadSlot {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Settings {
+    fn new(config: Config) -> Self {
+        let downloads = Arc::new(Semaphore::new(config.max_downloads.max(1)));
+        Self {
+            config: Arc::new(config),
+            downloads,
+        }
+    }
+}
+
+impl Registry {
+    /// Makes a client. Nothing is opened or read until it is used.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                settings: RwLock::new(Settings::new(config)),
+                known: Mutex::new(Known::default()),
+            }),
+        }
+    }
+
+    /// Takes over another configuration (SIGHUP). Downloads that run go on under the old one; logins and
+    /// connections are made anew.
+    pub fn reload(&self, config: Config) {
+        *self
+            .inner
+            .settings
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Settings::new(config);
+        *self.known() = Known::default();
+    }
+
+    /// Returns the configuration in force.
+    #[must_use]
+    pub fn config(&self) -> Arc<Config> {
+        self.settings().config
+    }
+
+    /// Opens one repository with one set of credentials. Nothing is sent yet.
+    #[must_use]
+    pub fn remote(&self, repository: &Repository, auth: Auth) -> Remote {
+        let endpoints = self.endpoints(repository.domain());
+        Remote::new(self.clone(), repository.clone(), auth, endpoints)
+    }
+
+    /// Returns the right to download when one is free.
+    #[must_use]
+    pub fn try_download_slot(&self) -> Option<DownloadSlot> {
+        let permit = self.settings().downloads.try_acquire_owned().ok()?;
+        Some(DownloadSlot { _permit: permit })
+    }
+
+    /// Waits for the right to download.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] never happens while this client exists.
+    pub async fn download_slot(&self) -> Result<DownloadSlot, Error> {
+        let downloads = self.settings().downloads;
+        let permit = downloads.acquire_owned().await.ok().ok_or(Error::Closed)?;
+        Ok(DownloadSlot { _permit: permit })
+    }
+
+    /// The addresses of a registry; the one that answered last comes first among its own.
+    pub(crate) fn endpoints(&self, domain: &str) -> Vec<Endpoint> {
+        let mut found = endpoints(&self.config(), domain);
+        if let Some(base) = self.known().bases.get(domain) {
+            found.sort_by_key(|endpoint| !endpoint.mirror && endpoint.base != *base);
+        }
+        found
+    }
+
+    /// Remembers that an address answered.
+    pub(crate) fn answered(&self, domain: &str, endpoint: &Endpoint) {
+        if !endpoint.mirror {
+            let mut known = self.known();
+            if known.bases.get(domain) != Some(&endpoint.base) {
+                known.bases.insert(domain.to_owned(), endpoint.base.clone());
+            }
+        }
+    }
+
+    pub(crate) fn challenge(&self, base: &str) -> Option<Challenge> {
+        self.known().challenges.get(base).cloned()
+    }
+
+    pub(crate) fn remember_challenge(&self, base: &str, challenge: &Challenge) {
+        self.known()
+            .challenges
+            .insert(base.to_owned(), challenge.clone());
+    }
+
+    pub(crate) fn token(&self, key: &TokenKey) -> Option<Token> {
+        self.known()
+            .tokens
+            .get(key)
+            .filter(|token| token.is_fresh())
+            .cloned()
+    }
+
+    pub(crate) fn remember_token(&self, key: TokenKey, token: Token) {
+        let mut known = self.known();
+        known.tokens.retain(|_, token| token.is_fresh());
+        known.tokens.insert(key, token);
+    }
+
+    pub(crate) fn forget_token(&self, key: &TokenKey) {
+        self.known().tokens.remove(key);
+    }
+
+    /// Returns the HTTP client for an authority, with its certificates.
+    pub(crate) async fn client(&self, authority: &str) -> Result<reqwest::Client, Error> {
+        if let Some(client) = self.known().clients.get(authority) {
+            return Ok(client.clone());
+        }
+        let config = self.config();
+        let name = authority.to_owned();
+        let client = tokio::task::spawn_blocking(move || build_client(&config, &name))
+            .await
+            .ok()
+            .ok_or(Error::Closed)??;
+        self.known()
+            .clients
+            .insert(authority.to_owned(), client.clone());
+        Ok(client)
+    }
+
+    fn settings(&self) -> Settings {
+        self.inner
+            .settings
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.inner
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn build_client(config: &Config, authority: &str) -> Result<reqwest::Client, Error> {
+    let certificates = HostCertificates::read(&config.certs_dirs, authority)?;
+    let tls = client_config(certificates, authority, config.is_insecure(authority))?;
+    let mut builder = reqwest::Client::builder()
+        .user_agent(config.user_agent.clone())
+        .tls_backend_preconfigured(tls)
+        .http1_only()
+        .redirect(Policy::limited(REDIRECTS))
+        .referer(false)
+        .connect_timeout(config.timeout)
+        .read_timeout(config.timeout)
+        .pool_max_idle_per_host(config.max_downloads)
+        .no_proxy();
+    for proxy in proxies(&config.proxies)? {
+        builder = builder.proxy(proxy);
+    }
+    builder.build().map_err(Error::Client)
+}
+
+fn proxies(config: &Proxies) -> Result<Vec<Proxy>, Error> {
+    let without = config.no_proxy.as_deref().and_then(NoProxy::from_string);
+    let mut found = Vec::new();
+    if let Some(address) = &config.http {
+        found.push(
+            Proxy::http(address)
+                .ok()
+                .ok_or(Error::Proxy)?
+                .no_proxy(without.clone()),
+        );
+    }
+    if let Some(address) = &config.https {
+        found.push(
+            Proxy::https(address)
+                .ok()
+                .ok_or(Error::Proxy)?
+                .no_proxy(without),
+        );
+    }
+    Ok(found)
+}

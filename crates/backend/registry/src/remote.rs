@@ -1,0 +1,359 @@
+//! One repository of a registry, seen with one set of credentials.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use arca_types::Repository;
+use base64::Engine as _;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use reqwest::{Body, Response};
+
+use crate::auth::Auth;
+use crate::challenge::{Bearer, Challenge, challenges};
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::failure::failure;
+use crate::registry::Registry;
+use crate::token::{Token, TokenKey, TokenRequest, authorization};
+use crate::transport::describe;
+
+/// How often a small request is sent when the connection breaks.
+const ATTEMPTS: u32 = 3;
+
+/// One repository of a registry, with the credentials and the address that it answers at. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Remote {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    registry: Registry,
+    repository: Repository,
+    auth: Auth,
+    endpoints: Vec<Endpoint>,
+    /// The address that gave the first good answer: later requests go there first.
+    chosen: OnceLock<Endpoint>,
+}
+
+/// What may be done in the repository: the actions of a token's scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    Pull,
+    Push,
+}
+
+/// One request, apart from where it goes to and how it is authorised.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    /// `/v2/…`, or an address in full.
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Option<bytes::Bytes>,
+    pub(crate) access: Access,
+}
+
+impl Call {
+    pub(crate) fn new(method: Method, path: String) -> Self {
+        Self {
+            method,
+            path,
+            headers: HeaderMap::new(),
+            body: None,
+            access: Access::Pull,
+        }
+    }
+
+    /// The method as dockerd's texts write it.
+    pub(crate) fn verb(&self) -> &'static str {
+        match self.method {
+            Method::HEAD => "Head",
+            Method::POST => "Post",
+            Method::PUT => "Put",
+            Method::PATCH => "Patch",
+            _ => "Get",
+        }
+    }
+}
+
+impl Remote {
+    pub(crate) fn new(
+        registry: Registry,
+        repository: Repository,
+        auth: Auth,
+        endpoints: Vec<Endpoint>,
+    ) -> Self {
+        let inner = Inner {
+            registry,
+            repository,
+            auth,
+            endpoints,
+            chosen: OnceLock::new(),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Returns the repository.
+    #[must_use]
+    pub fn repository(&self) -> &Repository {
+        &self.inner.repository
+    }
+
+    /// Returns the client that this belongs to.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.inner.registry
+    }
+
+    /// Returns the address of something in this repository.
+    pub(crate) fn path(&self, below: &str) -> String {
+        format!("/v2/{}/{below}", self.inner.repository.path())
+    }
+
+    /// Sends a request to the first address that has a good answer to it.
+    ///
+    /// # Errors
+    /// What the last address asked had to say.
+    pub(crate) async fn call(&self, call: &Call) -> Result<Response, Error> {
+        let chosen = self.inner.chosen.get();
+        let rest = self
+            .inner
+            .endpoints
+            .iter()
+            .filter(|endpoint| Some(*endpoint) != chosen);
+        let mut last = None;
+        for endpoint in chosen.into_iter().chain(rest) {
+            match self.call_patiently(endpoint, call).await {
+                Ok(response) => {
+                    self.inner
+                        .registry
+                        .answered(self.inner.repository.domain(), endpoint);
+                    let _first = self.inner.chosen.get_or_init(|| endpoint.clone());
+                    return Ok(response);
+                }
+                Err(error) if endpoint.mirror || error.is_transport() => {
+                    tracing::debug!(endpoint = endpoint.base, %error, "trying the next endpoint");
+                    last = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
+            if Some(endpoint) == chosen && !endpoint.mirror {
+                break;
+            }
+        }
+        Err(last.unwrap_or_else(|| Error::Endpoint(self.inner.repository.domain().to_owned())))
+    }
+
+    /// Sends a request again when the connection broke under it.
+    async fn call_patiently(&self, endpoint: &Endpoint, call: &Call) -> Result<Response, Error> {
+        let mut attempt = 1;
+        loop {
+            let error = match self.call_once(endpoint, call).await {
+                Ok(response) => return Ok(response),
+                Err(error) => error,
+            };
+            if attempt == ATTEMPTS
+                || endpoint.mirror
+                || !(error.is_transport() && error.is_temporary())
+            {
+                return Err(error);
+            }
+            tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
+            attempt += 1;
+        }
+    }
+
+    /// Sends a request, proves who asks when that is wanted, and takes an answer that is not a success
+    /// for an error.
+    async fn call_once(&self, endpoint: &Endpoint, call: &Call) -> Result<Response, Error> {
+        let url = if call.path.starts_with('/') {
+            endpoint.url(&call.path)
+        } else {
+            call.path.clone()
+        };
+        let named = |error: Error| error.during(call.verb(), &url);
+        let known = self.inner.registry.challenge(&endpoint.base);
+        let proof = match &known {
+            Some(challenge) => self
+                .proof(endpoint, challenge, call.access)
+                .await
+                .map_err(named)?,
+            None => self.unasked_proof()?,
+        };
+        let sent_proof = proof.is_some();
+        let response = self.send(endpoint, call, &url, proof).await?;
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return success(response).await;
+        }
+        let asked = challenges(response.headers()).into_iter().next();
+        let Some(challenge) = asked else {
+            return success(response).await;
+        };
+        self.inner
+            .registry
+            .remember_challenge(&endpoint.base, &without_error(&challenge));
+        if sent_proof {
+            if !self.forget(endpoint, &challenge, call.access) {
+                return success(response).await;
+            }
+        }
+        let proof = self
+            .proof(endpoint, &challenge, call.access)
+            .await
+            .map_err(named)?;
+        if proof.is_none() {
+            return success(response).await;
+        }
+        success(self.send(endpoint, call, &url, proof).await?).await
+    }
+
+    async fn send(
+        &self,
+        endpoint: &Endpoint,
+        call: &Call,
+        url: &str,
+        proof: Option<HeaderValue>,
+    ) -> Result<Response, Error> {
+        let client = self.inner.registry.client(&endpoint.authority).await?;
+        let mut request = client
+            .request(call.method.clone(), url)
+            .headers(call.headers.clone());
+        if let Some(proof) = proof {
+            request = request.header(http::header::AUTHORIZATION, proof);
+        }
+        if let Some(body) = &call.body {
+            request = request.body(Body::from(body.clone()));
+        }
+        request.send().await.map_err(|error| {
+            let described = describe(&error, &endpoint.authority, endpoint.default_port);
+            if error.is_connect() {
+                // Who cannot be reached at all is named by the API's root, as dockerd does.
+                described.during("Get", &endpoint.url("/v2/"))
+            } else {
+                described.during(call.verb(), url)
+            }
+        })
+    }
+
+    /// A ready-made token is sent without being asked for.
+    fn unasked_proof(&self) -> Result<Option<HeaderValue>, Error> {
+        match &self.inner.auth {
+            Auth::Bearer(token) => authorization("Bearer", token.expose()).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Makes the answer to a challenge.
+    async fn proof(
+        &self,
+        endpoint: &Endpoint,
+        challenge: &Challenge,
+        access: Access,
+    ) -> Result<Option<HeaderValue>, Error> {
+        let anonymous = Auth::Anonymous;
+        let auth = if endpoint.mirror {
+            &anonymous
+        } else {
+            &self.inner.auth
+        };
+        match (challenge, auth) {
+            (_, Auth::Bearer(token)) => authorization("Bearer", token.expose()).map(Some),
+            (Challenge::Basic, Auth::Password { username, password }) => {
+                basic(username, password.expose()).map(Some)
+            }
+            (Challenge::Basic, _) => Err(Error::NoCredentials),
+            (Challenge::Bearer(bearer), auth) => {
+                let token = self.token(endpoint, bearer, access, auth).await?;
+                Ok(Some(token.header))
+            }
+        }
+    }
+
+    async fn token(
+        &self,
+        endpoint: &Endpoint,
+        bearer: &Bearer,
+        access: Access,
+        auth: &Auth,
+    ) -> Result<Token, Error> {
+        let key = self.token_key(bearer, access, auth);
+        if let Some(token) = self.inner.registry.token(&key) {
+            return Ok(token);
+        }
+        let client = self.inner.registry.client(&endpoint.authority).await?;
+        let request = TokenRequest {
+            client: &client,
+            endpoint,
+            bearer,
+            scope: &key.scope,
+            auth,
+            offline: false,
+        };
+        let token = request.send().await?;
+        self.inner.registry.remember_token(key, token.clone());
+        Ok(token)
+    }
+
+    fn token_key(&self, bearer: &Bearer, access: Access, auth: &Auth) -> TokenKey {
+        let actions = match access {
+            Access::Pull => "pull",
+            Access::Push => "pull,push",
+        };
+        TokenKey {
+            realm: bearer.realm.clone(),
+            service: bearer.service.clone(),
+            scope: format!("repository:{}:{actions}", self.inner.repository.path()),
+            auth: auth.clone(),
+        }
+    }
+
+    /// Drops the token that was refused. Returns whether a new one may fare better.
+    fn forget(&self, endpoint: &Endpoint, challenge: &Challenge, access: Access) -> bool {
+        let Challenge::Bearer(bearer) = challenge else {
+            return false;
+        };
+        if matches!(self.inner.auth, Auth::Bearer(_)) {
+            return false;
+        }
+        let auth = if endpoint.mirror {
+            Auth::Anonymous
+        } else {
+            self.inner.auth.clone()
+        };
+        self.inner
+            .registry
+            .forget_token(&self.token_key(bearer, access, &auth));
+        bearer.error.as_deref() != Some("insufficient_scope")
+    }
+}
+
+/// What is remembered of a challenge: not what was wrong with one request.
+fn without_error(challenge: &Challenge) -> Challenge {
+    match challenge {
+        Challenge::Basic => Challenge::Basic,
+        Challenge::Bearer(bearer) => Challenge::Bearer(Bearer {
+            realm: bearer.realm.clone(),
+            service: bearer.service.clone(),
+            ..Bearer::default()
+        }),
+    }
+}
+
+pub(crate) fn basic(username: &str, password: &str) -> Result<HeaderValue, Error> {
+    let joined = format!("{username}:{password}");
+    authorization(
+        "Basic",
+        &base64::engine::general_purpose::STANDARD.encode(joined),
+    )
+}
+
+async fn success(response: Response) -> Result<Response, Error> {
+    if response.status().is_success() {
+        Ok(response)
+    } else {
+        Err(failure(response).await)
+    }
+}
