@@ -1,1 +1,35 @@
-//! Fakes, tiny images and a local registry for tests.
+//! Real engines, real clients, tiny images and a local registry for tests.
+//!
+//! [`Engine::start`] gives an arcad of the test's own: data root, exec root, socket and network
+//! namespace, so that nothing of the host is touched. With `ARCA_TEST_DOCKER_HOST=unix:///…` the same
+//! tests run against that engine instead. Everything here fails the test by panicking, with the
+//! output of what failed.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test kit fails the test, with a message, where it stands"
+)]
+
+mod docker;
+mod engine;
+mod events;
+mod http;
+mod images;
+mod netns;
+mod poll;
+mod pty;
+mod registry;
+mod snapshot;
+mod tools;
+
+pub use docker::{Docker, Output};
+pub use engine::{Engine, Options};
+pub use events::Events;
+pub use http::{Http, Response};
+pub use netns::NetNs;
+pub use poll::{eventually, eventually_within};
+pub use pty::Pty;
+pub use registry::{PASSWORD, Registry, USER};
+pub use snapshot::Snapshot;

@@ -1,0 +1,360 @@
+//! The daemon's settings: flags and file together, checked, with defaults.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::cli::{Cli, Program};
+use crate::file::{self, FileError};
+use crate::options::{OPTIONS, Opt, Support};
+use crate::parse;
+
+/// Everything that flags and file say, by the keys of the file.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub(crate) struct Settings {
+    pub(crate) bip: String,
+    pub(crate) bridge: String,
+    pub(crate) cgroup_parent: String,
+    pub(crate) data_root: PathBuf,
+    pub(crate) debug: bool,
+    pub(crate) default_address_pools: Vec<Pool>,
+    pub(crate) default_cgroupns_mode: String,
+    pub(crate) default_ipc_mode: String,
+    pub(crate) default_runtime: String,
+    /// Bytes.
+    pub(crate) default_shm_size: u64,
+    pub(crate) default_ulimits: BTreeMap<String, Ulimit>,
+    pub(crate) dns: Vec<String>,
+    pub(crate) dns_opts: Vec<String>,
+    pub(crate) dns_search: Vec<String>,
+    pub(crate) exec_opts: Vec<String>,
+    pub(crate) exec_root: PathBuf,
+    pub(crate) experimental: bool,
+    pub(crate) group: String,
+    pub(crate) hosts: Vec<String>,
+    pub(crate) http_proxy: String,
+    pub(crate) https_proxy: String,
+    pub(crate) init: bool,
+    pub(crate) init_path: String,
+    pub(crate) insecure_registries: Vec<String>,
+    pub(crate) labels: Vec<String>,
+    pub(crate) live_restore: bool,
+    pub(crate) log_driver: String,
+    pub(crate) log_format: String,
+    pub(crate) log_level: String,
+    pub(crate) log_opts: BTreeMap<String, String>,
+    pub(crate) max_concurrent_downloads: i64,
+    pub(crate) max_concurrent_uploads: i64,
+    pub(crate) max_download_attempts: i64,
+    /// Bytes.
+    pub(crate) mtu: i64,
+    pub(crate) no_new_privileges: bool,
+    pub(crate) no_proxy: String,
+    pub(crate) pidfile: PathBuf,
+    pub(crate) raw_logs: bool,
+    pub(crate) registry_mirrors: Vec<String>,
+    pub(crate) runtimes: BTreeMap<String, Runtime>,
+    pub(crate) seccomp_profile: String,
+    /// The program that runs a container; empty: `arca-shim` beside arcad.
+    pub(crate) shim: String,
+    /// Seconds.
+    pub(crate) shutdown_timeout: i64,
+    pub(crate) storage_driver: String,
+}
+
+/// One pool of default subnets.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Pool {
+    pub(crate) base: String,
+    /// Prefix length of the subnets.
+    pub(crate) size: i64,
+}
+
+/// One default ulimit; -1 is unlimited.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "PascalCase")]
+pub(crate) struct Ulimit {
+    #[serde(default)]
+    pub(crate) name: String,
+    pub(crate) soft: i64,
+    pub(crate) hard: i64,
+}
+
+/// One additional OCI runtime.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Runtime {
+    pub(crate) path: String,
+    #[serde(rename = "runtimeArgs")]
+    pub(crate) runtime_args: Vec<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            bip: String::new(),
+            bridge: String::new(),
+            cgroup_parent: String::new(),
+            data_root: "/var/lib/arca".into(),
+            debug: false,
+            default_address_pools: Vec::new(),
+            default_cgroupns_mode: String::new(),
+            default_ipc_mode: "private".to_owned(),
+            default_runtime: String::new(),
+            default_shm_size: 64 << 20,
+            default_ulimits: BTreeMap::new(),
+            dns: Vec::new(),
+            dns_opts: Vec::new(),
+            dns_search: Vec::new(),
+            exec_opts: Vec::new(),
+            exec_root: "/run/arca".into(),
+            experimental: false,
+            group: "docker".to_owned(),
+            hosts: Vec::new(),
+            http_proxy: String::new(),
+            https_proxy: String::new(),
+            init: false,
+            init_path: String::new(),
+            insecure_registries: Vec::new(),
+            labels: Vec::new(),
+            live_restore: true,
+            log_driver: "json-file".to_owned(),
+            log_format: "text".to_owned(),
+            log_level: "info".to_owned(),
+            log_opts: BTreeMap::new(),
+            max_concurrent_downloads: 3,
+            max_concurrent_uploads: 5,
+            max_download_attempts: 5,
+            mtu: 1500,
+            no_new_privileges: false,
+            no_proxy: String::new(),
+            pidfile: PathBuf::new(),
+            raw_logs: false,
+            registry_mirrors: Vec::new(),
+            runtimes: BTreeMap::new(),
+            seccomp_profile: "builtin".to_owned(),
+            shim: String::new(),
+            shutdown_timeout: 15,
+            storage_driver: String::new(),
+        }
+    }
+}
+
+/// Why there are no settings. The texts are dockerd's, where it has one.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is documented by its message")]
+pub(crate) enum SettingsError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(
+        "unable to configure the Docker daemon with file {}: merged configuration validation from file and command line flags failed: {why}",
+        .path.display()
+    )]
+    Invalid { path: PathBuf, why: String },
+    #[error("conflict labels for {0} and {1}")]
+    Labels(String, String),
+}
+
+impl Settings {
+    /// Reads the file and joins it with the flags.
+    ///
+    /// # Errors
+    /// See [`SettingsError`]: what dockerd refuses, and what arca does not honour.
+    pub(crate) fn load(program: &Program, cli: &Cli) -> Result<Self, SettingsError> {
+        let named = cli.text("config-file");
+        let path = Path::new(named.unwrap_or(program.config_file));
+        let from_file = file::load(path, named.is_some(), cli)?;
+        let invalid = |why| SettingsError::Invalid { path: path.to_owned(), why };
+        let mut merged: Map<String, Value> = from_file.into_iter().collect();
+        for (flag, value) in &cli.values {
+            let Some(option) = OPTIONS.iter().find(|option| option.flag == *flag) else { continue };
+            let key = if option.key.is_empty() { option.flag } else { option.key };
+            match (merged.get_mut(key), value) {
+                // Runtimes are the one key that both may have.
+                (Some(Value::Object(present)), Value::Object(added)) => {
+                    present.extend(added.clone());
+                }
+                _ => drop(merged.insert(key.to_owned(), value.clone())),
+            }
+        }
+        honoured(&merged).map_err(invalid)?;
+        let mut settings: Self = serde_json::from_value(Value::Object(merged))
+            .map_err(|error| invalid(error.to_string()))?;
+        settings.check().map_err(invalid)?;
+        settings.check_labels()?;
+        if settings.hosts.is_empty() {
+            settings.hosts.push(program.host.to_owned());
+        }
+        if settings.pidfile.as_os_str().is_empty() {
+            settings.pidfile = program.pidfile.into();
+        }
+        Ok(settings)
+    }
+
+    /// Checks the values themselves, and completes them.
+    fn check(&mut self) -> Result<(), String> {
+        if !["debug", "info", "warn", "error", "fatal", "trace", "panic"]
+            .contains(&self.log_level.as_str())
+        {
+            return Err(format!("invalid logging level: {}", self.log_level));
+        }
+        if !["text", "json"].contains(&self.log_format.as_str()) {
+            return Err(format!("invalid log format: {}", self.log_format));
+        }
+        for (what, number) in [
+            ("invalid max concurrent downloads", self.max_concurrent_downloads),
+            ("invalid max concurrent uploads", self.max_concurrent_uploads),
+            ("invalid max download attempts", self.max_download_attempts),
+            ("invalid default MTU", self.mtu),
+        ] {
+            if number < 0 {
+                return Err(format!("{what}: {number}"));
+            }
+        }
+        for label in &self.labels {
+            parse::label(label)?;
+        }
+        for mirror in &self.registry_mirrors {
+            parse::mirror(mirror)?;
+        }
+        for host in &mut self.hosts {
+            *host = parse::host(host)?;
+        }
+        for option in &self.exec_opts {
+            match option.split_once('=') {
+                None => {
+                    return Err(format!("invalid exec-opt ({option}): must be formatted 'opt=value'"));
+                }
+                Some(("native.cgroupdriver", "cgroupfs" | "systemd")) => {}
+                Some(_) => return Err(format!("invalid exec-opt ({option}): unknown option")),
+            }
+        }
+        if !["", "host", "private"].contains(&self.default_cgroupns_mode.as_str()) {
+            return Err(format!("invalid default cgroup namespace ({})", self.default_cgroupns_mode));
+        }
+        if !["private", "shareable"].contains(&self.default_ipc_mode.as_str()) {
+            return Err(format!("IPC mode {:?} is not supported as a default", self.default_ipc_mode));
+        }
+        if self.runtimes.contains_key("runc") && self.runtimes.get("runc").is_some_and(|r| r.path.is_empty()) {
+            return Err("runtime name 'runc' is reserved".to_owned());
+        }
+        Ok(())
+    }
+
+    fn check_labels(&self) -> Result<(), SettingsError> {
+        let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
+        for label in &self.labels {
+            let (key, value) = label.split_once('=').unwrap_or((label, ""));
+            if let Some(before) = seen.insert(key, value)
+                && before != value
+            {
+                return Err(SettingsError::Labels(label.clone(), format!("{key}={before}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Refuses by name what arca would otherwise ignore.
+fn honoured(merged: &Map<String, Value>) -> Result<(), String> {
+    for (key, value) in merged {
+        let named = |option: &&Opt| option.key == key || (option.key.is_empty() && option.flag == key);
+        let Some(option) = OPTIONS.iter().find(named) else { continue };
+        match option.support {
+            Support::Honoured => {}
+            Support::Removed(why) => return Err(why.to_owned()),
+            Support::Only(only) => {
+                let same = serde_json::from_str::<Value>(only).is_ok_and(|only| only == *value);
+                // Off and empty ask for nothing, whatever the type.
+                let nothing = matches!(value, Value::Null)
+                    || value.as_str().is_some_and(str::is_empty)
+                    || value.as_array().is_some_and(Vec::is_empty)
+                    || value.as_object().is_some_and(Map::is_empty);
+                if !same && !nothing {
+                    return Err(format!(
+                        "the option {key:?} is not supported by arca with the value {}",
+                        parse::go(value)
+                    ));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Command;
+
+    fn load(file: &str, flags: &[&str]) -> Result<Settings, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("daemon.json");
+        std::fs::write(&path, file).unwrap();
+        let program = Program::from_arg0(None);
+        let path = path.to_str().unwrap().to_owned();
+        let arguments = ["--config-file".to_owned(), path.clone()]
+            .into_iter()
+            .chain(flags.iter().map(|flag| (*flag).to_owned()));
+        let cli = match Cli::parse(&program, arguments).map_err(|error| error.to_string())? {
+            Command::Run(cli) => cli,
+            other => panic!("{other:?}"),
+        };
+        Settings::load(&program, &cli).map_err(|error| error.to_string().replace(&path, "F"))
+    }
+
+    #[test]
+    fn flags_and_file_are_joined() {
+        let settings = load(
+            r#"{"hosts":["unix:///run/x.sock"],"debug":true,"default-ulimits":{"nofile":{"Name":"nofile","Hard":2,"Soft":1}},
+               "runtimes":{"crun":{"path":"/bin/crun","runtimeArgs":["--debug"]}},"proxies":{"http-proxy":"http://p"}}"#,
+            &["--mtu", "1400", "--add-runtime", "runsc=/bin/runsc", "--default-shm-size", "1m"],
+        )
+        .unwrap();
+        assert_eq!(settings.hosts, ["unix:///run/x.sock"]);
+        assert!(settings.debug);
+        assert_eq!(settings.mtu, 1400);
+        assert_eq!(settings.default_shm_size, 1 << 20);
+        assert_eq!(settings.http_proxy, "http://p");
+        assert_eq!(settings.runtimes.keys().collect::<Vec<_>>(), ["crun", "runsc"]);
+        assert_eq!(settings.default_ulimits["nofile"].hard, 2);
+        assert_eq!(settings.pidfile, Path::new("/var/run/arca.pid"));
+    }
+
+    #[test]
+    fn invalid_values_are_refused_in_dockerds_words() {
+        for (file, flags, text) in [
+            (r#"{"log-level":"warning"}"#, &[][..], "invalid logging level: warning"),
+            ("{}", &["--log-format", "x"], "invalid log format: x"),
+            (r#"{"max-concurrent-downloads":-1}"#, &[], "invalid max concurrent downloads: -1"),
+            (r#"{"mtu":-5}"#, &[], "invalid default MTU: -5"),
+            (r#"{"labels":["a"]}"#, &[], "bad attribute format: a"),
+            ("{}", &["--exec-opt", "x"], "invalid exec-opt (x): must be formatted 'opt=value'"),
+        ] {
+            assert_eq!(
+                load(file, flags).unwrap_err(),
+                format!("unable to configure the Docker daemon with file F: merged configuration validation from file and command line flags failed: {text}")
+            );
+        }
+        assert_eq!(
+            load(r#"{"labels":["a=b","a=c"]}"#, &[]).unwrap_err(),
+            "conflict labels for a=c and a=b"
+        );
+    }
+
+    #[test]
+    fn what_arca_does_not_do_is_refused_by_name() {
+        assert!(
+            load(r#"{"userns-remap":"default"}"#, &[])
+                .unwrap_err()
+                .ends_with("the option \"userns-remap\" is not supported by arca with the value default")
+        );
+        assert!(load(r#"{"userns-remap":"","iptables":true,"icc":true}"#, &["--tls=false"]).is_ok());
+        assert!(load("{}", &["--iptables=false"]).is_err());
+        assert!(load("{}", &["--api-cors-header", "x"]).unwrap_err().contains("DEPRECATED"));
+    }
+}

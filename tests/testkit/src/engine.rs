@@ -1,0 +1,413 @@
+//! The engine under test: an arcad of the test's own, or the one that `ARCA_TEST_DOCKER_HOST` names.
+
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::docker::{Docker, Output};
+use crate::events::Events;
+use crate::http::Http;
+use crate::netns::NetNs;
+use crate::poll::eventually_within;
+use crate::tools::built;
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// How a test wants its arcad. Another engine is taken as it is.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Further flags.
+    pub flags: Vec<String>,
+    /// Leaves the image store empty.
+    pub no_images: bool,
+}
+
+/// The engine under test.
+#[derive(Debug)]
+pub struct Engine {
+    own: Option<Mutex<Own>>,
+    netns: Option<NetNs>,
+    docker: Docker,
+    http: Http,
+    names: Mutex<Vec<String>>,
+}
+
+/// An arcad that the test started.
+#[derive(Debug)]
+struct Own {
+    directory: tempfile::TempDir,
+    child: Option<Child>,
+    options: Options,
+}
+
+impl Engine {
+    /// An engine with `busybox:latest`.
+    pub fn start() -> Self {
+        Self::start_with(Options::default())
+    }
+
+    /// An engine with `busybox:latest` and options of the test's own.
+    pub fn start_with(options: Options) -> Self {
+        let external = std::env::var("ARCA_TEST_DOCKER_HOST")
+            .ok()
+            .filter(|host| !host.is_empty());
+        let no_images = options.no_images;
+        let engine = match external {
+            Some(host) => {
+                let socket = host
+                    .strip_prefix("unix://")
+                    .expect("ARCA_TEST_DOCKER_HOST: unix://");
+                Self {
+                    own: None,
+                    netns: None,
+                    docker: Docker::new(&host),
+                    http: Http::new(socket),
+                    names: Mutex::default(),
+                }
+            }
+            None => Self::own(options),
+        };
+        if !no_images {
+            engine.need_busybox();
+        }
+        engine
+    }
+
+    fn own(options: Options) -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("arca-test-")
+            .tempdir()
+            .unwrap();
+        let socket = directory.path().join("arca.sock");
+        let netns = NetNs::new();
+        let mut own = Own {
+            directory,
+            child: None,
+            options,
+        };
+        own.launch(&netns);
+        Self {
+            own: Some(Mutex::new(own)),
+            docker: Docker::new(&format!("unix://{}", socket.display())),
+            netns: Some(netns),
+            http: Http::new(socket),
+            names: Mutex::default(),
+        }
+    }
+
+    /// Whether the engine is an arcad of the test's own, not another that is shared.
+    pub fn is_own(&self) -> bool {
+        self.own.is_some()
+    }
+
+    /// A name for a container, network, volume or image that no other test uses; a container of this
+    /// name is removed at the end.
+    pub fn name(&self, what: &str) -> String {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{what}-{}-{number}", std::process::id());
+        self.names.lock().unwrap().push(name.clone());
+        name
+    }
+
+    /// Runs the docker client to its end.
+    #[track_caller]
+    pub fn docker(&self, arguments: &[&str]) -> Output {
+        self.docker.run(arguments)
+    }
+
+    /// Runs the docker client to its end with `input` as its standard input.
+    #[track_caller]
+    pub fn docker_with(&self, arguments: &[&str], input: &[u8]) -> Output {
+        self.docker.run_with(arguments, input)
+    }
+
+    /// Starts the docker client and returns at once.
+    #[track_caller]
+    pub fn docker_spawn(&self, arguments: &[&str]) -> Child {
+        self.docker.spawn(arguments)
+    }
+
+    /// The docker client.
+    pub fn client(&self) -> &Docker {
+        &self.docker
+    }
+
+    /// The docker client as a command for a terminal.
+    pub fn docker_command(&self, arguments: &[&str]) -> Command {
+        self.docker.command(arguments, None)
+    }
+
+    /// Raw requests.
+    pub fn http(&self) -> &Http {
+        &self.http
+    }
+
+    /// What `inspect` says of a container.
+    #[track_caller]
+    pub fn inspect(&self, container: &str) -> Value {
+        let (status, value) = self
+            .http
+            .get(&format!("/v1.51/containers/{container}/json"));
+        assert_eq!(status, 200, "{value}");
+        value
+    }
+
+    /// The events from now on; `filters` is JSON of the API's form, or empty.
+    pub fn events(&self, filters: &str) -> Events {
+        let encoded: String = filters
+            .bytes()
+            .map(|byte| match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
+                other => format!("%{other:02X}"),
+            })
+            .collect();
+        let query = if filters.is_empty() {
+            String::new()
+        } else {
+            format!("?filters={encoded}")
+        };
+        Events::open(&self.http, &query)
+    }
+
+    /// The network namespace of the engine; none is the test's own.
+    pub fn netns(&self) -> Option<&NetNs> {
+        self.netns.as_ref()
+    }
+
+    /// Runs `work` where the engine's published ports are.
+    pub fn in_netns<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        match &self.netns {
+            Some(netns) => netns.enter(work),
+            None => work(),
+        }
+    }
+
+    /// A loopback address with a port that was free a moment ago.
+    pub fn free_address(&self) -> String {
+        self.in_netns(|| {
+            std::net::TcpListener::bind("127.0.0.1:0")
+                .unwrap()
+                .local_addr()
+                .unwrap()
+                .to_string()
+        })
+    }
+
+    /// The data root of an own arcad.
+    pub fn data_root(&self) -> PathBuf {
+        self.with_own(|own| own.directory.path().join("data"))
+    }
+
+    /// The exec root of an own arcad.
+    pub fn exec_root(&self) -> PathBuf {
+        self.with_own(|own| own.directory.path().join("exec"))
+    }
+
+    /// What an own arcad wrote to its log.
+    pub fn daemon_log(&self) -> String {
+        self.with_own(|own| {
+            std::fs::read_to_string(own.directory.path().join("arcad.log")).unwrap_or_default()
+        })
+    }
+
+    /// The process ID of an own arcad that runs.
+    pub fn pid(&self) -> u32 {
+        self.with_own(|own| own.child.as_ref().expect("arcad runs").id())
+    }
+
+    /// Ends an own arcad without a warning (SIGKILL).
+    pub fn kill_9(&self) {
+        self.with_own(Own::kill);
+    }
+
+    /// Ends an own arcad in order (SIGTERM) and waits for it.
+    pub fn stop(&self) {
+        self.with_own(|own| own.end(rustix::process::Signal::TERM));
+    }
+
+    /// Sends an own arcad a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = i32::try_from(self.pid()).unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal)
+            .unwrap();
+    }
+
+    /// Starts an own arcad again, with the state it left, and waits until it is ready.
+    pub fn launch(&self) {
+        let netns = self.netns.as_ref().unwrap();
+        self.with_own(|own| own.launch(netns));
+    }
+
+    fn with_own<T>(&self, work: impl FnOnce(&mut Own) -> T) -> T {
+        let own = self
+            .own
+            .as_ref()
+            .expect("this test needs an arcad of its own");
+        work(
+            &mut own
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        )
+    }
+}
+
+impl Own {
+    /// Starts arcad and waits until it says that it is ready (sd_notify(3)).
+    fn launch(&mut self, netns: &NetNs) {
+        let root = self.directory.path();
+        let notify = root.join("notify.sock");
+        drop(std::fs::remove_file(&notify));
+        let ready = UnixDatagram::bind(&notify).unwrap();
+        ready
+            .set_read_timeout(Some(Duration::from_millis(100)))
+            .unwrap();
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(root.join("arcad.log"))
+            .unwrap();
+        let config = root.join("daemon.json");
+        if !config.exists() {
+            std::fs::write(&config, "{}").unwrap();
+        }
+        let flag = |name: &str, path: &str| format!("--{name}={}", root.join(path).display());
+        let mut child = netns
+            .command(built("arcad"))
+            .arg(format!(
+                "--host=unix://{}",
+                root.join("arca.sock").display()
+            ))
+            .args([flag("data-root", "data"), flag("exec-root", "exec")])
+            .args([
+                flag("pidfile", "arcad.pid"),
+                flag("config-file", "daemon.json"),
+            ])
+            .args(["--group=root", "--debug"])
+            .args(&self.options.flags)
+            .env("NOTIFY_SOCKET", &notify)
+            .env("RUST_BACKTRACE", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::from(log.try_clone().unwrap()))
+            .stderr(Stdio::from(log))
+            .spawn()
+            .unwrap();
+        let mut buffer = [0; 4096];
+        eventually_within(Duration::from_secs(60), "arcad gets ready", || {
+            if let Some(status) = child.try_wait().unwrap() {
+                let log = std::fs::read_to_string(root.join("arcad.log")).unwrap_or_default();
+                panic!("arcad ended ({status}) at its start:\n{log}");
+            }
+            let count = ready.recv(&mut buffer).unwrap_or(0);
+            String::from_utf8_lossy(&buffer[..count])
+                .contains("READY=1")
+                .then_some(())
+        });
+        self.child = Some(child);
+    }
+
+    fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+
+    fn end(&mut self, signal: rustix::process::Signal) {
+        let Some(mut child) = self.child.take() else {
+            return;
+        };
+        let pid = i32::try_from(child.id()).unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal)
+            .unwrap();
+        eventually_within(Duration::from_secs(60), "arcad ends", || {
+            child.try_wait().unwrap()
+        });
+    }
+
+    /// Ends what is left of the containers: shims, and whatever runs in the cgroups or under them.
+    fn clean(&self) {
+        let exec_root = self.directory.path().join("exec");
+        for pid in processes_naming(&exec_root) {
+            if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+                rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
+            }
+        }
+        // Bind mounts of network namespaces would keep the directory busy.
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let root = self.directory.path().to_string_lossy().into_owned();
+        for target in mounts.lines().filter_map(|line| line.split(' ').nth(4)) {
+            if target.starts_with(&root) {
+                rustix::mount::unmount(target, rustix::mount::UnmountFlags::DETACH).ok();
+            }
+        }
+    }
+}
+
+/// Processes whose command line names the directory.
+pub(crate) fn processes_naming(directory: &Path) -> Vec<i32> {
+    let wanted = directory.to_string_lossy().into_owned();
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<i32>().ok())
+        else {
+            continue;
+        };
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        if String::from_utf8_lossy(&line).contains(&wanted) {
+            found.push(pid);
+        }
+    }
+    found
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let names = std::mem::take(&mut *self.names.lock().unwrap_or_else(|e| e.into_inner()));
+        let failed = std::thread::panicking();
+        if self.own.is_none() {
+            for name in names {
+                drop(self.http.try_send(
+                    "DELETE",
+                    &format!("/containers/{name}?force=1&v=1"),
+                    &[],
+                    b"",
+                ));
+            }
+            return;
+        }
+        if let Ok((200, Value::Array(containers))) = self.http.try_get("/containers/json?all=1") {
+            for id in containers
+                .iter()
+                .filter_map(|container| container["Id"].as_str())
+            {
+                drop(
+                    self.http
+                        .try_send("DELETE", &format!("/containers/{id}?force=1"), &[], b""),
+                );
+            }
+        }
+        if failed {
+            eprintln!(
+                "--- the end of arcad's log\n{}",
+                tail(&self.daemon_log(), 60)
+            );
+        }
+        self.with_own(|own| {
+            own.kill();
+            own.clean();
+        });
+    }
+}
+
+fn tail(text: &str, lines: usize) -> String {
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}

@@ -1,0 +1,35 @@
+//! Waiting for what announces itself by no event.
+
+use std::time::{Duration, Instant};
+
+/// Waits up to 20 seconds until `condition` gives something, which is returned.
+#[track_caller]
+pub fn eventually<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
+    eventually_within(Duration::from_secs(20), what, condition)
+}
+
+/// Waits up to `limit` until `condition` gives something, which is returned.
+///
+/// # Panics
+/// When it did not; `what` says what was waited for.
+#[track_caller]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place of the tests that polls"
+)]
+pub fn eventually_within<T>(
+    limit: Duration,
+    what: &str,
+    mut condition: impl FnMut() -> Option<T>,
+) -> T {
+    let begin = Instant::now();
+    let mut pause = Duration::from_millis(1);
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(begin.elapsed() < limit, "waited {limit:?} in vain: {what}");
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}

@@ -1,0 +1,159 @@
+//! What an own engine holds of the host, compared before and after.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use crate::engine::{Engine, processes_naming};
+use crate::tools::found;
+
+/// Processes, mounts, namespaces, links, rules, cgroups, directories and open files of an engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot(BTreeMap<&'static str, Vec<String>>);
+
+impl Snapshot {
+    /// Looks at the host; only for an own engine.
+    pub fn take(engine: &Engine) -> Self {
+        let data = engine.data_root();
+        let exec = engine.exec_root();
+        let root = exec.parent().unwrap().to_owned();
+        let mut all = BTreeMap::new();
+        all.insert("processes", processes(&root));
+        all.insert("mounts", mounts(&root));
+        all.insert("network namespaces", entries(&exec.join("netns")));
+        all.insert("shims", entries(&exec.join("shims")));
+        all.insert("containers", entries(&data.join("containers")));
+        all.insert("snapshots", entries(&data.join("snapshots")));
+        all.insert(
+            "links",
+            lines(engine, "ip", &["-o", "link", "show"], link_name),
+        );
+        all.insert(
+            "rules",
+            lines(engine, "nft", &["list", "ruleset"], |line| {
+                Some(line.to_owned())
+            }),
+        );
+        all.insert("cgroups", cgroups());
+        all.insert("open files", open_files(engine.pid()));
+        Self(all)
+    }
+
+    /// What differs from `before`, one line each; empty when nothing does.
+    pub fn since(&self, before: &Self) -> Vec<String> {
+        let mut found = Vec::new();
+        for (what, now) in &self.0 {
+            let then = &before.0[what];
+            let more = now.iter().filter(|entry| !then.contains(entry));
+            found.extend(more.map(|entry| format!("{what}: new: {entry}")));
+            let less = then.iter().filter(|entry| !now.contains(entry));
+            found.extend(less.map(|entry| format!("{what}: gone: {entry}")));
+            if *what == "open files" && now.len() != then.len() {
+                found.push(format!("{what}: {} before, {} now", then.len(), now.len()));
+            }
+        }
+        found
+    }
+}
+
+fn processes(root: &Path) -> Vec<String> {
+    processes_naming(root)
+        .into_iter()
+        .filter_map(|pid| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+            Some(format!(
+                "{pid} {}",
+                String::from_utf8_lossy(&line).replace('\0', " ")
+            ))
+        })
+        .filter(|line| !line.contains(" docker "))
+        .collect()
+}
+
+fn mounts(root: &Path) -> Vec<String> {
+    let root = root.to_string_lossy().into_owned();
+    let all = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    all.lines()
+        .filter(|line| line.contains(&root))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn entries(directory: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return Vec::new();
+    };
+    let mut names: Vec<String> = entries
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+fn lines(
+    engine: &Engine,
+    program: &str,
+    arguments: &[&str],
+    keep: impl Fn(&str) -> Option<String>,
+) -> Vec<String> {
+    let output = match engine.netns() {
+        Some(netns) => netns.command(program).args(arguments).output(),
+        None => Command::new(found(program)).args(arguments).output(),
+    };
+    String::from_utf8_lossy(&output.unwrap().stdout)
+        .lines()
+        .filter_map(keep)
+        .collect()
+}
+
+fn link_name(line: &str) -> Option<String> {
+    Some(line.split(": ").nth(1)?.split('@').next()?.to_owned())
+}
+
+/// The cgroups of containers: directories named by a 64-digit ID, that have a process of ours or none.
+fn cgroups() -> Vec<String> {
+    let mut found = Vec::new();
+    let mut left = vec![(std::path::PathBuf::from("/sys/fs/cgroup"), 0)];
+    while let Some((directory, depth)) = left.pop() {
+        let Ok(entries) = std::fs::read_dir(&directory) else {
+            continue;
+        };
+        for entry in entries.flatten() {
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let id = name.trim_end_matches(".scope");
+            let id = id.rsplit('-').next().unwrap_or(id);
+            if id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                found.push(entry.path().to_string_lossy().into_owned());
+            } else if depth < 4 {
+                left.push((entry.path(), depth + 1));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// What the process has open, without what differs by chance (socket and pipe numbers).
+fn open_files(pid: u32) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return Vec::new();
+    };
+    let mut found: Vec<String> = entries
+        .flatten()
+        .filter_map(|entry| std::fs::read_link(entry.path()).ok())
+        .map(|target| {
+            target
+                .to_string_lossy()
+                .split(":[")
+                .next()
+                .unwrap_or_default()
+                .to_owned()
+        })
+        .collect();
+    found.sort();
+    found
+}

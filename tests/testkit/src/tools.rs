@@ -1,0 +1,71 @@
+//! Where the programs are that tests use: those of this build, and the clients that `./test` gets.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The root of the repository.
+pub(crate) fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .unwrap()
+}
+
+/// A program of this build: in `ARCA_TEST_BIN`, or beside the directory of the test's executable.
+pub(crate) fn built(name: &str) -> PathBuf {
+    let directory = match std::env::var_os("ARCA_TEST_BIN") {
+        Some(directory) => PathBuf::from(directory),
+        None => {
+            let test = std::env::current_exe().unwrap();
+            test.ancestors().nth(2).unwrap().to_owned()
+        }
+    };
+    let path = directory.join(name);
+    assert!(
+        path.exists(),
+        "{} is not built: run ./test, or cargo build --bins",
+        path.display()
+    );
+    path
+}
+
+/// A client or server that is not ours: from the tools that `scripts/tools` made, or from `PATH`.
+pub(crate) fn found(name: &str) -> PathBuf {
+    let own = tools().join("bin").join(name);
+    if own.exists() {
+        return own;
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")])
+        .map(|directory| directory.join(name))
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| panic!("{name} is missing: run scripts/tools"))
+}
+
+/// The directory that `scripts/tools` fills.
+pub(crate) fn tools() -> PathBuf {
+    match std::env::var_os("ARCA_TOOLS") {
+        Some(directory) => directory.into(),
+        None => repository().join(".arca/tools"),
+    }
+}
+
+/// Runs a program to its end and returns what it wrote.
+///
+/// # Panics
+/// When it cannot be started or fails.
+#[track_caller]
+pub(crate) fn run(command: &mut Command) -> String {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
