@@ -34,9 +34,6 @@ pub enum Request {
     Update(UpdateRequest),
     /// Say what is the case. Answered by [`Response::State`].
     State,
-    /// The exit status was read: answer when everything outside the shim's directory is cleaned up;
-    /// the directory is arcad's from then on. Refused while the container runs.
-    Remove,
 }
 
 /// The versions that one side speaks.
