@@ -2,5 +2,6 @@
 
 pub mod cgroup_device;
 pub mod mount_attr;
+pub mod network;
 pub mod process;
 pub mod seccomp;

@@ -1,4 +1,5 @@
 //! Network namespaces of threads.
+#![expect(unsafe_code, reason = "this crate wraps system calls")]
 
 use std::io;
 
