@@ -1,1 +1,40 @@
-//! Tar archives with whiteouts, extended attributes and rooted paths.
+//! Tar archives: reading them, unpacking them below a directory, making them of one.
+//!
+//! The `tar` crate decodes single header fields; everything else is done here, because layers need what
+//! it does not do: whiteouts, opaque directories, extended attributes, and a root that nothing leaves.
+//! Trees are addressed by directory descriptor: a path of an archive or a client is resolved by the
+//! kernel with `RESOLVE_IN_ROOT`, and what it names is then used by its descriptor.
+//!
+//! - [`Reader`] parses: the ustar, GNU and PAX formats, long names, sparse files, with limits on what a
+//!   header may make it hold in memory.
+//! - [`extract`] unpacks: a layer into the upper directory of an overlay, a layer on top of a tree, or an
+//!   ordinary archive as of `docker cp`.
+//! - [`pack`] makes an archive: of a tree, or of an overlay's upper directory as a layer.
+//! - [`copy_tree`], [`remove_tree`] and [`tree_size`] do to trees what these do to archives.
+//!
+//! Everything blocks. Compression and digests are the business of others.
+
+mod copy;
+mod error;
+mod extract;
+mod header;
+mod node;
+mod pack;
+mod path;
+mod pax;
+mod reader;
+mod remove;
+mod size;
+mod sparse;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+pub use copy::copy_tree;
+pub use error::Error;
+pub use extract::{ExtractOptions, Extracted, Whiteouts, extract};
+pub use pack::{PackFormat, PackOptions, Packer, pack};
+pub use path::{open_in_root, open_root};
+pub use reader::{Entry, Kind, Reader};
+pub use remove::{remove_contents, remove_tree};
+pub use size::tree_size;
