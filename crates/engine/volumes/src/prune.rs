@@ -1,0 +1,53 @@
+//! Removing what nobody uses.
+
+use arca_events::{Event, Type};
+
+use crate::error::Error;
+use crate::filter::Filter;
+use crate::volumes::Volumes;
+
+/// What a prune removed (`VolumePruneResponse`).
+#[derive(Debug, Clone, Default)]
+pub struct Pruned {
+    /// The names of the volumes.
+    pub names: Vec<String>,
+    /// What they held, in bytes.
+    pub bytes: u64,
+}
+
+impl Volumes {
+    /// Removes the volumes that no container has and that pass `filter`: the anonymous ones, or named
+    /// ones too where the filter `all` says so (`VolumePrune`).
+    ///
+    /// # Errors
+    /// [`Error::PruneRunning`], or [`Error::InvalidFilterValue`]. A volume that cannot be removed is
+    /// passed over.
+    pub async fn prune(&self, filter: &Filter) -> Result<Pruned, Error> {
+        let _running = self
+            .0
+            .pruning
+            .try_lock()
+            .map_err(|_busy| Error::PruneRunning)?;
+        let all = filter.flag("all")?.unwrap_or(false);
+        let mut pruned = Pruned::default();
+        for listed in self.list(filter)? {
+            if listed.users > 0 || !(all || listed.volume.is_anonymous()) {
+                continue;
+            }
+            let name = &listed.volume.name;
+            let bytes = self.size(name).await.unwrap_or(0);
+            match self.remove(name, false).await {
+                Ok(()) => {
+                    pruned.names.push(name.clone());
+                    pruned.bytes += bytes;
+                }
+                Err(Error::InUse { .. } | Error::NotFound(_)) => {}
+                Err(error) => tracing::warn!(%error, name, "a volume could not be pruned"),
+            }
+        }
+        let event =
+            Event::new(Type::Volume, "prune", "").with("reclaimed", pruned.bytes.to_string());
+        self.0.events.publish(event).await;
+        Ok(pruned)
+    }
+}

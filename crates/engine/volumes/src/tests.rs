@@ -1,0 +1,182 @@
+//! Volumes on a real file system, with a real store.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use arca_events::Events;
+use arca_store::Store;
+use arca_types::{ContainerId, SystemClock};
+
+use crate::{Config, CreateRequest, Error, Filter, Volumes};
+
+fn open(root: &Path) -> Volumes {
+    let store = Store::open(root.join("db")).unwrap();
+    let clock = Arc::new(SystemClock);
+    let events = Events::open(&store, clock.clone(), 100).unwrap();
+    Volumes::open(
+        Config {
+            root: root.join("volumes"),
+        },
+        &store,
+        events,
+        clock,
+    )
+    .unwrap()
+}
+
+fn named(name: &str) -> CreateRequest {
+    CreateRequest {
+        name: Some(name.to_owned()),
+        ..CreateRequest::default()
+    }
+}
+
+fn filter(name: &str, value: &str) -> BTreeMap<String, Vec<String>> {
+    [(name.to_owned(), vec![value.to_owned()])].into()
+}
+
+#[tokio::test]
+async fn a_volume_is_made_once_and_survives_a_restart() {
+    let root = tempfile::tempdir().unwrap();
+    let first = {
+        let volumes = open(root.path());
+        let first = volumes.create(named("data")).await.unwrap();
+        assert_eq!(volumes.create(named("data")).await.unwrap(), first);
+        first
+    };
+    let volumes = open(root.path());
+    assert_eq!(volumes.get("data").unwrap(), first);
+    let mode = std::fs::metadata(volumes.path("data"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o7777, 0o755);
+}
+
+#[tokio::test]
+async fn a_volume_in_use_stays() {
+    let root = tempfile::tempdir().unwrap();
+    let volumes = open(root.path());
+    volumes.create(named("data")).await.unwrap();
+    let container = ContainerId::random();
+    volumes.acquire("data", &container).unwrap();
+
+    let error = volumes.remove("data", true).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("remove data: volume is in use - [{container}]")
+    );
+
+    volumes.release("data", &container);
+    volumes.remove("data", false).await.unwrap();
+    assert!(!volumes.path("data").exists());
+    assert!(matches!(
+        volumes.remove("data", false).await,
+        Err(Error::NotFound(_))
+    ));
+    volumes.remove("data", true).await.unwrap();
+}
+
+#[tokio::test]
+async fn only_anonymous_volumes_are_pruned_unless_all_are_asked_for() {
+    let root = tempfile::tempdir().unwrap();
+    let volumes = open(root.path());
+    volumes.create(named("kept")).await.unwrap();
+    let anonymous = volumes.create(CreateRequest::default()).await.unwrap();
+    std::fs::write(volumes.path(&anonymous.name).join("file"), b"12345").unwrap();
+
+    let pruned = volumes.prune(&Filter::default()).await.unwrap();
+    assert_eq!(
+        (pruned.names, pruned.bytes),
+        (vec![anonymous.name.clone()], 5)
+    );
+
+    let all = Filter::for_prune(filter("all", "true")).unwrap();
+    assert_eq!(volumes.prune(&all).await.unwrap().names, ["kept"]);
+}
+
+#[tokio::test]
+async fn what_is_unused_is_dangling() {
+    let root = tempfile::tempdir().unwrap();
+    let volumes = open(root.path());
+    volumes.create(named("used")).await.unwrap();
+    volumes.create(named("free")).await.unwrap();
+    volumes.acquire("used", &ContainerId::random()).unwrap();
+    let names = |value| {
+        let filter = Filter::for_list(filter("dangling", value)).unwrap();
+        let listed = volumes.list(&filter).unwrap();
+        listed
+            .into_iter()
+            .map(|listed| listed.volume.name.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (names("true"), names("false")),
+        (vec!["free".to_owned()], vec!["used".to_owned()])
+    );
+}
+
+#[tokio::test]
+async fn names_drivers_and_options_are_checked() {
+    let root = tempfile::tempdir().unwrap();
+    let volumes = open(root.path());
+    assert!(matches!(
+        volumes.create(named("x")).await,
+        Err(Error::NameTooShort(_))
+    ));
+    assert!(matches!(
+        volumes.create(named("../x")).await,
+        Err(Error::NameInvalid(_))
+    ));
+    let driver = CreateRequest {
+        driver: Some("nfs".to_owned()),
+        ..named("data")
+    };
+    assert!(matches!(
+        volumes.create(driver).await,
+        Err(Error::NoDriver { .. })
+    ));
+    let options = Some([("type".to_owned(), "tmpfs".to_owned())].into());
+    let option = CreateRequest {
+        options,
+        ..named("data")
+    };
+    assert!(matches!(
+        volumes.create(option).await,
+        Err(Error::UnsupportedOption { .. })
+    ));
+    assert!(matches!(volumes.get("data"), Err(Error::NotFound(_))));
+}
+
+#[tokio::test]
+async fn an_empty_volume_gets_what_the_image_has() {
+    let root = tempfile::tempdir().unwrap();
+    let image = root.path().join("image");
+    std::fs::create_dir_all(image.join("srv/data")).unwrap();
+    std::fs::set_permissions(image.join("srv/data"), PermissionsExt::from_mode(0o1770)).unwrap();
+    std::os::unix::fs::chown(image.join("srv/data"), Some(33), Some(44)).unwrap();
+    std::fs::write(image.join("srv/data/index"), b"hello").unwrap();
+    let volumes = open(root.path());
+    volumes.create(named("data")).await.unwrap();
+    let copy = |path: &str| {
+        let image = arca_archive::open_root(&image).unwrap();
+        volumes.copy_up("data", image, path.to_owned())
+    };
+
+    copy("/not/there").await.unwrap();
+    copy("/srv/data").await.unwrap();
+
+    let data = std::fs::metadata(volumes.path("data")).unwrap();
+    assert_eq!(
+        (data.mode() & 0o7777, data.uid(), data.gid()),
+        (0o1770, 33, 44)
+    );
+    let file = volumes.path("data").join("index");
+    assert_eq!(std::fs::read(&file).unwrap(), b"hello");
+
+    std::fs::write(&file, b"changed").unwrap();
+    copy("/srv/data").await.unwrap();
+    assert_eq!(std::fs::read(&file).unwrap(), b"changed");
+}
