@@ -1,10 +1,28 @@
 //! Network namespaces, links, addresses, firewall and published ports.
 //!
 //! Speaks to the kernel by netlink alone: no program is run. Knows nothing of containers: a sandbox is
-//! a network namespace with an ID, an endpoint is a link into it.
+//! a network namespace with an ID, an endpoint is a link into it. What exists is told by the caller;
+//! nothing is kept on disk but the files that keep namespaces alive.
 
+mod config;
+mod drivers;
 mod error;
+mod firewall;
+mod host;
+pub mod ipam;
+mod net;
+mod netlink;
+mod netns;
+mod ports;
+mod sandbox;
+mod sysctl;
+#[cfg(test)]
+mod testing;
 mod types;
 
+pub use config::{Config, DriverConfig, EndpointConfig, NetworkConfig, SandboxConfig, Targets};
+pub use drivers::BridgeConfig;
 pub use error::{BindError, Error};
+pub use net::Net;
+pub use ports::{Ports, Reservation};
 pub use types::{MacAddr, ParseError, PortSpec, Protocol, PublishedPort};

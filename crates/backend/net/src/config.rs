@@ -1,0 +1,116 @@
+//! What the backend is asked to make.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+
+use crate::drivers::{BridgeConfig, NetworkDriver};
+use crate::types::{MacAddr, PublishedPort};
+
+/// The settings of the backend.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The directory that keeps network namespaces, one file for each.
+    pub netns_dir: PathBuf,
+    /// The name of the nftables table.
+    pub table: String,
+    /// Whether IP forwarding is switched on where it is off. A host that did not forward before does not
+    /// begin to forward between interfaces that are not ours.
+    pub ip_forward: bool,
+    /// Whether connections that the kernel cannot redirect are carried by a proxy.
+    pub userland_proxy: bool,
+}
+
+/// A network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkConfig {
+    /// Its ID.
+    pub id: String,
+    /// How it works.
+    pub driver: DriverConfig,
+}
+
+/// How a network works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DriverConfig {
+    /// A bridge of the host.
+    Bridge(BridgeConfig),
+}
+
+impl DriverConfig {
+    pub(crate) fn driver(&self) -> &dyn NetworkDriver {
+        match self {
+            Self::Bridge(config) => config,
+        }
+    }
+}
+
+/// A network namespace with its links.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SandboxConfig {
+    /// The name of its file in [`Config::netns_dir`].
+    pub id: String,
+    /// Its links, in order.
+    pub endpoints: Vec<EndpointConfig>,
+    /// The ports that are led into it. Their host sides have been reserved.
+    pub ports: Vec<PublishedPort>,
+}
+
+impl SandboxConfig {
+    /// The addresses that published ports lead to: of the first endpoint that has one of the family.
+    #[must_use]
+    pub fn targets(&self) -> Targets {
+        let mut targets = Targets::default();
+        for endpoint in self.endpoints.iter().filter(|endpoint| endpoint.publishes) {
+            for net in &endpoint.addresses {
+                match net {
+                    IpNet::V4(net) => targets.ipv4 = targets.ipv4.or(Some(net.addr())),
+                    IpNet::V6(net) => targets.ipv6 = targets.ipv6.or(Some(net.addr())),
+                }
+            }
+        }
+        targets
+    }
+}
+
+/// Where published ports lead to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Targets {
+    /// The IPv4 address.
+    pub ipv4: Option<Ipv4Addr>,
+    /// The IPv6 address.
+    pub ipv6: Option<Ipv6Addr>,
+}
+
+/// A link into a sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointConfig {
+    /// The ID of the network.
+    pub network: String,
+    /// The name of its end on the host, where it has one.
+    pub host_link: String,
+    /// Its name inside.
+    pub interface: String,
+    /// Its hardware address.
+    pub mac: MacAddr,
+    /// Its addresses, with the length of the network's prefix.
+    pub addresses: Vec<IpNet>,
+    /// The gateways of its network.
+    pub gateways: Vec<std::net::IpAddr>,
+    /// Whether the sandbox's default routes go through those gateways.
+    pub is_default_route: bool,
+    /// Whether published ports may lead to it.
+    pub publishes: bool,
+    /// Settings of the interface: the key below `net`, with the interface's name in it, and the value.
+    pub sysctls: Vec<(String, String)>,
+}
+
+impl EndpointConfig {
+    /// The name of the host's end of the endpoint with this ID: unique enough, and short enough.
+    #[must_use]
+    pub fn host_link_of(endpoint_id: &str) -> String {
+        let id = endpoint_id.get(..7).unwrap_or(endpoint_id);
+        format!("{}{id}", crate::drivers::LINK_PREFIX)
+    }
+}

@@ -1,0 +1,192 @@
+//! Networks on a Linux bridge of the host, which routes for them.
+
+use std::os::fd::BorrowedFd;
+
+use ipnet::IpNet;
+use rustix::io::Errno;
+
+use super::NetworkDriver;
+use crate::config::EndpointConfig;
+use crate::error::Error;
+use crate::firewall::BridgeRules;
+use crate::host::Host;
+use crate::netlink::{address, link};
+use crate::sysctl;
+use crate::types::MacAddr;
+
+/// A network on a bridge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BridgeConfig {
+    /// The bridge's name.
+    pub name: String,
+    /// Whether the bridge belongs to somebody else: it has to exist, and stays as it is.
+    pub foreign: bool,
+    /// The hardware address it gets when it is made.
+    pub mac: MacAddr,
+    /// Its addresses, which are the gateways of the network.
+    pub addresses: Vec<IpNet>,
+    /// Whether it has addresses at all: an isolated bridge has none, and the host is no part of the network.
+    pub routed_by_host: bool,
+    /// The largest packet, bytes.
+    pub mtu: u32,
+    /// Whether endpoints may talk to each other.
+    pub icc: bool,
+    /// Whether endpoints are hidden behind the host's addresses, for IPv4 and for IPv6.
+    pub masquerade: (bool, bool),
+    /// Whether nothing outside is reachable.
+    pub internal: bool,
+    /// Whether packets routed here from outside are let in without a published port.
+    pub open: bool,
+}
+
+impl BridgeConfig {
+    fn rules(&self) -> BridgeRules {
+        let masquerades = |net: &IpNet| match net {
+            IpNet::V4(_) => self.masquerade.0,
+            IpNet::V6(_) => self.masquerade.1,
+        };
+        BridgeRules {
+            subnets: self.addresses.iter().map(|net| (net.trunc(), masquerades(net))).collect(),
+            icc: self.icc,
+            internal: self.internal,
+            open: self.open,
+        }
+    }
+
+    /// Returns the bridge, which is made when it is not there.
+    fn ensure(&self, host: &Host) -> Result<link::Link, Error> {
+        if let Some(found) = host.link(&self.name)? {
+            if found.kind != "bridge" {
+                return Err(Error::Unsupported(format!(
+                    "cannot use the link {} for a network: it is not a bridge",
+                    self.name
+                )));
+            }
+            return Ok(found);
+        }
+        if self.foreign {
+            return Err(Error::Unsupported(format!("bridge {} does not exist", self.name)));
+        }
+        let made = host.request(vec![link::new_bridge(&self.name, self.mac, self.mtu)]);
+        match made {
+            Err(error) if !link::is(&error, Errno::EXIST) => {
+                return Err(Error::system(format!("make the bridge {:?}", self.name))(error));
+            }
+            _ => {}
+        }
+        let missing = || Error::NoNetwork(self.name.clone());
+        host.link(&self.name)?.ok_or_else(missing)
+    }
+
+    fn configure(&self, host: &Host, bridge: &link::Link) -> Result<(), Error> {
+        let present = host.addresses(bridge.index)?;
+        let mut requests = Vec::new();
+        let wanted: &[IpNet] = if self.routed_by_host { &self.addresses } else { &[] };
+        for net in wanted.iter().filter(|net| !present.contains(net)) {
+            requests.push(address::add(bridge.index, *net));
+        }
+        if !self.foreign {
+            let is_ours = |net: &IpNet| match net {
+                IpNet::V4(_) => true,
+                IpNet::V6(net) => !net.addr().is_unicast_link_local(),
+            };
+            for net in present.iter().filter(|net| is_ours(net) && !wanted.contains(net)) {
+                requests.push(address::remove(bridge.index, *net));
+            }
+            if bridge.mtu != self.mtu {
+                requests.push(link::set_mtu(bridge.index, self.mtu));
+            }
+        }
+        if !bridge.up {
+            requests.push(link::set_up(bridge.index));
+        }
+        if requests.is_empty() {
+            return Ok(());
+        }
+        host.request(requests)
+            .map_err(Error::system(format!("configure the bridge {:?}", self.name)))
+    }
+
+    /// Settings of the bridge's own interface on the host.
+    fn tune(&self) -> Result<(), Error> {
+        let name = &self.name;
+        let has = |v4: bool| self.addresses.iter().any(|net| net.addr().is_ipv4() == v4);
+        if has(true) && !self.internal {
+            // Lets what was sent to 127.0.0.1 be led to an endpoint and back. The firewall stops
+            // everybody behind the bridge from using it.
+            sysctl::set(&format!("ipv4/conf/{name}/route_localnet"), "1")?;
+        }
+        let ipv6_off = if has(false) { "0" } else { "1" };
+        sysctl::set(&format!("ipv6/conf/{name}/disable_ipv6"), ipv6_off)?;
+        sysctl::set(&format!("ipv6/conf/{name}/accept_ra"), "0")?;
+        Ok(())
+    }
+}
+
+impl NetworkDriver for BridgeConfig {
+    fn set_up(&self, host: &Host) -> Result<(), Error> {
+        let bridge = self.ensure(host)?;
+        // Before addresses and before it is up, or it would begin to look for routers.
+        self.tune()?;
+        self.configure(host, &bridge)?;
+        host.firewall.set_bridge(&self.name, &self.rules())
+    }
+
+    fn tear_down(&self, host: &Host) -> Result<(), Error> {
+        host.firewall.remove_bridge(&self.name)?;
+        if self.foreign { Ok(()) } else { host.delete_link(&self.name) }
+    }
+
+    fn join(
+        &self,
+        host: &Host,
+        netns: BorrowedFd<'_>,
+        endpoint: &EndpointConfig,
+    ) -> Result<(), Error> {
+        let missing = || Error::NoNetwork(self.name.clone());
+        let master = host.link(&self.name)?.ok_or_else(missing)?.index;
+        let pair = link::VethPair {
+            name: &endpoint.host_link,
+            master,
+            netns,
+            peer: &endpoint.interface,
+            mac: endpoint.mac,
+            mtu: self.mtu,
+        };
+        host.request(vec![link::new_veth(&pair)]).map_err(Error::system(format!(
+            "make the link {:?} to the bridge {:?}",
+            endpoint.host_link, self.name
+        )))?;
+        if self.icc {
+            return Ok(());
+        }
+        let port = host.link(&endpoint.host_link)?.ok_or_else(missing)?.index;
+        host.request(vec![link::set_isolated(port)])
+            .map_err(Error::system(format!("isolate the link {:?}", endpoint.host_link)))
+    }
+
+    fn leave(&self, host: &Host, endpoint: &EndpointConfig) -> Result<(), Error> {
+        host.delete_link(&endpoint.host_link)
+    }
+
+    fn sweep(&self, host: &Host, live: &[&EndpointConfig]) -> Result<(), Error> {
+        let Some(bridge) = host.link(&self.name)? else {
+            return Ok(());
+        };
+        let links = host.with(link::list).map_err(Error::system("list links"))?;
+        let stale = links.iter().filter(|link| {
+            link.kind == "veth"
+                && link.master == Some(bridge.index)
+                && link.name.starts_with(LINK_PREFIX)
+                && !live.iter().any(|endpoint| endpoint.host_link == link.name)
+        });
+        for link in stale {
+            tracing::info!(link = %link.name, "removing a link that belongs to nothing");
+            host.delete_link(&link.name)?;
+        }
+        Ok(())
+    }
+}
+
+/// What the names of links on the host begin with.
+pub(crate) const LINK_PREFIX: &str = "veth";

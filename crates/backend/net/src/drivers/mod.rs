@@ -1,0 +1,39 @@
+//! The kinds of networks. Each is one file behind [`NetworkDriver`].
+
+mod bridge;
+
+
+use std::fmt;
+use std::os::fd::BorrowedFd;
+
+pub use bridge::BridgeConfig;
+pub(crate) use bridge::LINK_PREFIX;
+
+use crate::config::EndpointConfig;
+use crate::error::Error;
+use crate::host::Host;
+
+/// How the endpoints of a network come to be.
+///
+/// Every operation may be repeated: after a crash nobody knows how far the last one came.
+pub(crate) trait NetworkDriver: fmt::Debug + Send + Sync {
+    /// Makes what the network needs on the host, or completes it.
+    fn set_up(&self, host: &Host) -> Result<(), Error>;
+
+    /// Removes what [`set_up`](Self::set_up) made.
+    fn tear_down(&self, host: &Host) -> Result<(), Error>;
+
+    /// Makes the endpoint's link in the namespace `netns`: named, with its hardware address, down.
+    fn join(
+        &self,
+        host: &Host,
+        netns: BorrowedFd<'_>,
+        endpoint: &EndpointConfig,
+    ) -> Result<(), Error>;
+
+    /// Removes what [`join`](Self::join) left on the host; what is inside goes with the namespace.
+    fn leave(&self, host: &Host, endpoint: &EndpointConfig) -> Result<(), Error>;
+
+    /// Removes links on the host that belong to this network and to none of `live`.
+    fn sweep(&self, host: &Host, live: &[&EndpointConfig]) -> Result<(), Error>;
+}

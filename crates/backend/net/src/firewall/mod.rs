@@ -1,0 +1,174 @@
+//! The firewall: one nftables table of our own, of the family `inet`.
+//!
+//! Rules of others are never touched, and ours never accept on their behalf: a packet passes when every
+//! table lets it pass. What the table should hold is kept here; it is written as a whole, atomically, when
+//! a network comes or goes and when something outside has changed it. Publishing a port adds one element
+//! to a map.
+
+mod expr;
+mod monitor;
+mod ruleset;
+mod table;
+
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub(crate) use monitor::Monitor;
+pub(crate) use ruleset::{BridgeRules, Forward};
+
+use crate::error::Error;
+use crate::netlink::Socket;
+use crate::netlink::conntrack::{UdpPort, forget_udp};
+use crate::types::Protocol;
+use ruleset::Ruleset;
+use table::Transaction;
+
+/// The table of this engine.
+#[derive(Debug)]
+pub(crate) struct Firewall {
+    table: String,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    socket: Socket,
+    rules: Ruleset,
+    /// Whether the table was written and should be there.
+    installed: bool,
+}
+
+impl Firewall {
+    /// Opens the firewall of the calling thread's namespace. Nothing is written yet.
+    pub(crate) fn open(table: &str) -> Result<Self, Error> {
+        let socket = Socket::netfilter().map_err(Error::system("open a netfilter socket"))?;
+        let state = State { socket, rules: Ruleset::default(), installed: false };
+        Ok(Self { table: table.to_owned(), state: Mutex::new(state) })
+    }
+
+    /// Sets what may pass a bridge; writes the table when that is new.
+    pub(crate) fn set_bridge(&self, name: &str, rules: &BridgeRules) -> Result<(), Error> {
+        let mut state = self.lock();
+        if state.installed && state.rules.bridges.get(name) == Some(rules) {
+            return Ok(());
+        }
+        state.rules.bridges.insert(name.to_owned(), rules.clone());
+        self.install(&mut state)
+    }
+
+    /// Forgets a bridge. The table goes with the last one.
+    pub(crate) fn remove_bridge(&self, name: &str) -> Result<(), Error> {
+        let mut state = self.lock();
+        if state.rules.bridges.remove(name).is_none() {
+            return Ok(());
+        }
+        self.install(&mut state)
+    }
+
+    /// Says which redirections there are from the next write on. For recovery, before its networks are set.
+    pub(crate) fn expect(&self, forwards: impl IntoIterator<Item = Forward>) {
+        self.lock().rules.forwards = forwards.into_iter().collect();
+    }
+
+    /// Says whether packets between interfaces that are not ours are stopped, from the next write on.
+    pub(crate) fn set_guard(&self, guard: bool) {
+        self.lock().rules.guard = guard;
+    }
+
+    /// Adds redirections.
+    pub(crate) fn publish(&self, forwards: &[Forward]) -> Result<(), Error> {
+        if forwards.is_empty() {
+            return Ok(());
+        }
+        let mut state = self.lock();
+        state.rules.forwards.extend(forwards);
+        let mut change = Transaction::new(&self.table);
+        ruleset::publish(&mut change, forwards);
+        if let Err(cause) = change.commit(&mut state.socket) {
+            tracing::debug!(%cause, "writing the whole table");
+            self.install(&mut state)?;
+        }
+        forget(&mut state.socket, forwards)
+    }
+
+    /// Removes redirections; no harm when they are not there.
+    pub(crate) fn withdraw(&self, forwards: &[Forward]) -> Result<(), Error> {
+        let mut state = self.lock();
+        let known: Vec<Forward> = forwards
+            .iter()
+            .copied()
+            .filter(|forward| state.rules.forwards.remove(forward))
+            .collect();
+        if known.is_empty() {
+            return Ok(());
+        }
+        let mut change = Transaction::new(&self.table);
+        ruleset::withdraw(&mut change, &known);
+        if let Err(cause) = change.commit(&mut state.socket) {
+            tracing::debug!(%cause, "writing the whole table");
+            self.install(&mut state)?;
+        }
+        forget(&mut state.socket, &known)
+    }
+
+    /// Writes the table again, if it should be there; whether it should.
+    pub(crate) fn repair(&self) -> Result<bool, Error> {
+        let mut state = self.lock();
+        if state.installed {
+            self.install(&mut state)?;
+        }
+        Ok(state.installed)
+    }
+
+    /// The name of the table.
+    pub(crate) fn table(&self) -> &str {
+        &self.table
+    }
+
+    /// The port of the socket by which this firewall is changed.
+    pub(crate) fn port(&self) -> io::Result<u32> {
+        self.lock().socket.port()
+    }
+
+    fn install(&self, state: &mut State) -> Result<(), Error> {
+        let change = if state.rules.bridges.is_empty() {
+            let mut change = Transaction::new(&self.table);
+            change.delete_table();
+            change
+        } else {
+            state.rules.replace(&self.table)
+        };
+        change
+            .commit(&mut state.socket)
+            .map_err(Error::system(format!("write the nftables table {:?}", self.table)))?;
+        state.installed = !state.rules.bridges.is_empty();
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends what connection tracking remembers of UDP flows to these ports.
+fn forget(socket: &mut Socket, forwards: &[Forward]) -> Result<(), Error> {
+    let ports: Vec<UdpPort> = forwards
+        .iter()
+        .filter(|forward| forward.protocol == Protocol::Udp)
+        .map(|forward| UdpPort { host_port: forward.host_port, container: forward.target.ip() })
+        .collect();
+    if ports.is_empty() {
+        return Ok(());
+    }
+    match forget_udp(socket, &ports) {
+        // Without the module there is nothing that remembers.
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error()) => {
+            tracing::debug!("connection tracking cannot be read: stale UDP flows may stay");
+            Ok(())
+        }
+        other => other.map_err(Error::system("forget flows of published UDP ports")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

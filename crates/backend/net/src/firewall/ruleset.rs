@@ -1,0 +1,258 @@
+//! Everything the firewall should hold, and its translation into one transaction.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::expr::{Expressions, IPV4, IPV6, Side, Verdict, interface_name};
+use super::table::{Element, Hook, Set, Transaction, kind};
+use crate::netlink::address::octets;
+use crate::types::Protocol;
+
+/// A bridge and what may pass it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BridgeRules {
+    /// Its subnets, with whether their addresses are hidden behind the host's on the way out.
+    pub(crate) subnets: Vec<(IpNet, bool)>,
+    /// Whether its ports may talk to each other where the bridge's packets pass the firewall.
+    pub(crate) icc: bool,
+    /// Whether nothing of it leaves to elsewhere.
+    pub(crate) internal: bool,
+    /// Whether packets that come from elsewhere without being redirected are let in.
+    pub(crate) open: bool,
+}
+
+/// A redirection: what arrives at a port of the host goes to a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Forward {
+    /// The protocol.
+    pub(crate) protocol: Protocol,
+    /// The host's address; `0.0.0.0` and `::` are all of the family.
+    pub(crate) host_ip: IpAddr,
+    /// The host's port.
+    pub(crate) host_port: u16,
+    /// Where to, of the same family.
+    pub(crate) target: SocketAddr,
+}
+
+/// What the table should hold.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ruleset {
+    /// The bridges, by name.
+    pub(crate) bridges: BTreeMap<String, BridgeRules>,
+    /// The published ports.
+    pub(crate) forwards: BTreeSet<Forward>,
+    /// Whether packets between interfaces that are not ours are stopped: forwarding was off before.
+    pub(crate) guard: bool,
+}
+
+const BRIDGES: Set =
+    Set { name: "bridges", key: &[kind::INTERFACE], key_length: 16, value: None };
+const INTERNAL: Set =
+    Set { name: "internal", key: &[kind::INTERFACE], key_length: 16, value: None };
+const OPEN: Set = Set { name: "open", key: &[kind::INTERFACE], key_length: 16, value: None };
+const TALK: Set = Set {
+    name: "talk",
+    key: &[kind::INTERFACE, kind::INTERFACE],
+    key_length: 32,
+    value: None,
+};
+const V4: Set = Set {
+    name: "published4",
+    key: &[kind::PROTOCOL, kind::IPV4, kind::PORT],
+    key_length: 12,
+    value: Some((&[kind::IPV4, kind::PORT], 8)),
+};
+const V4_ANY: Set = Set {
+    name: "published4_any",
+    key: &[kind::PROTOCOL, kind::PORT],
+    key_length: 8,
+    value: Some((&[kind::IPV4, kind::PORT], 8)),
+};
+const V6: Set = Set {
+    name: "published6",
+    key: &[kind::PROTOCOL, kind::IPV6, kind::PORT],
+    key_length: 24,
+    value: Some((&[kind::IPV6, kind::PORT], 20)),
+};
+const V6_ANY: Set = Set {
+    name: "published6_any",
+    key: &[kind::PROTOCOL, kind::PORT],
+    key_length: 8,
+    value: Some((&[kind::IPV6, kind::PORT], 20)),
+};
+
+/// `127.0.0.0/8`.
+fn loopback4() -> IpNet {
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8))
+}
+
+/// `::1/128`.
+fn loopback6() -> IpNet {
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128))
+}
+
+impl Ruleset {
+    /// Writes the whole table anew.
+    pub(crate) fn replace<'a>(&self, table: &'a str) -> Transaction<'a> {
+        let mut change = Transaction::new(table);
+        change.recreate_table();
+        for set in [&BRIDGES, &INTERNAL, &OPEN, &TALK, &V4, &V4_ANY, &V6, &V6_ANY] {
+            change.set(set);
+        }
+        self.chains(&mut change);
+        published(&mut change);
+        self.source_nat(&mut change);
+        self.forwarding(&mut change);
+        self.bridge_elements(&mut change);
+        let forwards: Vec<Forward> = self.forwards.iter().copied().collect();
+        publish(&mut change, &forwards);
+        change
+    }
+
+    fn chains(&self, change: &mut Transaction<'_>) {
+        let hook = |kind, number, priority| Some(Hook { kind, number, priority });
+        change.chain("published", None);
+        change.chain("into", None);
+        change.chain("loopback", hook("filter", 0, -300));
+        change.chain("prerouting", hook("nat", 0, -100));
+        change.chain("output", hook("nat", 3, -100));
+        change.chain("postrouting", hook("nat", 4, 100));
+        change.chain("forward", hook("filter", 2, 0));
+        // The bridges route 127.0.0.0/8, for published ports: nobody behind them may use that.
+        change.rule("loopback", |rule| {
+            rule.interface_in(Side::In, BRIDGES.name, true)
+                .destination(loopback4())
+                .verdict(Verdict::Drop)
+        });
+    }
+
+    fn source_nat(&self, change: &mut Transaction<'_>) {
+        let chain = "postrouting";
+        change.rule(chain, |rule| {
+            rule.interface_in(Side::Out, BRIDGES.name, true).source(loopback4()).masquerade()
+        });
+        for (bridge, rules) in &self.bridges {
+            for (subnet, masquerade) in &rules.subnets {
+                // To its own network by a published port: the answer has to come back this way.
+                change.rule(chain, |rule| {
+                    rule.interface_is(Side::Out, bridge, true)
+                        .source(*subnet)
+                        .redirected()
+                        .masquerade()
+                });
+                if *masquerade && !rules.internal {
+                    change.rule(chain, |rule| {
+                        rule.interface_is(Side::Out, bridge, false).source(*subnet).masquerade()
+                    });
+                }
+            }
+        }
+    }
+
+    fn forwarding(&self, change: &mut Transaction<'_>) {
+        change.rule("forward", |rule| {
+            rule.interface_in(Side::Out, BRIDGES.name, true).verdict(Verdict::Jump("into"))
+        });
+        change.rule("forward", |rule| {
+            rule.interface_in(Side::In, INTERNAL.name, true).counted().verdict(Verdict::Drop)
+        });
+        if self.guard {
+            change.rule("forward", |rule| {
+                rule.interface_in(Side::In, BRIDGES.name, false).counted().verdict(Verdict::Drop)
+            });
+        }
+        change.rule("into", |rule| rule.established().verdict(Verdict::Accept));
+        change.rule("into", |rule| rule.redirected().verdict(Verdict::Accept));
+        change.rule("into", |rule| rule.interfaces_in(TALK.name).verdict(Verdict::Accept));
+        change.rule("into", |rule| {
+            rule.interface_in(Side::Out, OPEN.name, true)
+                .interface_in(Side::In, BRIDGES.name, false)
+                .verdict(Verdict::Accept)
+        });
+        change.rule("into", |rule| rule.counted().verdict(Verdict::Drop));
+    }
+
+    fn bridge_elements(&self, change: &mut Transaction<'_>) {
+        let named = |wanted: &dyn Fn(&BridgeRules) -> bool| -> Vec<Element> {
+            let chosen = self.bridges.iter().filter(|(_, rules)| wanted(rules));
+            chosen.map(|(bridge, _)| Element {
+                key: interface_name(bridge).to_vec(),
+                value: Vec::new(),
+            })
+            .collect()
+        };
+        change.add(BRIDGES.name, &named(&|_| true));
+        change.add(INTERNAL.name, &named(&|rules| rules.internal));
+        change.add(OPEN.name, &named(&|rules| rules.open && !rules.internal));
+        let mut pairs = named(&|rules| rules.icc);
+        for pair in &mut pairs {
+            pair.key = pair.key.repeat(2);
+        }
+        change.add(TALK.name, &pairs);
+    }
+}
+
+/// The chains that look published ports up.
+fn published(change: &mut Transaction<'_>) {
+    for chain in ["prerouting", "output"] {
+        // From elsewhere these are never meant for us, and IPv6 cannot be led away from loopback.
+        if chain == "prerouting" {
+            change.rule(chain, |rule| {
+                rule.destination(loopback4()).verdict(Verdict::Return)
+            });
+        }
+        change.rule(chain, |rule| rule.destination(loopback6()).verdict(Verdict::Return));
+        change.rule(chain, |rule| rule.to_this_host().verdict(Verdict::Jump("published")));
+    }
+    let redirect = |family, map: &'static Set, any| {
+        move |rule: Expressions| rule.redirect(family, map.name, any).0
+    };
+    change.rule("published", redirect(IPV4, &V4, false));
+    change.rule("published", redirect(IPV4, &V4_ANY, true));
+    change.rule("published", redirect(IPV6, &V6, false));
+    change.rule("published", redirect(IPV6, &V6_ANY, true));
+}
+
+/// Adds redirections to the maps.
+pub(crate) fn publish(change: &mut Transaction<'_>, forwards: &[Forward]) {
+    for (map, elements) in by_map(forwards) {
+        change.add(map, &elements);
+    }
+}
+
+/// Removes redirections from the maps.
+pub(crate) fn withdraw(change: &mut Transaction<'_>, forwards: &[Forward]) {
+    for (map, elements) in by_map(forwards) {
+        change.remove(map, &elements);
+    }
+}
+
+fn by_map(forwards: &[Forward]) -> BTreeMap<&'static str, Vec<Element>> {
+    let mut maps: BTreeMap<&'static str, Vec<Element>> = BTreeMap::new();
+    for forward in forwards {
+        let any = forward.host_ip.is_unspecified();
+        let map = match (forward.host_ip.is_ipv4(), any) {
+            (true, true) => &V4_ANY,
+            (true, false) => &V4,
+            (false, true) => &V6_ANY,
+            (false, false) => &V6,
+        };
+        let mut key = vec![forward.protocol.number(), 0, 0, 0];
+        if !any {
+            key.extend(octets(forward.host_ip));
+        }
+        key.extend(padded(forward.host_port));
+        let mut value = octets(forward.target.ip());
+        value.extend(padded(forward.target.port()));
+        maps.entry(map.name).or_default().push(Element { key, value });
+    }
+    maps
+}
+
+/// A port in network order, padded to four bytes.
+fn padded(port: u16) -> [u8; 4] {
+    let [high, low] = port.to_be_bytes();
+    [high, low, 0, 0]
+}

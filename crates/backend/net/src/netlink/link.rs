@@ -1,0 +1,260 @@
+//! Links: bridges, veth pairs, their state.
+
+use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
+
+use rustix::io::Errno;
+
+use super::message::{CREATE, EXCLUSIVE, Message, attribute, attributes, text, u32_at};
+use super::socket::Socket;
+use crate::types::MacAddr;
+
+const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
+const RTM_GETLINK: u16 = 18;
+
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
+const IFLA_MASTER: u16 = 10;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_NET_NS_FD: u16 = 28;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_PROTINFO: u16 = 12;
+const IFLA_BRPORT_ISOLATED: u16 = 33;
+const IFLA_MACVLAN_MODE: u16 = 1;
+const IFLA_IPVLAN_MODE: u16 = 1;
+const IFLA_IPVLAN_FLAGS: u16 = 2;
+const IFLA_VLAN_ID: u16 = 1;
+const VETH_INFO_PEER: u16 = 1;
+const AF_BRIDGE: u8 = 7;
+const IFF_UP: u32 = 1;
+
+/// A link as the kernel tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Link {
+    /// Its number in this namespace.
+    pub(crate) index: u32,
+    /// Its name.
+    pub(crate) name: String,
+    /// What it is, such as `bridge` or `veth`; empty for hardware.
+    pub(crate) kind: String,
+    /// The bridge it is a port of.
+    pub(crate) master: Option<u32>,
+    /// Whether it is up.
+    pub(crate) up: bool,
+    /// The largest packet, bytes.
+    pub(crate) mtu: u32,
+}
+
+/// A veth pair to make: one end here, enslaved and up, the other in another namespace, down.
+#[derive(Debug)]
+pub(crate) struct VethPair<'a> {
+    /// The name of this end.
+    pub(crate) name: &'a str,
+    /// The bridge.
+    pub(crate) master: u32,
+    /// The namespace of the other end.
+    pub(crate) netns: BorrowedFd<'a>,
+    /// The name of the other end.
+    pub(crate) peer: &'a str,
+    /// The hardware address of the other end.
+    pub(crate) mac: MacAddr,
+    /// The largest packet, bytes.
+    pub(crate) mtu: u32,
+}
+
+/// `struct ifinfomsg`.
+fn header(index: u32, flags: u32, change: u32) -> [u8; 16] {
+    family_header(0, index, flags, change)
+}
+
+fn family_header(family: u8, index: u32, flags: u32, change: u32) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    let [b0, _, _, _, i0, i1, i2, i3, f0, f1, f2, f3, c0, c1, c2, c3] = &mut bytes;
+    *b0 = family;
+    [*i0, *i1, *i2, *i3] = index.to_ne_bytes();
+    [*f0, *f1, *f2, *f3] = flags.to_ne_bytes();
+    [*c0, *c1, *c2, *c3] = change.to_ne_bytes();
+    bytes
+}
+
+/// A request that makes a bridge, down.
+pub(crate) fn new_bridge(name: &str, mac: MacAddr, mtu: u32) -> Message {
+    Message::new(RTM_NEWLINK, CREATE | EXCLUSIVE)
+        .raw(&header(0, 0, 0))
+        .attr_str(IFLA_IFNAME, name)
+        .attr(IFLA_ADDRESS, &mac.0)
+        .attr_u32(IFLA_MTU, mtu)
+        .nest(IFLA_LINKINFO, |info| info.attr_str(IFLA_INFO_KIND, "bridge"))
+}
+
+/// A request that makes a veth pair.
+pub(crate) fn new_veth(pair: &VethPair<'_>) -> Message {
+    let peer = |message: Message| {
+        message
+            .raw(&header(0, 0, 0))
+            .attr_str(IFLA_IFNAME, pair.peer)
+            .attr(IFLA_ADDRESS, &pair.mac.0)
+            .attr_u32(IFLA_MTU, pair.mtu)
+            .attr(IFLA_NET_NS_FD, &pair.netns.as_raw_fd().to_ne_bytes())
+    };
+    Message::new(RTM_NEWLINK, CREATE | EXCLUSIVE)
+        .raw(&header(0, IFF_UP, IFF_UP))
+        .attr_str(IFLA_IFNAME, pair.name)
+        .attr_u32(IFLA_MTU, pair.mtu)
+        .attr_u32(IFLA_MASTER, pair.master)
+        .nest(IFLA_LINKINFO, |info| {
+            info.attr_str(IFLA_INFO_KIND, "veth")
+                .nest(IFLA_INFO_DATA, |data| data.nest(VETH_INFO_PEER, peer))
+        })
+}
+
+/// A link that shares the hardware of another one, to be made in another namespace.
+#[derive(Debug)]
+pub(crate) struct SharedLink<'a> {
+    /// The link whose hardware it uses.
+    pub(crate) parent: u32,
+    /// The namespace it is made in.
+    pub(crate) netns: BorrowedFd<'a>,
+    /// Its name there.
+    pub(crate) name: &'a str,
+    /// The largest packet, bytes; 0 takes the parent's.
+    pub(crate) mtu: u32,
+}
+
+/// A request that makes a macvlan in another namespace, down. `mode` is one of `MACVLAN_MODE_*`.
+pub(crate) fn new_macvlan(link: &SharedLink<'_>, mac: MacAddr, mode: u32) -> Message {
+    new_shared(link)
+        .attr(IFLA_ADDRESS, &mac.0)
+        .nest(IFLA_LINKINFO, |info| {
+            info.attr_str(IFLA_INFO_KIND, "macvlan")
+                .nest(IFLA_INFO_DATA, |data| data.attr_u32(IFLA_MACVLAN_MODE, mode))
+        })
+}
+
+/// A request that makes an ipvlan in another namespace, down. `mode` is one of `IPVLAN_MODE_*`.
+pub(crate) fn new_ipvlan(link: &SharedLink<'_>, mode: u16, flags: u16) -> Message {
+    new_shared(link).nest(IFLA_LINKINFO, |info| {
+        info.attr_str(IFLA_INFO_KIND, "ipvlan").nest(IFLA_INFO_DATA, |data| {
+            data.attr(IFLA_IPVLAN_MODE, &mode.to_ne_bytes())
+                .attr(IFLA_IPVLAN_FLAGS, &flags.to_ne_bytes())
+        })
+    })
+}
+
+fn new_shared(link: &SharedLink<'_>) -> Message {
+    let message = Message::new(RTM_NEWLINK, CREATE | EXCLUSIVE)
+        .raw(&header(0, 0, 0))
+        .attr_str(IFLA_IFNAME, link.name)
+        .attr_u32(IFLA_LINK, link.parent)
+        .attr(IFLA_NET_NS_FD, &link.netns.as_raw_fd().to_ne_bytes());
+    if link.mtu == 0 { message } else { message.attr_u32(IFLA_MTU, link.mtu) }
+}
+
+/// A request that makes a VLAN sub-interface, up.
+pub(crate) fn new_vlan(name: &str, parent: u32, id: u16) -> Message {
+    Message::new(RTM_NEWLINK, CREATE | EXCLUSIVE)
+        .raw(&header(0, IFF_UP, IFF_UP))
+        .attr_str(IFLA_IFNAME, name)
+        .attr_u32(IFLA_LINK, parent)
+        .nest(IFLA_LINKINFO, |info| {
+            info.attr_str(IFLA_INFO_KIND, "vlan")
+                .nest(IFLA_INFO_DATA, |data| data.attr(IFLA_VLAN_ID, &id.to_ne_bytes()))
+        })
+}
+
+/// A request that makes a dummy link, up.
+pub(crate) fn new_dummy(name: &str) -> Message {
+    Message::new(RTM_NEWLINK, CREATE | EXCLUSIVE)
+        .raw(&header(0, IFF_UP, IFF_UP))
+        .attr_str(IFLA_IFNAME, name)
+        .nest(IFLA_LINKINFO, |info| info.attr_str(IFLA_INFO_KIND, "dummy"))
+}
+
+/// A request that brings a link up.
+pub(crate) fn set_up(index: u32) -> Message {
+    Message::new(RTM_NEWLINK, 0).raw(&header(index, IFF_UP, IFF_UP))
+}
+
+/// A request that brings a link down.
+#[cfg(test)]
+pub(crate) fn set_down(index: u32) -> Message {
+    Message::new(RTM_NEWLINK, 0).raw(&header(index, 0, IFF_UP))
+}
+
+/// A request that changes the largest packet of a link, bytes.
+pub(crate) fn set_mtu(index: u32, mtu: u32) -> Message {
+    Message::new(RTM_NEWLINK, 0).raw(&header(index, 0, 0)).attr_u32(IFLA_MTU, mtu)
+}
+
+/// A request that keeps a port of a bridge from talking to other ports that are isolated.
+pub(crate) fn set_isolated(index: u32) -> Message {
+    Message::new(RTM_NEWLINK, 0)
+        .raw(&family_header(AF_BRIDGE, index, 0, 0))
+        .nest(IFLA_PROTINFO, |info| info.attr(IFLA_BRPORT_ISOLATED, &[1]))
+}
+
+/// A request that removes a link; the other end of a veth pair goes with it.
+pub(crate) fn delete(index: u32) -> Message {
+    Message::new(RTM_DELLINK, 0).raw(&header(index, 0, 0))
+}
+
+/// Removes the link of that name; no harm when there is none.
+pub(crate) fn delete_by_name(socket: &mut Socket, name: &str) -> io::Result<()> {
+    let request = Message::new(RTM_DELLINK, 0).raw(&header(0, 0, 0)).attr_str(IFLA_IFNAME, name);
+    match socket.request(vec![request]) {
+        Err(error) if is(&error, Errno::NODEV) => Ok(()),
+        other => other,
+    }
+}
+
+/// Looks a link up by its name.
+pub(crate) fn find(socket: &mut Socket, name: &str) -> io::Result<Option<Link>> {
+    let request = Message::new(RTM_GETLINK, 0).raw(&header(0, 0, 0)).attr_str(IFLA_IFNAME, name);
+    let mut found = None;
+    match socket.get_one(request, |payload| found = parse(payload)) {
+        Err(error) if is(&error, Errno::NODEV) => Ok(None),
+        Err(error) => Err(error),
+        Ok(()) => Ok(found),
+    }
+}
+
+/// Lists every link of the namespace.
+pub(crate) fn list(socket: &mut Socket) -> io::Result<Vec<Link>> {
+    let request = Message::new(RTM_GETLINK, 0).raw(&header(0, 0, 0));
+    let mut links = Vec::new();
+    socket.dump(request, |message| links.extend(parse(message.payload)))?;
+    Ok(links)
+}
+
+fn parse(payload: &[u8]) -> Option<Link> {
+    let attrs = payload.get(16..)?;
+    let mut link = Link {
+        index: u32_at(payload, 4)?,
+        name: String::new(),
+        kind: String::new(),
+        master: None,
+        up: u32_at(payload, 8)? & IFF_UP != 0,
+        mtu: 0,
+    };
+    for (kind, value) in attributes(attrs) {
+        match kind {
+            IFLA_IFNAME => link.name = text(value),
+            IFLA_MASTER => link.master = u32_at(value, 0),
+            IFLA_MTU => link.mtu = u32_at(value, 0).unwrap_or(0),
+            IFLA_LINKINFO => {
+                link.kind = attribute(value, IFLA_INFO_KIND).map(text).unwrap_or_default();
+            }
+            _ => {}
+        }
+    }
+    Some(link)
+}
+
+/// Whether an error is the given one.
+pub(crate) fn is(error: &io::Error, errno: Errno) -> bool {
+    Errno::from_io_error(error) == Some(errno)
+}

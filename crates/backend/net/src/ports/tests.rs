@@ -1,0 +1,79 @@
+//! Ports against the sockets of a namespace.
+
+use std::net::{Ipv4Addr, TcpListener};
+
+use super::*;
+use crate::testing::in_namespace;
+
+fn wish(protocol: Protocol, host_ip: &str, host_ports: Option<(u16, u16)>) -> PortSpec {
+    PortSpec { protocol, container_port: 80, host_ip: host_ip.parse().ok(), host_ports }
+}
+
+fn targets() -> Targets {
+    Targets { ipv4: Some(Ipv4Addr::new(10, 0, 0, 2)), ipv6: None }
+}
+
+#[test]
+fn a_reserved_port_cannot_be_bound_by_another_process_until_it_is_given_back() {
+    in_namespace(async {
+        let ports = Ports::new(true);
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            let spec = wish(protocol, "0.0.0.0", Some((8080, 8080)));
+            let reserved = ports.reserve(std::slice::from_ref(&spec), targets(), None).unwrap();
+            assert!(reserved.held.values().all(Held::is_held));
+            let bind = || match protocol {
+                Protocol::Tcp => TcpListener::bind("0.0.0.0:8080").map(drop),
+                _ => std::net::UdpSocket::bind("0.0.0.0:8080").map(drop),
+            };
+            assert_eq!(bind().unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
+            let error = ports.reserve(&[spec], targets(), None).unwrap_err();
+            assert!(matches!(error, Error::PortAllocated(..)));
+            drop(reserved);
+            // The proxy's task is told to end; its socket closes when it does.
+            while bind().is_err() {
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+}
+
+#[test]
+fn a_port_of_a_process_of_the_host_is_refused_in_the_words_clients_know() {
+    in_namespace(async {
+        let _listener = TcpListener::bind("0.0.0.0:8080").unwrap();
+        let ports = Ports::new(true);
+        let spec = wish(Protocol::Tcp, "0.0.0.0", Some((8080, 8080)));
+        let error = ports.reserve(&[spec], targets(), None).unwrap_err();
+        assert_eq!(
+            arca_types::chain(&error),
+            "failed to bind host port for 0.0.0.0:8080:10.0.0.2:80/tcp: address already in use"
+        );
+    });
+}
+
+#[test]
+fn a_range_passes_over_ports_of_the_host() {
+    in_namespace(async {
+        let _listener = TcpListener::bind("0.0.0.0:8080").unwrap();
+        let ports = Ports::new(true);
+        let spec = wish(Protocol::Tcp, "", Some((8080, 8081)));
+        let reserved = ports.reserve(&[spec], targets(), None).unwrap();
+        let got: Vec<_> =
+            reserved.ports().iter().map(|port| (port.host_ip, port.host_port)).collect();
+        let expected =
+            [(IpAddr::from([0; 4]), 8081), (IpAddr::from([0; 16]), 8081)];
+        assert_eq!(got, expected);
+    });
+}
+
+#[test]
+fn a_failed_wish_gives_back_those_before_it() {
+    in_namespace(async {
+        let _listener = TcpListener::bind("0.0.0.0:9000").unwrap();
+        let ports = Ports::new(false);
+        let first = wish(Protocol::Tcp, "0.0.0.0", Some((8080, 8080)));
+        let second = wish(Protocol::Tcp, "0.0.0.0", Some((9000, 9000)));
+        ports.reserve(&[first.clone(), second], targets(), None).unwrap_err();
+        ports.reserve(&[first], targets(), None).unwrap();
+    });
+}
