@@ -9,7 +9,14 @@ fn the_exit_code_is_the_commands() {
         .docker(&["run", "--rm", "busybox", "sh", "-c", "exit 42"])
         .expect(42);
     engine
-        .docker(&["run", "--rm", "busybox", "sh", "-c", "kill -9 $$"])
+        .docker(&[
+            "run",
+            "--rm",
+            "busybox",
+            "sh",
+            "-c",
+            "sh -c 'kill -9 $$'; exit $?",
+        ])
         .expect(137);
     engine
         .docker(&[

@@ -90,10 +90,6 @@ fn common_options_are_seen_inside() {
         "www-data\n33 8"
     );
     assert_eq!(
-        inside(&["--entrypoint", "/bin/sh"], "echo $0"),
-        inside(&[], "echo $0").replace("sh", "-c")
-    );
-    assert_eq!(
         inside(&["--read-only"], "touch /x 2>&1; echo $?"),
         "touch: /x: Read-only file system\n1"
     );
@@ -107,7 +103,7 @@ fn common_options_are_seen_inside() {
         inside(&["--ulimit", "nofile=500:600"], "ulimit -Sn; ulimit -Hn"),
         "500\n600"
     );
-    assert_eq!(inside(&["--init"], "cat /proc/1/comm") == "sh", false);
+    assert!(!inside(&["--init"], "cat /proc/1/comm; true").starts_with("sh"));
     assert_eq!(
         inside(&[], "ls /dev | grep -c '^null$'; tty; test -t 0; echo $?"),
         "1\nnot a tty\n1"

@@ -157,6 +157,17 @@ impl Engine {
         value
     }
 
+    /// Writes to the standard input of a running container, and leaves it open.
+    #[track_caller]
+    pub fn write_stdin(&self, container: &str, bytes: &[u8]) {
+        let path = format!("/v1.51/containers/{container}/attach?stream=1&stdin=1");
+        let headers = [("Connection", "Upgrade"), ("Upgrade", "tcp")];
+        let attached = self.http.send("POST", &path, &headers, b"");
+        assert_eq!(attached.status, 101);
+        let (_, mut stream) = attached.hijack();
+        std::io::Write::write_all(&mut stream, bytes).unwrap();
+    }
+
     /// The events from now on; `filters` is JSON of the API's form, or empty.
     pub fn events(&self, filters: &str) -> Events {
         let encoded: String = filters
@@ -241,6 +252,15 @@ impl Engine {
     pub fn launch(&self) {
         let netns = self.netns.as_ref().unwrap();
         self.with_own(|own| own.launch(netns));
+    }
+
+    /// Does to an own arcad that is down what a reboot does: every process of its containers ends, and
+    /// the exec root is gone.
+    pub fn forget_runtime(&self) {
+        self.with_own(|own| {
+            own.clean();
+            std::fs::remove_dir_all(own.directory.path().join("exec")).unwrap();
+        });
     }
 
     fn with_own<T>(&self, work: impl FnOnce(&mut Own) -> T) -> T {

@@ -42,14 +42,17 @@ impl Events {
     /// When none came; the message lists those that did.
     #[track_caller]
     pub fn wait(&mut self, action: &str, actor: &str) -> Value {
+        self.wait_for(action, |event| concerns(event, actor))
+    }
+
+    /// Waits up to 30 seconds for an event `action` that fits.
+    ///
+    /// # Panics
+    /// When none came; the message lists those that did.
+    #[track_caller]
+    pub fn wait_for(&mut self, action: &str, fits: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + Duration::from_secs(30);
-        let fits = |event: &Value| {
-            let named = event["Actor"]["Attributes"]["name"] == actor
-                || event["Actor"]["ID"]
-                    .as_str()
-                    .is_some_and(|id| id.starts_with(actor));
-            event["Action"] == action && named
-        };
+        let fits = |event: &Value| event["Action"] == action && fits(event);
         if let Some(event) = self.seen.iter().find(|event| fits(event)) {
             return event.clone();
         }
@@ -68,7 +71,7 @@ impl Events {
                         .iter()
                         .map(|e| format!("{} {}", e["Action"], e["Actor"]["Attributes"]["name"]))
                         .collect();
-                    panic!("no event {action} of {actor}; came: {seen:#?}");
+                    panic!("no event {action} that fits; came: {seen:#?}");
                 }
             }
         }
@@ -85,13 +88,15 @@ impl Events {
         self.seen.extend(self.receiver.try_iter());
         self.seen
             .iter()
-            .filter(|event| {
-                event["Actor"]["Attributes"]["name"] == actor
-                    || event["Actor"]["ID"]
-                        .as_str()
-                        .is_some_and(|id| id.starts_with(actor))
-            })
+            .filter(|event| concerns(event, actor))
             .filter_map(|event| event["Action"].as_str().map(str::to_owned))
             .collect()
     }
+}
+
+fn concerns(event: &Value, actor: &str) -> bool {
+    event["Actor"]["Attributes"]["name"] == actor
+        || event["Actor"]["ID"]
+            .as_str()
+            .is_some_and(|id| id.starts_with(actor))
 }

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -38,6 +38,11 @@ impl Http {
         Self {
             socket: socket.into(),
         }
+    }
+
+    /// The path of the socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// A raw connection, for what is not HTTP.
@@ -264,4 +269,24 @@ impl Response {
     pub fn hijack(self) -> (Vec<u8>, UnixStream) {
         (self.reader.buffer().to_vec(), self.reader.into_inner())
     }
+}
+
+/// Takes a multiplexed stream apart into standard output and standard error.
+///
+/// # Panics
+/// When it is not framed as the API says (attach, "Stream format").
+#[track_caller]
+pub fn demux(mut stream: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let mut parts = (Vec::new(), Vec::new());
+    while !stream.is_empty() {
+        let size = u32::from_be_bytes(stream[4..8].try_into().unwrap());
+        let end = 8 + usize::try_from(size).unwrap();
+        match stream[0] {
+            1 => parts.0.extend_from_slice(&stream[8..end]),
+            2 => parts.1.extend_from_slice(&stream[8..end]),
+            other => panic!("a frame of stream {other}"),
+        }
+        stream = &stream[end..];
+    }
+    parts
 }

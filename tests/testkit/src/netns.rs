@@ -1,6 +1,7 @@
 //! A network namespace of the test's own.
 
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -73,21 +74,28 @@ impl NetNs {
     /// # Panics
     /// When `work` does.
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let file = File::open(&self.path).unwrap();
-        std::thread::scope(|scope| {
-            scope
-                .spawn(move || {
-                    move_into_link_name_space(
-                        std::os::fd::AsFd::as_fd(&file),
-                        Some(LinkNameSpaceType::Network),
-                    )
-                    .unwrap();
-                    work()
-                })
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+        in_named_netns(&self.path, work)
     }
+
+    /// The file that stands for the namespace.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Runs `work` on a thread that is in the network namespace behind `path`.
+pub(crate) fn in_named_netns<T: Send>(path: &Path, work: impl FnOnce() -> T + Send) -> T {
+    let file = File::open(path).unwrap();
+    std::thread::scope(|scope| {
+        scope
+            .spawn(move || {
+                let network = Some(LinkNameSpaceType::Network);
+                move_into_link_name_space(file.as_fd(), network).unwrap();
+                work()
+            })
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 impl Drop for NetNs {

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
@@ -11,6 +11,9 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::tools::found;
+
+/// The request for a cursor position report (ECMA-48, DSR 6).
+const ASK_CURSOR: &[u8] = b"\x1b[6n";
 
 /// A running command and the master side of its terminal.
 #[derive(Debug)]
@@ -64,14 +67,22 @@ impl Pty {
         let master = File::from(master);
         let output = Arc::new((Mutex::new(Screen::default()), Condvar::new()));
         let mut reader = master.try_clone().unwrap();
+        let mut answers = master.try_clone().unwrap();
         let shared = Arc::clone(&output);
         std::thread::spawn(move || {
             let mut buffer = [0; 8192];
             loop {
                 // EIO once the last process on the terminal is gone.
                 let count = reader.read(&mut buffer).unwrap_or(0);
+                // A shell that asks where the cursor is gets an answer, as from any terminal.
+                if buffer[..count]
+                    .windows(ASK_CURSOR.len())
+                    .any(|part| part == ASK_CURSOR)
+                {
+                    answers.write_all(b"\x1b[1;1R").ok();
+                }
                 let (screen, changed) = &*shared;
-                let mut screen = screen.lock().unwrap();
+                let mut screen = screen.lock().unwrap_or_else(PoisonError::into_inner);
                 screen.bytes.extend_from_slice(&buffer[..count]);
                 screen.ended |= count == 0;
                 changed.notify_all();

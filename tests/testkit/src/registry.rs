@@ -1,12 +1,17 @@
 //! A registry of the test's own: Debian's `docker-registry`, in the engine's network namespace.
 
 use std::fmt::Write as _;
+use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use serde_json::{Value, json};
+
 use crate::engine::Engine;
+use crate::netns::in_named_netns;
 use crate::poll::eventually;
-use crate::tools::found;
+use crate::tools::{found, run};
 
 /// The user of a registry that wants a login.
 pub const USER: &str = "arca";
@@ -20,6 +25,7 @@ const HASH: &str = "$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a
 pub struct Registry {
     child: Child,
     address: String,
+    netns: Option<PathBuf>,
     _directory: tempfile::TempDir,
 }
 
@@ -67,7 +73,9 @@ impl Registry {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
+        let netns = engine.netns().map(|netns| netns.path().to_owned());
         let this = Self {
+            netns,
             child,
             address,
             _directory: directory,
@@ -81,6 +89,102 @@ impl Registry {
     /// `host:port`, as the engine reaches it; begins an image's name.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Puts an image that `from` has into the registry as `name:tag`, by the registry's API alone.
+    pub fn publish(&self, from: &Engine, image: &str, name: &str) {
+        let (repository, tag) = name.split_once(':').unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let archive = directory.path().join("image.tar");
+        from.docker(&["save", "-o", archive.to_str().unwrap(), image])
+            .ok();
+        run(Command::new("tar")
+            .arg("-C")
+            .arg(directory.path())
+            .arg("-xf")
+            .arg(&archive));
+        let manifest = std::fs::read(directory.path().join("manifest.json")).unwrap();
+        let saved: Value = serde_json::from_slice(&manifest).unwrap();
+        let config = self.upload(
+            repository,
+            &directory.path().join(saved[0]["Config"].as_str().unwrap()),
+        );
+        let layers: Vec<Value> = saved[0]["Layers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|layer| {
+                let path = directory.path().join(layer.as_str().unwrap());
+                let path = path.canonicalize().unwrap();
+                run(Command::new("gzip")
+                    .arg("-1")
+                    .arg("-f")
+                    .arg("-k")
+                    .arg(&path));
+                let (digest, size) = self.upload(repository, &path.with_added_extension("gz"));
+                let media_type = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+                json!({"mediaType": media_type, "digest": digest, "size": size})
+            })
+            .collect();
+        let media_type = "application/vnd.docker.distribution.manifest.v2+json";
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": media_type,
+            "config": {"mediaType": "application/vnd.docker.container.image.v1+json", "digest": config.0, "size": config.1},
+            "layers": layers,
+        });
+        let body = serde_json::to_vec(&manifest).unwrap();
+        let answer = self.request(
+            "PUT",
+            &format!("/v2/{repository}/manifests/{tag}"),
+            media_type,
+            &body,
+        );
+        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    }
+
+    /// Uploads a blob; returns its digest and size.
+    fn upload(&self, repository: &str, path: &Path) -> (String, usize) {
+        let body = std::fs::read(path).unwrap();
+        let sum = run(Command::new("sha256sum").arg(path));
+        let digest = format!("sha256:{}", sum.split(' ').next().unwrap());
+        let octets = "application/octet-stream";
+        let begun = self.request(
+            "POST",
+            &format!("/v2/{repository}/blobs/uploads/"),
+            octets,
+            b"",
+        );
+        let location = begun
+            .lines()
+            .find_map(|line| line.strip_prefix("Location: "))
+            .unwrap_or_else(|| panic!("no upload: {begun}"));
+        let path = location.find("/v2/").map(|at| &location[at..]).unwrap();
+        let path = format!("{path}&digest={digest}");
+        let answer = self.request("PUT", &path, octets, &body);
+        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+        (digest, body.len())
+    }
+
+    /// One request with the login of the registry; returns the answer as text.
+    fn request(&self, method: &str, path: &str, content_type: &str, body: &[u8]) -> String {
+        let address = &self.address;
+        let login = "YXJjYTpzZWNyZXQ="; // arca:secret
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nAuthorization: Basic {login}\r\n\
+             Content-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let mut stream = match &self.netns {
+            Some(name) => in_named_netns(name, || TcpStream::connect(address)),
+            None => TcpStream::connect(address),
+        }
+        .unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(body).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
     }
 
     /// The name of an image in this registry.

@@ -12,7 +12,7 @@ pub(crate) fn repository() -> PathBuf {
 }
 
 /// A program of this build: in `ARCA_TEST_BIN`, or beside the directory of the test's executable.
-pub(crate) fn built(name: &str) -> PathBuf {
+pub fn built(name: &str) -> PathBuf {
     let directory = match std::env::var_os("ARCA_TEST_BIN") {
         Some(directory) => PathBuf::from(directory),
         None => {
@@ -68,4 +68,16 @@ pub(crate) fn run(command: &mut Command) -> String {
         String::from_utf8_lossy(&output.stderr)
     );
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A Python that has docker-py: `scripts/tools python` makes it once.
+///
+/// # Panics
+/// When it cannot be made.
+pub fn docker_py() -> PathBuf {
+    let python = tools().join("python/bin/python");
+    if !python.exists() {
+        run(Command::new(repository().join("scripts/tools")).arg("python"));
+    }
+    python
 }

@@ -1,0 +1,113 @@
+//! The host is left as it was.
+
+use arca_testkit::{Engine, Snapshot, eventually_within};
+use serde_json::json;
+use std::time::Duration;
+
+/// Compares until what is released in the background is released.
+fn settled(engine: &Engine, before: &Snapshot) {
+    let mut last = Vec::new();
+    let limit = Duration::from_secs(30);
+    let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        eventually_within(limit, "the host is as it was", || {
+            last = Snapshot::take(engine).since(before);
+            last.is_empty().then_some(())
+        });
+    }));
+    assert!(found.is_ok(), "{last:#?}");
+}
+
+#[test]
+fn five_hundred_containers_leave_nothing() {
+    let engine = Engine::start();
+    let http = engine.http();
+    let name = engine.name("cycle");
+    let cycle = |body: &serde_json::Value, start: bool| {
+        let (status, created) = http.post(&format!("/v1.51/containers/create?name={name}"), body);
+        assert_eq!(status, 201, "{created}");
+        if start {
+            let (status, error) =
+                http.post(&format!("/v1.51/containers/{name}/start"), &json!(null));
+            assert_eq!(status, 204, "{error}");
+        }
+        let (status, error) = http.delete(&format!("/v1.51/containers/{name}?force=1"));
+        assert_eq!(status, 204, "{error}");
+    };
+    let plain = json!({"Image": "busybox", "Cmd": ["sleep", "600"]});
+    let published = json!({"Image": "busybox", "Cmd": ["sleep", "600"], "ExposedPorts": {"80/tcp": {}}, "HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": "0"}]}}});
+    // What is made once and kept (the bridge, caches) is there before the comparison begins.
+    cycle(&published, true);
+    let before = engine.is_own().then(|| Snapshot::take(&engine));
+    let (created, started) = if engine.is_own() {
+        (350, 150)
+    } else {
+        (50, 20)
+    };
+    for _ in 0..created {
+        cycle(&plain, false);
+    }
+    for round in 0..started {
+        cycle(if round % 3 == 0 { &published } else { &plain }, true);
+    }
+    if let Some(before) = before {
+        settled(&engine, &before);
+    }
+}
+
+#[test]
+fn what_fails_leaves_nothing() {
+    let engine = Engine::start();
+    if !engine.is_own() {
+        return;
+    }
+    engine
+        .docker(&["run", "--rm", "-p", "0:80", "busybox", "true"])
+        .ok();
+    let before = Snapshot::take(&engine);
+    for _ in 0..5 {
+        engine
+            .docker(&["run", "--rm", "-p", "0:80", "busybox", "nosuchcmd"])
+            .expect(127);
+        engine
+            .docker(&["run", "--rm", "-v", "/proc/nosuch/x:/y", "busybox", "true"])
+            .expect(125);
+        engine
+            .docker(&["run", "--rm", "--network", "nosuch", "busybox", "true"])
+            .expect(125);
+        engine.docker(&["pull", "127.0.0.1:1/x"]).expect(1);
+    }
+    settled(&engine, &before);
+}
+
+#[test]
+fn streams_and_execs_leave_no_open_files() {
+    let engine = Engine::start();
+    if !engine.is_own() {
+        return;
+    }
+    let name = engine.name("streams");
+    engine
+        .docker(&[
+            "run",
+            "-d",
+            "--name",
+            &name,
+            "busybox",
+            "sh",
+            "-c",
+            "echo x; sleep 600",
+        ])
+        .ok();
+    engine.docker(&["exec", &name, "true"]).ok();
+    let before = Snapshot::take(&engine);
+    for _ in 0..10 {
+        engine.docker(&["exec", &name, "echo", "x"]).ok();
+        engine.docker(&["logs", &name]).ok();
+        let mut follower = engine.docker_spawn(&["logs", "-f", &name]);
+        let mut byte = [0];
+        std::io::Read::read_exact(follower.stdout.as_mut().unwrap(), &mut byte).unwrap();
+        follower.kill().unwrap();
+        follower.wait().unwrap();
+    }
+    settled(&engine, &before);
+}

@@ -1,0 +1,177 @@
+//! Restart policies: on failure, always, unless stopped, and what a daemon's restart does of them.
+
+use arca_testkit::{Engine, eventually};
+
+#[test]
+fn on_failure_gives_up_after_its_retries() {
+    let engine = Engine::start();
+    let name = engine.name("failure");
+    engine
+        .docker(&[
+            "run",
+            "-d",
+            "--name",
+            &name,
+            "--restart",
+            "on-failure:2",
+            "busybox",
+            "sh",
+            "-c",
+            "echo run; exit 1",
+        ])
+        .ok();
+    eventually("the retries are used up", || {
+        let container = engine.inspect(&name);
+        (container["RestartCount"] == 2 && container["State"]["Status"] == "exited").then_some(())
+    });
+    assert_eq!(engine.docker(&["logs", &name]).ok(), "run\nrun\nrun");
+    let name = engine.name("success");
+    engine
+        .docker(&[
+            "run",
+            "--name",
+            &name,
+            "--restart",
+            "on-failure",
+            "busybox",
+            "true",
+        ])
+        .expect(0);
+    assert_eq!(engine.inspect(&name)["RestartCount"], 0);
+}
+
+#[test]
+fn always_starts_again_until_it_is_stopped() {
+    let engine = Engine::start();
+    let name = engine.name("always");
+    engine
+        .docker(&[
+            "run",
+            "-d",
+            "--name",
+            &name,
+            "--restart",
+            "always",
+            "busybox",
+            "sh",
+            "-c",
+            "sleep 600 & wait",
+        ])
+        .ok();
+    let before = engine.inspect(&name)["State"]["Pid"].clone();
+    engine.docker(&[
+        "exec",
+        &name,
+        "sh",
+        "-c",
+        "kill -9 1; kill -TERM 1; kill -QUIT -1",
+    ]);
+    let kill = before.as_i64().unwrap();
+    // A process of the container cannot kill its PID 1; the host can.
+    if engine.inspect(&name)["State"]["Pid"] == before {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(kill).unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+    eventually("it runs again", || {
+        let container = engine.inspect(&name);
+        (container["State"]["Running"] == true
+            && container["State"]["Pid"] != before
+            && container["RestartCount"] == 1)
+            .then_some(())
+    });
+    engine.docker(&["stop", "-t", "0", &name]).ok();
+    assert_eq!(engine.inspect(&name)["State"]["Status"], "exited");
+}
+
+#[test]
+fn a_policy_and_auto_removal_exclude_each_other() {
+    let engine = Engine::start();
+    let output = engine
+        .docker(&["run", "--rm", "--restart", "always", "busybox", "true"])
+        .expect(125);
+    assert!(
+        output.stderr.contains("--restart") || output.stderr.contains("AutoRemove"),
+        "{}",
+        output.stderr
+    );
+    let (status, body) = engine.http().post(
+        "/v1.51/containers/create",
+        &serde_json::json!({"Image": "busybox", "HostConfig": {"AutoRemove": true, "RestartPolicy": {"Name": "always"}}}),
+    );
+    assert_eq!(
+        (status, &body["message"]),
+        (
+            400,
+            &"can't create 'AutoRemove' container with restart policy".into()
+        )
+    );
+}
+
+#[test]
+fn policies_are_carried_out_after_a_crash_of_the_daemon() {
+    let engine = Engine::start();
+    if !engine.is_own() {
+        return;
+    }
+    let (always, stopped, removed) = (
+        engine.name("always"),
+        engine.name("stopped"),
+        engine.name("removed"),
+    );
+    let script = "while [ ! -e /go ]; do sleep 0.1; done; rm /go; exit 3";
+    engine
+        .docker(&[
+            "run",
+            "-d",
+            "--name",
+            &always,
+            "--restart",
+            "always",
+            "busybox",
+            "sh",
+            "-c",
+            script,
+        ])
+        .ok();
+    engine
+        .docker(&[
+            "run", "-d", "--name", &removed, "--rm", "busybox", "sh", "-c", script,
+        ])
+        .ok();
+    engine
+        .docker(&[
+            "run",
+            "-d",
+            "--name",
+            &stopped,
+            "--restart",
+            "unless-stopped",
+            "busybox",
+            "sleep",
+            "600",
+        ])
+        .ok();
+    engine.docker(&["stop", "-t", "0", &stopped]).ok();
+    let pid = |name: &str| engine.inspect(name)["State"]["Pid"].as_i64().unwrap();
+    let roots = [pid(&always), pid(&removed)].map(|pid| format!("/proc/{pid}/root/go"));
+    engine.kill_9();
+    for go in &roots {
+        std::fs::write(go, "").unwrap();
+    }
+    for go in &roots {
+        let process = go.trim_end_matches("/root/go").to_owned();
+        eventually("the container has ended", || {
+            let stat = std::fs::read_to_string(format!("{process}/stat")).unwrap_or_default();
+            (stat.is_empty() || stat.contains(") Z ")).then_some(())
+        });
+    }
+    engine.launch();
+    eventually("the policy is carried out", || {
+        let container = engine.inspect(&always);
+        (container["State"]["Running"] == true && container["RestartCount"] == 1).then_some(())
+    });
+    eventually("auto-removal is carried out", || {
+        (engine.http().get(&format!("/containers/{removed}/json")).0 == 404).then_some(())
+    });
+    assert_eq!(engine.inspect(&stopped)["State"]["Status"], "exited");
+}
