@@ -49,7 +49,9 @@ pub enum Error {
         cause: BindError,
     },
     /// There is no address of the family in the container to lead the port to, and no proxy either.
-    #[error("cannot publish {protocol} port on {host_ip}: the container has no address of its family")]
+    #[error(
+        "cannot publish {protocol} port on {host_ip}: the container has no address of its family"
+    )]
     NoAddress {
         /// The protocol.
         protocol: Protocol,

@@ -21,7 +21,10 @@ impl Host {
     /// Opens the namespace of the calling thread.
     pub(crate) fn open(table: &str) -> Result<Self, Error> {
         let route = Socket::route().map_err(Error::system("open a route socket"))?;
-        Ok(Self { route: Mutex::new(route), firewall: Arc::new(Firewall::open(table)?) })
+        Ok(Self {
+            route: Mutex::new(route),
+            firewall: Arc::new(Firewall::open(table)?),
+        })
     }
 
     /// Sends requests to the host's links.
@@ -52,7 +55,9 @@ impl Host {
         self.with(|socket| {
             let links = link::list(socket)?;
             let ours = |index: u32| {
-                links.iter().any(|link| link.index == index && except.contains(&link.name))
+                links
+                    .iter()
+                    .any(|link| link.index == index && except.contains(&link.name))
             };
             let addresses = address::list(socket)?;
             let routes = route::list(socket)?;
@@ -60,8 +65,10 @@ impl Host {
                 .into_iter()
                 .filter(|route| !route.link.is_some_and(ours))
                 .filter_map(|route| route.destination);
-            let direct =
-                addresses.into_iter().filter(|(index, _)| !ours(*index)).map(|(_, net)| net);
+            let direct = addresses
+                .into_iter()
+                .filter(|(index, _)| !ours(*index))
+                .map(|(_, net)| net);
             Ok(routed.chain(direct).map(|net| net.trunc()).collect())
         })
         .map_err(failed())
@@ -72,7 +79,11 @@ impl Host {
         let all = self
             .with(address::list)
             .map_err(Error::system("list addresses"))?;
-        Ok(all.into_iter().filter(|(link, _)| *link == index).map(|(_, net)| net).collect())
+        Ok(all
+            .into_iter()
+            .filter(|(link, _)| *link == index)
+            .map(|(_, net)| net)
+            .collect())
     }
 }
 

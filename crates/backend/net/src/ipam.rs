@@ -37,7 +37,12 @@ impl Pool {
     pub fn new(subnet: IpNet, range: Option<IpNet>) -> Self {
         let subnet = subnet.trunc();
         let range = range.unwrap_or(subnet);
-        let mut pool = Self { subnet, range, taken: BTreeSet::new(), free_from: 0 };
+        let mut pool = Self {
+            subnet,
+            range,
+            taken: BTreeSet::new(),
+            free_from: 0,
+        };
         let hosts = subnet.max_prefix_len() - subnet.prefix_len();
         if hosts > 1 {
             pool.taken.insert(number(subnet.network()));
@@ -84,7 +89,11 @@ impl Pool {
         if !self.subnet.contains(&address) {
             return Err(AddressError::OutOfRange);
         }
-        if self.taken.insert(number(address)) { Ok(()) } else { Err(AddressError::InUse) }
+        if self.taken.insert(number(address)) {
+            Ok(())
+        } else {
+            Err(AddressError::InUse)
+        }
     }
 
     /// Gives an address back.
@@ -123,7 +132,9 @@ pub fn overlap(one: &IpNet, other: &IpNet) -> bool {
 /// address in common with any of `occupied`.
 #[must_use]
 pub fn choose(pools: &[(IpNet, u8)], occupied: &[IpNet]) -> Option<IpNet> {
-    pools.iter().find_map(|(base, size)| first_free(*base, *size, occupied))
+    pools
+        .iter()
+        .find_map(|(base, size)| first_free(*base, *size, occupied))
 }
 
 /// Steps over what is occupied, instead of trying each subnet: a range may hold very many.
@@ -171,7 +182,10 @@ fn next(net: IpNet) -> Option<IpAddr> {
 #[must_use]
 pub fn default_pools() -> Vec<(IpNet, u8)> {
     let net = |a, b, prefix, size| {
-        (IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, 0, 0), prefix)), size)
+        (
+            IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, 0, 0), prefix)),
+            size,
+        )
     };
     vec![
         net(172, 17, 16, 16),
@@ -189,7 +203,16 @@ pub fn default_pools() -> Vec<(IpNet, u8)> {
 pub fn unique_local_pool(random: [u8; 5]) -> (IpNet, u8) {
     let [a, b, c, d, e] = random;
     let segment = |high, low| u16::from_be_bytes([high, low]);
-    let base = Ipv6Addr::new(segment(0xfd, a), segment(b, c), segment(d, e), 0, 0, 0, 0, 0);
+    let base = Ipv6Addr::new(
+        segment(0xfd, a),
+        segment(b, c),
+        segment(d, e),
+        0,
+        0,
+        0,
+        0,
+        0,
+    );
     (IpNet::V6(Ipv6Net::new_assert(base, 48)), 64)
 }
 
@@ -253,7 +276,10 @@ mod tests {
         };
         assert_eq!(chosen(&[]).as_deref(), Some("172.17.0.0/16"));
         assert_eq!(chosen(&["172.17.5.0/24"]).as_deref(), Some("172.18.0.0/16"));
-        assert_eq!(chosen(&["172.16.0.0/12"]).as_deref(), Some("192.168.0.0/20"));
+        assert_eq!(
+            chosen(&["172.16.0.0/12"]).as_deref(),
+            Some("192.168.0.0/20")
+        );
         assert_eq!(
             chosen(&["172.16.0.0/12", "192.168.1.0/24"]).as_deref(),
             Some("192.168.16.0/20")

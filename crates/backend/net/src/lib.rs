@@ -18,6 +18,8 @@ mod sandbox;
 mod sysctl;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod types;
 
 pub use config::{Config, DriverConfig, EndpointConfig, NetworkConfig, SandboxConfig, Targets};

@@ -69,7 +69,8 @@ impl Net {
     /// # Errors
     /// When the kernel does not tell.
     pub async fn occupied(&self, except: Vec<String>) -> Result<Vec<IpNet>, Error> {
-        self.blocking(move |inner| inner.host.occupied(&except)).await
+        self.blocking(move |inner| inner.host.occupied(&except))
+            .await
     }
 
     /// The addresses of a link of the host; none when there is no such link.
@@ -136,19 +137,17 @@ impl Net {
     /// # Errors
     /// When the kernel refuses; nothing is left behind then.
     pub async fn connect(&self, sandbox: String, endpoint: EndpointConfig) -> Result<(), Error> {
-        self.blocking(move |inner| inner.connect(&sandbox, &endpoint)).await
+        self.blocking(move |inner| inner.connect(&sandbox, &endpoint))
+            .await
     }
 
     /// Removes a link from a sandbox; no harm when it is not there.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub async fn disconnect(
-        &self,
-        sandbox: String,
-        endpoint: EndpointConfig,
-    ) -> Result<(), Error> {
-        self.blocking(move |inner| inner.disconnect(&sandbox, &endpoint)).await
+    pub async fn disconnect(&self, sandbox: String, endpoint: EndpointConfig) -> Result<(), Error> {
+        self.blocking(move |inner| inner.disconnect(&sandbox, &endpoint))
+            .await
     }
 
     /// Leads a sandbox's default routes through one of its endpoints.
@@ -171,7 +170,8 @@ impl Net {
     /// # Errors
     /// When the kernel refuses.
     pub async fn publish(&self, ports: Vec<PublishedPort>, to: Targets) -> Result<(), Error> {
-        self.blocking(move |inner| inner.host.firewall.publish(&forwards(&ports, to))).await
+        self.blocking(move |inner| inner.host.firewall.publish(&forwards(&ports, to)))
+            .await
     }
 
     /// Takes back what [`publish`](Self::publish) did.
@@ -179,7 +179,8 @@ impl Net {
     /// # Errors
     /// When the kernel refuses.
     pub async fn withdraw(&self, ports: Vec<PublishedPort>, from: Targets) -> Result<(), Error> {
-        self.blocking(move |inner| inner.host.firewall.withdraw(&forwards(&ports, from))).await
+        self.blocking(move |inner| inner.host.firewall.withdraw(&forwards(&ports, from)))
+            .await
     }
 
     /// Makes the kernel's state that of `networks` and `live`: completes what belongs to them, removes
@@ -192,9 +193,9 @@ impl Net {
         networks: Vec<NetworkConfig>,
         live: Vec<SandboxConfig>,
     ) -> Result<(), Error> {
-        if !networks.is_empty() {
-            }
-        self.blocking(move |inner| inner.recover(networks, &live)).await
+        if !networks.is_empty() {}
+        self.blocking(move |inner| inner.recover(networks, &live))
+            .await
     }
 
     /// Binds the host's side of ports that were published before a restart. What cannot be bound any
@@ -209,15 +210,22 @@ impl Net {
         work: impl FnOnce(&Inner) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let inner = Arc::clone(&self.0);
-        tokio::task::spawn_blocking(move || work(&inner)).await.unwrap_or_else(|error| {
-            Err(Error::system("finish a network operation")(io::Error::other(error)))
-        })
+        tokio::task::spawn_blocking(move || work(&inner))
+            .await
+            .unwrap_or_else(|error| {
+                Err(Error::system("finish a network operation")(
+                    io::Error::other(error),
+                ))
+            })
     }
 }
 
 impl Inner {
     fn network(&self, id: &str) -> Result<NetworkConfig, Error> {
-        lock(&self.networks).get(id).cloned().ok_or_else(|| Error::NoNetwork(id.to_owned()))
+        lock(&self.networks)
+            .get(id)
+            .cloned()
+            .ok_or_else(|| Error::NoNetwork(id.to_owned()))
     }
 
     fn watch_firewall(&self) -> Result<(), Error> {
@@ -241,20 +249,30 @@ impl Inner {
             cause,
         })?;
         let path = dir.join(&sandbox.id);
-        Netns::create(&path, |netns| {
+        let attached = Netns::create(&path, |netns| {
             let mut inside = Inside::open(&self.host, netns)?;
             inside.loopback()?;
             for (endpoint, network) in sandbox.endpoints.iter().zip(&networks) {
                 inside.join(network.driver.driver(), endpoint)?;
             }
-            self.host.firewall.publish(&forwards(&sandbox.ports, sandbox.targets()))
-        })?;
-        Ok(path)
+            self.host
+                .firewall
+                .publish(&forwards(&sandbox.ports, sandbox.targets()))
+        });
+        if attached.is_err()
+            && let Err(error) = self.detach(sandbox)
+        {
+            let error = arca_types::chain(&error);
+            tracing::warn!(error, "cannot take back a sandbox that was begun");
+        }
+        attached.map(|()| path)
     }
 
     fn detach(&self, sandbox: &SandboxConfig) -> Result<(), Error> {
-        let withdrawn =
-            self.host.firewall.withdraw(&forwards(&sandbox.ports, sandbox.targets()));
+        let withdrawn = self
+            .host
+            .firewall
+            .withdraw(&forwards(&sandbox.ports, sandbox.targets()));
         // The links first: an address is free for the next one only when nobody answers to it.
         let mut left = Ok(());
         for endpoint in &sandbox.endpoints {
@@ -279,8 +297,9 @@ impl Inner {
 
     fn connect(&self, sandbox: &str, endpoint: &EndpointConfig) -> Result<(), Error> {
         let network = self.network(&endpoint.network)?;
-        let joined =
-            self.enter(sandbox, |inside| inside.join(network.driver.driver(), endpoint));
+        let joined = self.enter(sandbox, |inside| {
+            inside.join(network.driver.driver(), endpoint)
+        });
         if joined.is_err() {
             let undone = self.disconnect(sandbox, endpoint);
             if let Err(error) = undone {
@@ -299,11 +318,7 @@ impl Inner {
         inside.and(outside)
     }
 
-    fn recover(
-        &self,
-        networks: Vec<NetworkConfig>,
-        live: &[SandboxConfig],
-    ) -> Result<(), Error> {
+    fn recover(&self, networks: Vec<NetworkConfig>, live: &[SandboxConfig]) -> Result<(), Error> {
         let mut result = Ok(());
         for path in netns::list(&self.config.netns_dir)? {
             let name = path.file_name().unwrap_or_default();
@@ -313,10 +328,13 @@ impl Inner {
             }
         }
         self.host.firewall.expect(
-            live.iter().flat_map(|sandbox| forwards(&sandbox.ports, sandbox.targets())),
+            live.iter()
+                .flat_map(|sandbox| forwards(&sandbox.ports, sandbox.targets())),
         );
         if !networks.is_empty() {
-            result = result.and(self.watch_firewall()).and(self.enable_forwarding());
+            result = result
+                .and(self.watch_firewall())
+                .and(self.enable_forwarding());
         }
         for network in networks {
             let endpoints: Vec<&EndpointConfig> = live
@@ -345,7 +363,11 @@ impl Inner {
             tracing::warn!("IPv4 forwarding is disabled: networks will not work");
             return Ok(());
         }
-        let failed = |cause| Error::File { action: "create", path: marker.clone(), cause };
+        let failed = |cause| Error::File {
+            action: "create",
+            path: marker.clone(),
+            cause,
+        };
         if let Some(parent) = marker.parent() {
             fs::create_dir_all(parent).map_err(failed)?;
         }

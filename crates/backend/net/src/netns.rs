@@ -95,9 +95,9 @@ fn on_thread<T: Send>(work: impl FnOnce() -> Result<T, Error> + Send) -> Result<
             .map_err(Error::system("start a thread"))?
             .join()
             .unwrap_or_else(|_| {
-                Err(Error::system("work in a network namespace")(io::Error::other(
-                    "the thread panicked",
-                )))
+                Err(Error::system("work in a network namespace")(
+                    io::Error::other("the thread panicked"),
+                ))
             })
     })
 }
@@ -105,7 +105,11 @@ fn on_thread<T: Send>(work: impl FnOnce() -> Result<T, Error> + Send) -> Result<
 /// Keeps the calling thread's namespace by a file.
 fn keep(path: &Path) -> Result<(), Error> {
     let failed = |action| {
-        move |cause| Error::File { action, path: path.to_owned(), cause }
+        move |cause| Error::File {
+            action,
+            path: path.to_owned(),
+            cause,
+        }
     };
     File::create(path).map_err(failed("create"))?;
     mount_bind(OWN, path).map_err(|errno| {
@@ -118,7 +122,11 @@ fn keep(path: &Path) -> Result<(), Error> {
 /// Lets go of the namespace kept by `path`; no harm when there is none.
 pub(crate) fn remove(path: &Path) -> Result<(), Error> {
     let failed = |action| {
-        move |cause: io::Error| Error::File { action, path: path.to_owned(), cause }
+        move |cause: io::Error| Error::File {
+            action,
+            path: path.to_owned(),
+            cause,
+        }
     };
     loop {
         // More than one mount is there only when something else put it there.
@@ -136,11 +144,16 @@ pub(crate) fn remove(path: &Path) -> Result<(), Error> {
 
 /// Lists the files in the directory of namespaces.
 pub(crate) fn list(dir: &Path) -> Result<Vec<PathBuf>, Error> {
-    let failed =
-        |cause| Error::File { action: "list the directory", path: dir.to_owned(), cause };
+    let failed = |cause| Error::File {
+        action: "list the directory",
+        path: dir.to_owned(),
+        cause,
+    };
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(failed)?,
     };
-    entries.map(|entry| entry.map(|entry| entry.path()).map_err(failed)).collect()
+    entries
+        .map(|entry| entry.map(|entry| entry.path()).map_err(failed))
+        .collect()
 }

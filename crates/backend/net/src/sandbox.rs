@@ -43,11 +43,20 @@ impl<'a> Inside<'a> {
     ) -> Result<(), Error> {
         driver.join(self.host, self.netns.as_fd(), endpoint)?;
         let index = self.index(&endpoint.interface)?;
-        let has_ipv6 = endpoint.addresses.iter().any(|net| matches!(net, IpNet::V6(_)));
+        let has_ipv6 = endpoint
+            .addresses
+            .iter()
+            .any(|net| matches!(net, IpNet::V6(_)));
         let ipv6_off = if has_ipv6 { "0" } else { "1" };
-        sysctl::set(&format!("ipv6/conf/{}/disable_ipv6", endpoint.interface), ipv6_off)?;
-        let mut requests: Vec<Message> =
-            endpoint.addresses.iter().map(|net| address::add(index, *net)).collect();
+        sysctl::set(
+            &format!("ipv6/conf/{}/disable_ipv6", endpoint.interface),
+            ipv6_off,
+        )?;
+        let mut requests: Vec<Message> = endpoint
+            .addresses
+            .iter()
+            .map(|net| address::add(index, *net))
+            .collect();
         requests.push(link::set_up(index));
         if endpoint.is_default_route {
             requests.extend(default_routes(endpoint, index));
@@ -89,5 +98,9 @@ impl<'a> Inside<'a> {
 }
 
 fn default_routes(endpoint: &EndpointConfig, index: u32) -> Vec<Message> {
-    endpoint.gateways.iter().map(|gateway| route::add_default(*gateway, index)).collect()
+    endpoint
+        .gateways
+        .iter()
+        .map(|gateway| route::add_default(*gateway, index))
+        .collect()
 }

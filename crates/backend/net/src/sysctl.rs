@@ -22,10 +22,16 @@ pub(crate) fn set(key: &str, value: &str) -> Result<bool, Error> {
     }
     fs::write(&path, value)
         .map(|()| true)
-        .map_err(|cause| Error::File { action: "write", path, cause })
+        .map_err(|cause| Error::File {
+            action: "write",
+            path,
+            cause,
+        })
 }
 
 /// Reads a setting; `None` when the kernel does not have it.
 pub(crate) fn get(key: &str) -> Option<String> {
-    fs::read_to_string(PathBuf::from(ROOT).join(key)).ok().map(|value| value.trim().to_owned())
+    fs::read_to_string(PathBuf::from(ROOT).join(key))
+        .ok()
+        .map(|value| value.trim().to_owned())
 }

@@ -68,7 +68,11 @@ impl FromStr for MacAddr {
             }
             *byte = u8::from_str_radix(group, 16).ok().ok_or_else(invalid)?;
         }
-        if groups.next().is_some() { Err(invalid()) } else { Ok(Self(bytes)) }
+        if groups.next().is_some() {
+            Err(invalid())
+        } else {
+            Ok(Self(bytes))
+        }
     }
 }
 
@@ -175,7 +179,13 @@ mod tests {
         let mac: MacAddr = "02:42:AC-11:00:02".parse().unwrap();
         assert_eq!(mac.to_string(), "02:42:ac:11:00:02");
         assert_eq!(mac, MacAddr::of_ipv4(Ipv4Addr::new(172, 17, 0, 2)));
-        for bad in ["", "02:42", "02:42:ac:11:00:02:03", "g2:42:ac:11:00:02", "2:42:ac:11:0:2"] {
+        for bad in [
+            "",
+            "02:42",
+            "02:42:ac:11:00:02:03",
+            "g2:42:ac:11:00:02",
+            "2:42:ac:11:0:2",
+        ] {
             assert_eq!(bad.parse::<MacAddr>(), Err(ParseError::Mac(bad.to_owned())));
         }
     }

@@ -14,6 +14,9 @@ use crate::netlink::{address, link};
 use crate::sysctl;
 use crate::types::MacAddr;
 
+/// Whether bridged packets pass the firewall (`br_netfilter`).
+const BRIDGE_FIREWALL: &str = "bridge/bridge-nf-call-iptables";
+
 /// A network on a bridge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BridgeConfig {
@@ -46,7 +49,11 @@ impl BridgeConfig {
             IpNet::V6(_) => self.masquerade.1,
         };
         BridgeRules {
-            subnets: self.addresses.iter().map(|net| (net.trunc(), masquerades(net))).collect(),
+            subnets: self
+                .addresses
+                .iter()
+                .map(|net| (net.trunc(), masquerades(net)))
+                .collect(),
             icc: self.icc,
             internal: self.internal,
             open: self.open,
@@ -65,12 +72,17 @@ impl BridgeConfig {
             return Ok(found);
         }
         if self.foreign {
-            return Err(Error::Unsupported(format!("bridge {} does not exist", self.name)));
+            return Err(Error::Unsupported(format!(
+                "bridge {} does not exist",
+                self.name
+            )));
         }
         let made = host.request(vec![link::new_bridge(&self.name, self.mac, self.mtu)]);
         match made {
             Err(error) if !link::is(&error, Errno::EXIST) => {
-                return Err(Error::system(format!("make the bridge {:?}", self.name))(error));
+                return Err(Error::system(format!("make the bridge {:?}", self.name))(
+                    error,
+                ));
             }
             _ => {}
         }
@@ -81,7 +93,11 @@ impl BridgeConfig {
     fn configure(&self, host: &Host, bridge: &link::Link) -> Result<(), Error> {
         let present = host.addresses(bridge.index)?;
         let mut requests = Vec::new();
-        let wanted: &[IpNet] = if self.routed_by_host { &self.addresses } else { &[] };
+        let wanted: &[IpNet] = if self.routed_by_host {
+            &self.addresses
+        } else {
+            &[]
+        };
         for net in wanted.iter().filter(|net| !present.contains(net)) {
             requests.push(address::add(bridge.index, *net));
         }
@@ -90,7 +106,10 @@ impl BridgeConfig {
                 IpNet::V4(_) => true,
                 IpNet::V6(net) => !net.addr().is_unicast_link_local(),
             };
-            for net in present.iter().filter(|net| is_ours(net) && !wanted.contains(net)) {
+            for net in present
+                .iter()
+                .filter(|net| is_ours(net) && !wanted.contains(net))
+            {
                 requests.push(address::remove(bridge.index, *net));
             }
             if bridge.mtu != self.mtu {
@@ -103,8 +122,10 @@ impl BridgeConfig {
         if requests.is_empty() {
             return Ok(());
         }
-        host.request(requests)
-            .map_err(Error::system(format!("configure the bridge {:?}", self.name)))
+        host.request(requests).map_err(Error::system(format!(
+            "configure the bridge {:?}",
+            self.name
+        )))
     }
 
     /// Settings of the bridge's own interface on the host.
@@ -134,7 +155,11 @@ impl NetworkDriver for BridgeConfig {
 
     fn tear_down(&self, host: &Host) -> Result<(), Error> {
         host.firewall.remove_bridge(&self.name)?;
-        if self.foreign { Ok(()) } else { host.delete_link(&self.name) }
+        if self.foreign {
+            Ok(())
+        } else {
+            host.delete_link(&self.name)
+        }
     }
 
     fn join(
@@ -153,20 +178,37 @@ impl NetworkDriver for BridgeConfig {
             mac: endpoint.mac,
             mtu: self.mtu,
         };
-        host.request(vec![link::new_veth(&pair)]).map_err(Error::system(format!(
-            "make the link {:?} to the bridge {:?}",
-            endpoint.host_link, self.name
-        )))?;
-        if self.icc {
+        host.request(vec![link::new_veth(&pair)])
+            .map_err(Error::system(format!(
+                "make the link {:?} to the bridge {:?}",
+                endpoint.host_link, self.name
+            )))?;
+        // Where bridged packets pass the firewall, one that is led back to where it came from is
+        // sent by the bridge itself, which needs its leave.
+        let hairpin = sysctl::get(BRIDGE_FIREWALL).is_some_and(|value| value == "1");
+        if self.icc && !hairpin {
             return Ok(());
         }
         let port = host.link(&endpoint.host_link)?.ok_or_else(missing)?.index;
-        host.request(vec![link::set_isolated(port)])
-            .map_err(Error::system(format!("isolate the link {:?}", endpoint.host_link)))
+        host.request(vec![link::set_port(port, !self.icc, hairpin)])
+            .map_err(Error::system(format!(
+                "set up the link {:?}",
+                endpoint.host_link
+            )))
     }
 
     fn leave(&self, host: &Host, endpoint: &EndpointConfig) -> Result<(), Error> {
-        host.delete_link(&endpoint.host_link)
+        // Deleting a link takes the kernel tens of milliseconds, and it does so by itself when the
+        // namespace of the other end goes. What counts is that nobody answers to the address any more.
+        let Some(port) = host.link(&endpoint.host_link)? else {
+            return Ok(());
+        };
+        match host.request(vec![link::disable_port(port.index)]) {
+            Err(error) if port.master.is_some() && !link::is(&error, Errno::NODEV) => Err(
+                Error::system(format!("disable the link {:?}", endpoint.host_link))(error),
+            ),
+            _ => Ok(()),
+        }
     }
 
     fn sweep(&self, host: &Host, live: &[&EndpointConfig]) -> Result<(), Error> {

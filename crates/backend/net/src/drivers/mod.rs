@@ -2,7 +2,6 @@
 
 mod bridge;
 
-
 use std::fmt;
 use std::os::fd::BorrowedFd;
 
@@ -31,7 +30,8 @@ pub(crate) trait NetworkDriver: fmt::Debug + Send + Sync {
         endpoint: &EndpointConfig,
     ) -> Result<(), Error>;
 
-    /// Removes what [`join`](Self::join) left on the host; what is inside goes with the namespace.
+    /// Cuts an endpoint off: nobody answers to its addresses any more, and nothing of it stays on the host
+    /// once its link inside, or the namespace, is gone.
     fn leave(&self, host: &Host, endpoint: &EndpointConfig) -> Result<(), Error>;
 
     /// Removes links on the host that belong to this network and to none of `live`.

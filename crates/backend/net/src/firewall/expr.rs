@@ -57,7 +57,8 @@ pub(crate) struct Expressions(pub(crate) Message);
 impl Expressions {
     fn add(self, name: &str, data: impl FnOnce(Message) -> Message) -> Self {
         Self(self.0.nest(NFTA_LIST_ELEM, |elem| {
-            elem.attr_str(NFTA_EXPR_NAME, name).nest(NFTA_EXPR_DATA, data)
+            elem.attr_str(NFTA_EXPR_NAME, name)
+                .nest(NFTA_EXPR_DATA, data)
         }))
     }
 
@@ -120,12 +121,15 @@ impl Expressions {
 
     /// Goes on when the interface has, or has not, the name.
     pub(crate) fn interface_is(self, side: Side, name: &str, equal: bool) -> Self {
-        self.interface(side, 1).compare(equal, &interface_name(name))
+        self.interface(side, 1)
+            .compare(equal, &interface_name(name))
     }
 
     /// Goes on when the pair of the names of both interfaces is in the set.
     pub(crate) fn interfaces_in(self, set: &str) -> Self {
-        self.interface(Side::In, 1).interface(Side::Out, 2).lookup(set, false, None)
+        self.interface(Side::In, 1)
+            .interface(Side::Out, 2)
+            .lookup(set, false, None)
     }
 
     /// Goes on when the source address is in the subnet.
@@ -187,7 +191,9 @@ impl Expressions {
         let keyed = if any {
             keyed.payload(2, 2, 2, 9)
         } else {
-            keyed.payload(1, offset, address, 9).payload(2, 2, 2, 9 + address / 4)
+            keyed
+                .payload(1, offset, address, 9)
+                .payload(2, 2, 2, 9 + address / 4)
         };
         keyed.lookup(map, false, Some(1)).add("nat", |data| {
             data.attr_be32(1, 1)

@@ -42,8 +42,15 @@ impl Firewall {
     /// Opens the firewall of the calling thread's namespace. Nothing is written yet.
     pub(crate) fn open(table: &str) -> Result<Self, Error> {
         let socket = Socket::netfilter().map_err(Error::system("open a netfilter socket"))?;
-        let state = State { socket, rules: Ruleset::default(), installed: false };
-        Ok(Self { table: table.to_owned(), state: Mutex::new(state) })
+        let state = State {
+            socket,
+            rules: Ruleset::default(),
+            installed: false,
+        };
+        Ok(Self {
+            table: table.to_owned(),
+            state: Mutex::new(state),
+        })
     }
 
     /// Sets what may pass a bridge; writes the table when that is new.
@@ -140,7 +147,10 @@ impl Firewall {
         };
         change
             .commit(&mut state.socket)
-            .map_err(Error::system(format!("write the nftables table {:?}", self.table)))?;
+            .map_err(Error::system(format!(
+                "write the nftables table {:?}",
+                self.table
+            )))?;
         state.installed = !state.rules.bridges.is_empty();
         Ok(())
     }
@@ -155,7 +165,10 @@ fn forget(socket: &mut Socket, forwards: &[Forward]) -> Result<(), Error> {
     let ports: Vec<UdpPort> = forwards
         .iter()
         .filter(|forward| forward.protocol == Protocol::Udp)
-        .map(|forward| UdpPort { host_port: forward.host_port, container: forward.target.ip() })
+        .map(|forward| UdpPort {
+            host_port: forward.host_port,
+            container: forward.target.ip(),
+        })
         .collect();
     if ports.is_empty() {
         return Ok(());
@@ -170,5 +183,17 @@ fn forget(socket: &mut Socket, forwards: &[Forward]) -> Result<(), Error> {
     }
 }
 
+/// Whether the table is there.
 #[cfg(test)]
-mod tests;
+pub(crate) fn has_table(table: &str) -> bool {
+    let mut socket = Socket::netfilter().unwrap();
+    table::exists(&mut socket, table).unwrap()
+}
+
+/// Deletes the table behind the firewall's back.
+#[cfg(test)]
+pub(crate) fn delete_table(table: &str) {
+    let mut change = Transaction::new(table);
+    change.delete_table();
+    change.commit(&mut Socket::netfilter().unwrap()).unwrap();
+}

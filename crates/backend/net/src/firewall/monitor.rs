@@ -30,7 +30,11 @@ impl Drop for Monitor {
         if rustix::io::write(&*self.stop, &1_u64.to_ne_bytes()).is_err() {
             return;
         }
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+        if self
+            .thread
+            .take()
+            .is_some_and(|thread| thread.join().is_err())
+        {
             tracing::error!("the watch on the firewall panicked");
         }
     }
@@ -47,13 +51,21 @@ impl Monitor {
         let own = firewall.port().map_err(failed())?;
         let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(|errno| failed()(errno.into()))?;
         let stop = Arc::new(stop);
-        let watch = Watch { socket, own, firewall, stop: Arc::clone(&stop) };
+        let watch = Watch {
+            socket,
+            own,
+            firewall,
+            stop: Arc::clone(&stop),
+        };
         let thread = thread::Builder::new()
             .name("firewall".to_owned())
             .stack_size(STACK)
             .spawn(move || watch.run())
             .map_err(failed())?;
-        Ok(Self { stop, thread: Some(thread) })
+        Ok(Self {
+            stop,
+            thread: Some(thread),
+        })
     }
 }
 

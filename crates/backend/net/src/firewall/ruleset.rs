@@ -47,11 +47,24 @@ pub(crate) struct Ruleset {
     pub(crate) guard: bool,
 }
 
-const BRIDGES: Set =
-    Set { name: "bridges", key: &[kind::INTERFACE], key_length: 16, value: None };
-const INTERNAL: Set =
-    Set { name: "internal", key: &[kind::INTERFACE], key_length: 16, value: None };
-const OPEN: Set = Set { name: "open", key: &[kind::INTERFACE], key_length: 16, value: None };
+const BRIDGES: Set = Set {
+    name: "bridges",
+    key: &[kind::INTERFACE],
+    key_length: 16,
+    value: None,
+};
+const INTERNAL: Set = Set {
+    name: "internal",
+    key: &[kind::INTERFACE],
+    key_length: 16,
+    value: None,
+};
+const OPEN: Set = Set {
+    name: "open",
+    key: &[kind::INTERFACE],
+    key_length: 16,
+    value: None,
+};
 const TALK: Set = Set {
     name: "talk",
     key: &[kind::INTERFACE, kind::INTERFACE],
@@ -98,7 +111,9 @@ impl Ruleset {
     pub(crate) fn replace<'a>(&self, table: &'a str) -> Transaction<'a> {
         let mut change = Transaction::new(table);
         change.recreate_table();
-        for set in [&BRIDGES, &INTERNAL, &OPEN, &TALK, &V4, &V4_ANY, &V6, &V6_ANY] {
+        for set in [
+            &BRIDGES, &INTERNAL, &OPEN, &TALK, &V4, &V4_ANY, &V6, &V6_ANY,
+        ] {
             change.set(set);
         }
         self.chains(&mut change);
@@ -112,7 +127,13 @@ impl Ruleset {
     }
 
     fn chains(&self, change: &mut Transaction<'_>) {
-        let hook = |kind, number, priority| Some(Hook { kind, number, priority });
+        let hook = |kind, number, priority| {
+            Some(Hook {
+                kind,
+                number,
+                priority,
+            })
+        };
         change.chain("published", None);
         change.chain("into", None);
         change.chain("loopback", hook("filter", 0, -300));
@@ -131,10 +152,12 @@ impl Ruleset {
     fn source_nat(&self, change: &mut Transaction<'_>) {
         let chain = "postrouting";
         change.rule(chain, |rule| {
-            rule.interface_in(Side::Out, BRIDGES.name, true).source(loopback4()).masquerade()
+            rule.interface_in(Side::Out, BRIDGES.name, true)
+                .source(loopback4())
+                .masquerade()
         });
         for (bridge, rules) in &self.bridges {
-            for (subnet, masquerade) in &rules.subnets {
+            for (subnet, _) in &rules.subnets {
                 // To its own network by a published port: the answer has to come back this way.
                 change.rule(chain, |rule| {
                     rule.interface_is(Side::Out, bridge, true)
@@ -142,30 +165,42 @@ impl Ruleset {
                         .redirected()
                         .masquerade()
                 });
-                if *masquerade && !rules.internal {
-                    change.rule(chain, |rule| {
-                        rule.interface_is(Side::Out, bridge, false).source(*subnet).masquerade()
-                    });
-                }
+            }
+        }
+        // To another network of ours: by a published port, with its own address.
+        change.rule(chain, |rule| {
+            rule.interface_in(Side::Out, BRIDGES.name, true)
+                .verdict(Verdict::Return)
+        });
+        for rules in self.bridges.values().filter(|rules| !rules.internal) {
+            for (subnet, _) in rules.subnets.iter().filter(|(_, masquerade)| *masquerade) {
+                change.rule(chain, |rule| rule.source(*subnet).masquerade());
             }
         }
     }
 
     fn forwarding(&self, change: &mut Transaction<'_>) {
         change.rule("forward", |rule| {
-            rule.interface_in(Side::Out, BRIDGES.name, true).verdict(Verdict::Jump("into"))
+            rule.interface_in(Side::Out, BRIDGES.name, true)
+                .verdict(Verdict::Jump("into"))
         });
         change.rule("forward", |rule| {
-            rule.interface_in(Side::In, INTERNAL.name, true).counted().verdict(Verdict::Drop)
+            rule.interface_in(Side::In, INTERNAL.name, true)
+                .counted()
+                .verdict(Verdict::Drop)
         });
         if self.guard {
             change.rule("forward", |rule| {
-                rule.interface_in(Side::In, BRIDGES.name, false).counted().verdict(Verdict::Drop)
+                rule.interface_in(Side::In, BRIDGES.name, false)
+                    .counted()
+                    .verdict(Verdict::Drop)
             });
         }
         change.rule("into", |rule| rule.established().verdict(Verdict::Accept));
         change.rule("into", |rule| rule.redirected().verdict(Verdict::Accept));
-        change.rule("into", |rule| rule.interfaces_in(TALK.name).verdict(Verdict::Accept));
+        change.rule("into", |rule| {
+            rule.interfaces_in(TALK.name).verdict(Verdict::Accept)
+        });
         change.rule("into", |rule| {
             rule.interface_in(Side::Out, OPEN.name, true)
                 .interface_in(Side::In, BRIDGES.name, false)
@@ -177,11 +212,12 @@ impl Ruleset {
     fn bridge_elements(&self, change: &mut Transaction<'_>) {
         let named = |wanted: &dyn Fn(&BridgeRules) -> bool| -> Vec<Element> {
             let chosen = self.bridges.iter().filter(|(_, rules)| wanted(rules));
-            chosen.map(|(bridge, _)| Element {
-                key: interface_name(bridge).to_vec(),
-                value: Vec::new(),
-            })
-            .collect()
+            chosen
+                .map(|(bridge, _)| Element {
+                    key: interface_name(bridge).to_vec(),
+                    value: Vec::new(),
+                })
+                .collect()
         };
         change.add(BRIDGES.name, &named(&|_| true));
         change.add(INTERNAL.name, &named(&|rules| rules.internal));
@@ -203,8 +239,12 @@ fn published(change: &mut Transaction<'_>) {
                 rule.destination(loopback4()).verdict(Verdict::Return)
             });
         }
-        change.rule(chain, |rule| rule.destination(loopback6()).verdict(Verdict::Return));
-        change.rule(chain, |rule| rule.to_this_host().verdict(Verdict::Jump("published")));
+        change.rule(chain, |rule| {
+            rule.destination(loopback6()).verdict(Verdict::Return)
+        });
+        change.rule(chain, |rule| {
+            rule.to_this_host().verdict(Verdict::Jump("published"))
+        });
     }
     let redirect = |family, map: &'static Set, any| {
         move |rule: Expressions| rule.redirect(family, map.name, any).0
@@ -246,7 +286,9 @@ fn by_map(forwards: &[Forward]) -> BTreeMap<&'static str, Vec<Element>> {
         key.extend(padded(forward.host_port));
         let mut value = octets(forward.target.ip());
         value.extend(padded(forward.target.port()));
-        maps.entry(map.name).or_default().push(Element { key, value });
+        maps.entry(map.name)
+            .or_default()
+            .push(Element { key, value });
     }
     maps
 }

@@ -89,7 +89,11 @@ impl<'a> Transaction<'a> {
     /// Begins changes of `table`.
     pub(crate) fn new(table: &'a str) -> Self {
         let begin = Message::new(BATCH_BEGIN, 0).raw(&BATCH);
-        Self { table, messages: vec![begin], sets: 0 }
+        Self {
+            table,
+            messages: vec![begin],
+            sets: 0,
+        }
     }
 
     fn begin(&self, kind: u16, flags: u16) -> Message {
@@ -118,7 +122,8 @@ impl<'a> Transaction<'a> {
                 // Policy: accept. What others decide is theirs.
                 .attr_be32(5, 1)
                 .nest(4, |nest| {
-                    nest.attr_be32(1, hook.number).attr_be32(2, hook.priority.cast_unsigned())
+                    nest.attr_be32(1, hook.number)
+                        .attr_be32(2, hook.priority.cast_unsigned())
                 }),
         });
     }
@@ -143,9 +148,9 @@ impl<'a> Transaction<'a> {
             .attr_be32(4, concatenated(set.key))
             .attr_be32(5, set.key_length);
         let message = match set.value {
-            Some((kinds, length)) => {
-                message.attr_be32(6, concatenated(kinds)).attr_be32(7, length)
-            }
+            Some((kinds, length)) => message
+                .attr_be32(6, concatenated(kinds))
+                .attr_be32(7, length),
             None => message,
         };
         self.messages.push(message.attr_be32(10, self.sets));
@@ -163,12 +168,15 @@ impl<'a> Transaction<'a> {
 
     fn elements(&mut self, kind: u16, flags: u16, set: &str, elements: &[Element]) {
         for chunk in elements.chunks(ELEMENTS_A_MESSAGE) {
-            let message = self.begin(kind, flags).attr_str(2, set).nest(3, |mut list| {
-                for element in chunk {
-                    list = list.nest(NFTA_LIST_ELEM, |elem| write_element(elem, element));
-                }
-                list
-            });
+            let message = self
+                .begin(kind, flags)
+                .attr_str(2, set)
+                .nest(3, |mut list| {
+                    for element in chunk {
+                        list = list.nest(NFTA_LIST_ELEM, |elem| write_element(elem, element));
+                    }
+                    list
+                });
             self.messages.push(message);
         }
     }
@@ -198,4 +206,14 @@ fn concatenated(kinds: &[u32]) -> u32 {
 pub(crate) fn concerns(payload: &[u8], table: &str) -> bool {
     let attrs = payload.get(4..).unwrap_or_default();
     payload.first() == INET.first() && attribute(attrs, 1).is_some_and(|name| text(name) == table)
+}
+
+/// Whether the table is there.
+#[cfg(test)]
+pub(crate) fn exists(socket: &mut Socket, table: &str) -> io::Result<bool> {
+    let request = Message::new(SUBSYSTEM | 1, 0).raw(&INET).attr_str(1, table);
+    match socket.get_one(request, |_| {}) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        other => other.map(|()| true),
+    }
 }

@@ -41,7 +41,16 @@ fn header(index: u32, net: IpNet) -> [u8; 8] {
         IpNet::V4(_) => (0, 0),
         IpNet::V6(_) => (IFA_F_NODAD, 0),
     };
-    [family(net.addr()), net.prefix_len(), flags, scope, i0, i1, i2, i3]
+    [
+        family(net.addr()),
+        net.prefix_len(),
+        flags,
+        scope,
+        i0,
+        i1,
+        i2,
+        i3,
+    ]
 }
 
 fn request(kind: u16, flags: u16, index: u32, net: IpNet) -> Message {

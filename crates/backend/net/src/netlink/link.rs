@@ -12,6 +12,7 @@ use crate::types::MacAddr;
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
+const RTM_SETLINK: u16 = 19;
 
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
@@ -23,6 +24,9 @@ const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_PROTINFO: u16 = 12;
+const IFLA_BRPORT_STATE: u16 = 1;
+const IFLA_BRPORT_MODE: u16 = 4;
+const IFLA_BRPORT_FLUSH: u16 = 24;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 const IFLA_MACVLAN_MODE: u16 = 1;
 const IFLA_IPVLAN_MODE: u16 = 1;
@@ -88,7 +92,9 @@ pub(crate) fn new_bridge(name: &str, mac: MacAddr, mtu: u32) -> Message {
         .attr_str(IFLA_IFNAME, name)
         .attr(IFLA_ADDRESS, &mac.0)
         .attr_u32(IFLA_MTU, mtu)
-        .nest(IFLA_LINKINFO, |info| info.attr_str(IFLA_INFO_KIND, "bridge"))
+        .nest(IFLA_LINKINFO, |info| {
+            info.attr_str(IFLA_INFO_KIND, "bridge")
+        })
 }
 
 /// A request that makes a veth pair.
@@ -131,17 +137,20 @@ pub(crate) fn new_macvlan(link: &SharedLink<'_>, mac: MacAddr, mode: u32) -> Mes
         .attr(IFLA_ADDRESS, &mac.0)
         .nest(IFLA_LINKINFO, |info| {
             info.attr_str(IFLA_INFO_KIND, "macvlan")
-                .nest(IFLA_INFO_DATA, |data| data.attr_u32(IFLA_MACVLAN_MODE, mode))
+                .nest(IFLA_INFO_DATA, |data| {
+                    data.attr_u32(IFLA_MACVLAN_MODE, mode)
+                })
         })
 }
 
 /// A request that makes an ipvlan in another namespace, down. `mode` is one of `IPVLAN_MODE_*`.
 pub(crate) fn new_ipvlan(link: &SharedLink<'_>, mode: u16, flags: u16) -> Message {
     new_shared(link).nest(IFLA_LINKINFO, |info| {
-        info.attr_str(IFLA_INFO_KIND, "ipvlan").nest(IFLA_INFO_DATA, |data| {
-            data.attr(IFLA_IPVLAN_MODE, &mode.to_ne_bytes())
-                .attr(IFLA_IPVLAN_FLAGS, &flags.to_ne_bytes())
-        })
+        info.attr_str(IFLA_INFO_KIND, "ipvlan")
+            .nest(IFLA_INFO_DATA, |data| {
+                data.attr(IFLA_IPVLAN_MODE, &mode.to_ne_bytes())
+                    .attr(IFLA_IPVLAN_FLAGS, &flags.to_ne_bytes())
+            })
     })
 }
 
@@ -151,7 +160,11 @@ fn new_shared(link: &SharedLink<'_>) -> Message {
         .attr_str(IFLA_IFNAME, link.name)
         .attr_u32(IFLA_LINK, link.parent)
         .attr(IFLA_NET_NS_FD, &link.netns.as_raw_fd().to_ne_bytes());
-    if link.mtu == 0 { message } else { message.attr_u32(IFLA_MTU, link.mtu) }
+    if link.mtu == 0 {
+        message
+    } else {
+        message.attr_u32(IFLA_MTU, link.mtu)
+    }
 }
 
 /// A request that makes a VLAN sub-interface, up.
@@ -162,7 +175,9 @@ pub(crate) fn new_vlan(name: &str, parent: u32, id: u16) -> Message {
         .attr_u32(IFLA_LINK, parent)
         .nest(IFLA_LINKINFO, |info| {
             info.attr_str(IFLA_INFO_KIND, "vlan")
-                .nest(IFLA_INFO_DATA, |data| data.attr(IFLA_VLAN_ID, &id.to_ne_bytes()))
+                .nest(IFLA_INFO_DATA, |data| {
+                    data.attr(IFLA_VLAN_ID, &id.to_ne_bytes())
+                })
         })
 }
 
@@ -187,14 +202,30 @@ pub(crate) fn set_down(index: u32) -> Message {
 
 /// A request that changes the largest packet of a link, bytes.
 pub(crate) fn set_mtu(index: u32, mtu: u32) -> Message {
-    Message::new(RTM_NEWLINK, 0).raw(&header(index, 0, 0)).attr_u32(IFLA_MTU, mtu)
+    Message::new(RTM_NEWLINK, 0)
+        .raw(&header(index, 0, 0))
+        .attr_u32(IFLA_MTU, mtu)
 }
 
-/// A request that keeps a port of a bridge from talking to other ports that are isolated.
-pub(crate) fn set_isolated(index: u32) -> Message {
-    Message::new(RTM_NEWLINK, 0)
+/// A request that sets how a port of a bridge behaves: `isolated` ports do not talk to each other, and
+/// with `hairpin` a packet may leave by the port that it came by.
+pub(crate) fn set_port(index: u32, isolated: bool, hairpin: bool) -> Message {
+    Message::new(RTM_SETLINK, 0)
         .raw(&family_header(AF_BRIDGE, index, 0, 0))
-        .nest(IFLA_PROTINFO, |info| info.attr(IFLA_BRPORT_ISOLATED, &[1]))
+        .nest(IFLA_PROTINFO, |info| {
+            info.attr(IFLA_BRPORT_MODE, &[hairpin.into()])
+                .attr(IFLA_BRPORT_ISOLATED, &[isolated.into()])
+        })
+}
+
+/// A request that makes a port of a bridge pass nothing any more and the bridge forget who is behind it.
+pub(crate) fn disable_port(index: u32) -> Message {
+    Message::new(RTM_SETLINK, 0)
+        .raw(&family_header(AF_BRIDGE, index, 0, 0))
+        .nest(IFLA_PROTINFO, |info| {
+            info.attr(IFLA_BRPORT_STATE, &[0])
+                .attr(IFLA_BRPORT_FLUSH, &[])
+        })
 }
 
 /// A request that removes a link; the other end of a veth pair goes with it.
@@ -204,7 +235,9 @@ pub(crate) fn delete(index: u32) -> Message {
 
 /// Removes the link of that name; no harm when there is none.
 pub(crate) fn delete_by_name(socket: &mut Socket, name: &str) -> io::Result<()> {
-    let request = Message::new(RTM_DELLINK, 0).raw(&header(0, 0, 0)).attr_str(IFLA_IFNAME, name);
+    let request = Message::new(RTM_DELLINK, 0)
+        .raw(&header(0, 0, 0))
+        .attr_str(IFLA_IFNAME, name);
     match socket.request(vec![request]) {
         Err(error) if is(&error, Errno::NODEV) => Ok(()),
         other => other,
@@ -213,7 +246,9 @@ pub(crate) fn delete_by_name(socket: &mut Socket, name: &str) -> io::Result<()> 
 
 /// Looks a link up by its name.
 pub(crate) fn find(socket: &mut Socket, name: &str) -> io::Result<Option<Link>> {
-    let request = Message::new(RTM_GETLINK, 0).raw(&header(0, 0, 0)).attr_str(IFLA_IFNAME, name);
+    let request = Message::new(RTM_GETLINK, 0)
+        .raw(&header(0, 0, 0))
+        .attr_str(IFLA_IFNAME, name);
     let mut found = None;
     match socket.get_one(request, |payload| found = parse(payload)) {
         Err(error) if is(&error, Errno::NODEV) => Ok(None),
@@ -246,7 +281,9 @@ fn parse(payload: &[u8]) -> Option<Link> {
             IFLA_MASTER => link.master = u32_at(value, 0),
             IFLA_MTU => link.mtu = u32_at(value, 0).unwrap_or(0),
             IFLA_LINKINFO => {
-                link.kind = attribute(value, IFLA_INFO_KIND).map(text).unwrap_or_default();
+                link.kind = attribute(value, IFLA_INFO_KIND)
+                    .map(text)
+                    .unwrap_or_default();
             }
             _ => {}
         }

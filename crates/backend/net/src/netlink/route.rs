@@ -32,7 +32,20 @@ pub(crate) struct Route {
 
 /// `struct rtmsg`.
 fn header(family: u8, prefix: u8, scope: u8) -> [u8; 12] {
-    [family, prefix, 0, 0, TABLE_MAIN, PROTO_BOOT, scope, TYPE_UNICAST, 0, 0, 0, 0]
+    [
+        family,
+        prefix,
+        0,
+        0,
+        TABLE_MAIN,
+        PROTO_BOOT,
+        scope,
+        TYPE_UNICAST,
+        0,
+        0,
+        0,
+        0,
+    ]
 }
 
 /// A request that sets the default route of the gateway's family.
@@ -52,7 +65,9 @@ pub(crate) fn add_default_link(any: IpAddr, link: u32) -> Message {
 
 /// A request that removes the default route of a family through a link.
 pub(crate) fn remove_default(any: IpAddr, link: u32) -> Message {
-    Message::new(RTM_DELROUTE, 0).raw(&header(family(any), 0, 0)).attr_u32(RTA_OIF, link)
+    Message::new(RTM_DELROUTE, 0)
+        .raw(&header(family(any), 0, 0))
+        .attr_u32(RTA_OIF, link)
 }
 
 /// Lists the routes of the main table.
@@ -68,7 +83,10 @@ fn parse(payload: &[u8]) -> Option<Route> {
     let &[_, prefix, _, _, table, _, _, kind, ..] = payload else {
         return None;
     };
-    let mut route = Route { destination: None, link: None };
+    let mut route = Route {
+        destination: None,
+        link: None,
+    };
     let mut table = u32::from(table);
     for (kind, value) in attributes(payload.get(12..)?) {
         match kind {

@@ -3,9 +3,9 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
+use rustix::io::Errno;
 use rustix::net::netlink::{self, SocketAddrNetlink};
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
-use rustix::io::Errno;
 
 use super::message::{ACK, DUMP, Message, Received, messages, u32_at};
 
@@ -49,7 +49,11 @@ impl Socket {
             protocol,
         )?;
         rustix::net::bind(&fd, &SocketAddrNetlink::new(0, groups))?;
-        Ok(Self { fd, sequence: 0, buffer: vec![0; BUFFER] })
+        Ok(Self {
+            fd,
+            sequence: 0,
+            buffer: vec![0; BUFFER],
+        })
     }
 
     /// The number by which the kernel names this socket in notifications.

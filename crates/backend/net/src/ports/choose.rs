@@ -59,7 +59,9 @@ impl Taken {
             self.following(first, last)
         };
         choice.tried += 1;
-        let conflict = addresses.iter().find(|ip| self.is_taken(spec.protocol, port, **ip));
+        let conflict = addresses
+            .iter()
+            .find(|ip| self.is_taken(spec.protocol, port, **ip));
         if let Some(ip) = conflict {
             return if choice.goes_on() {
                 Ok(None)
@@ -74,7 +76,10 @@ impl Taken {
 
     /// Marks a port that was published before.
     pub(crate) fn restore(&mut self, port: &PublishedPort) {
-        self.ports.entry((port.protocol, port.host_port)).or_default().insert(port.host_ip);
+        self.ports
+            .entry((port.protocol, port.host_port))
+            .or_default()
+            .insert(port.host_ip);
     }
 
     /// Gives a port back.
@@ -130,7 +135,12 @@ mod tests {
     const ANY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
 
     fn wish(host_ports: Option<(u16, u16)>) -> PortSpec {
-        PortSpec { protocol: Protocol::Tcp, container_port: 80, host_ip: None, host_ports }
+        PortSpec {
+            protocol: Protocol::Tcp,
+            container_port: 80,
+            host_ip: None,
+            host_ports,
+        }
     }
 
     fn get(taken: &mut Taken, range: Option<(u16, u16)>, ip: IpAddr) -> Result<u16, Error> {
@@ -147,7 +157,10 @@ mod tests {
         let mut taken = Taken::default();
         assert_eq!(get(&mut taken, Some((80, 80)), ANY).unwrap(), 80);
         let error = get(&mut taken, Some((80, 80)), ANY).unwrap_err();
-        assert_eq!(error.to_string(), "Bind for 0.0.0.0:80 failed: port is already allocated");
+        assert_eq!(
+            error.to_string(),
+            "Bind for 0.0.0.0:80 failed: port is already allocated"
+        );
     }
 
     #[test]

@@ -39,27 +39,42 @@ impl Held {
             return Ok(Self::nothing());
         };
         let Some(target) = target else {
-            return Ok(Self { socket: Some(socket), proxy: None });
+            return Ok(Self {
+                socket: Some(socket),
+                proxy: None,
+            });
         };
         match port.protocol {
             Protocol::Tcp => {
                 let listener = tokio::net::TcpListener::from_std(TcpListener::from(socket))?;
                 let proxy = tokio::spawn(proxy::tcp(listener, target));
-                Ok(Self { socket: None, proxy: Some(proxy) })
+                Ok(Self {
+                    socket: None,
+                    proxy: Some(proxy),
+                })
             }
             // The kernel redirects IPv4 datagrams wherever they come from.
             Protocol::Udp if address.is_ipv6() => {
                 let socket = tokio::net::UdpSocket::from_std(UdpSocket::from(socket))?;
                 let proxy = tokio::spawn(proxy::udp(socket, target));
-                Ok(Self { socket: None, proxy: Some(proxy) })
+                Ok(Self {
+                    socket: None,
+                    proxy: Some(proxy),
+                })
             }
-            Protocol::Udp | Protocol::Sctp => Ok(Self { socket: Some(socket), proxy: None }),
+            Protocol::Udp | Protocol::Sctp => Ok(Self {
+                socket: Some(socket),
+                proxy: None,
+            }),
         }
     }
 
     /// Holds nothing: the port could not be bound again, and is published all the same.
     pub(crate) fn nothing() -> Self {
-        Self { socket: None, proxy: None }
+        Self {
+            socket: None,
+            proxy: None,
+        }
     }
 
     /// Whether a socket is held, by itself or by a proxy.
@@ -71,7 +86,11 @@ impl Held {
 
 /// Returns a bound socket; `None` where the kernel does not know the protocol.
 fn bound(protocol: Protocol, address: SocketAddr) -> io::Result<Option<OwnedFd>> {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let family = if address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
     let (kind, number): (_, Option<SocketProtocol>) = match protocol {
         Protocol::Tcp => (SocketType::STREAM, None),
         Protocol::Udp => (SocketType::DGRAM, None),

@@ -38,7 +38,14 @@ impl Reservation {
     #[must_use]
     pub fn ports(&self) -> Vec<PublishedPort> {
         let mut ports: Vec<PublishedPort> = self.held.keys().cloned().collect();
-        ports.sort_by_key(|port| (port.container_port, port.protocol, port.host_ip, port.host_port));
+        ports.sort_by_key(|port| {
+            (
+                port.container_port,
+                port.protocol,
+                port.host_ip,
+                port.host_port,
+            )
+        });
         ports
     }
 }
@@ -54,7 +61,10 @@ impl Drop for Reservation {
 
 impl Ports {
     pub(crate) fn new(proxy: bool) -> Self {
-        Self { taken: Arc::default(), proxy }
+        Self {
+            taken: Arc::default(),
+            proxy,
+        }
     }
 
     /// Reserves the host's side of each wish. `host_ip` is where those go that name no address.
@@ -69,8 +79,10 @@ impl Ports {
         targets: Targets,
         host_ip: Option<IpAddr>,
     ) -> Result<Reservation, Error> {
-        let mut reservation =
-            Reservation { held: BTreeMap::new(), taken: Arc::clone(&self.taken) };
+        let mut reservation = Reservation {
+            held: BTreeMap::new(),
+            taken: Arc::clone(&self.taken),
+        };
         for spec in specs {
             self.reserve_one(&mut reservation, spec, targets, host_ip)?;
         }
@@ -112,7 +124,13 @@ impl Ports {
                     let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
                     ports.iter().for_each(|port| taken.release(port));
                     let retry = choice.goes_on()
-                        && matches!(&error, Error::Bind { cause: BindError::InUse, .. });
+                        && matches!(
+                            &error,
+                            Error::Bind {
+                                cause: BindError::InUse,
+                                ..
+                            }
+                        );
                     if !retry {
                         return Err(error);
                     }
@@ -137,12 +155,21 @@ impl Ports {
             }
         };
         if let Some(ip) = spec.host_ip.or(host_ip) {
-            let no_address = Error::NoAddress { protocol: spec.protocol, host_ip: ip };
-            return if can(&ip) { Ok(vec![ip]) } else { Err(no_address) };
+            let no_address = Error::NoAddress {
+                protocol: spec.protocol,
+                host_ip: ip,
+            };
+            return if can(&ip) {
+                Ok(vec![ip])
+            } else {
+                Err(no_address)
+            };
         }
         let both = [IpAddr::from([0; 4]), IpAddr::from([0; 16])];
-        let usable =
-            both.into_iter().filter(|ip| can(ip) && (ip.is_ipv4() || has_ipv6())).collect();
+        let usable = both
+            .into_iter()
+            .filter(|ip| can(ip) && (ip.is_ipv4() || has_ipv6()))
+            .collect();
         Ok(usable)
     }
 
@@ -157,16 +184,24 @@ impl Ports {
                 IpAddr::V4(_) => targets.ipv4.map(IpAddr::V4),
                 IpAddr::V6(_) => targets.ipv6.map(IpAddr::V6),
             };
-            let container_ip =
-                own.or(targets.ipv4.map(IpAddr::V4)).unwrap_or(IpAddr::from([0; 4]));
-            Error::Bind { port: port.clone(), container_ip, cause: BindError::from(cause) }
+            let container_ip = own
+                .or(targets.ipv4.map(IpAddr::V4))
+                .unwrap_or(IpAddr::from([0; 4]));
+            Error::Bind {
+                port: port.clone(),
+                container_ip,
+                cause: BindError::from(cause),
+            }
         })
     }
 
     pub(crate) fn rebind(&self, ports: &[PublishedPort], targets: Targets) -> Reservation {
         let mut held = BTreeMap::new();
         for port in ports {
-            self.taken.lock().unwrap_or_else(PoisonError::into_inner).restore(port);
+            self.taken
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .restore(port);
             let socket = self.hold(port, targets).unwrap_or_else(|error| {
                 let error = arca_types::chain(&error);
                 tracing::warn!(error, "a published port cannot be bound again");
@@ -174,7 +209,10 @@ impl Ports {
             });
             held.insert(port.clone(), socket);
         }
-        Reservation { held, taken: Arc::clone(&self.taken) }
+        Reservation {
+            held,
+            taken: Arc::clone(&self.taken),
+        }
     }
 }
 

@@ -106,7 +106,11 @@ async fn give_back(
     while let Ok(received) = timeout_at(until, upstream.recv(&mut buffer)).await {
         // A refusal by the target is told once and does not end the flow.
         let Ok(length) = received else { continue };
-        if socket.send_to(buffer.get(..length).unwrap_or_default(), client).await.is_err() {
+        if socket
+            .send_to(buffer.get(..length).unwrap_or_default(), client)
+            .await
+            .is_err()
+        {
             break;
         }
         until = Instant::now() + SILENCE;

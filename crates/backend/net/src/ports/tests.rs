@@ -6,11 +6,19 @@ use super::*;
 use crate::testing::in_namespace;
 
 fn wish(protocol: Protocol, host_ip: &str, host_ports: Option<(u16, u16)>) -> PortSpec {
-    PortSpec { protocol, container_port: 80, host_ip: host_ip.parse().ok(), host_ports }
+    PortSpec {
+        protocol,
+        container_port: 80,
+        host_ip: host_ip.parse().ok(),
+        host_ports,
+    }
 }
 
 fn targets() -> Targets {
-    Targets { ipv4: Some(Ipv4Addr::new(10, 0, 0, 2)), ipv6: None }
+    Targets {
+        ipv4: Some(Ipv4Addr::new(10, 0, 0, 2)),
+        ipv6: None,
+    }
 }
 
 #[test]
@@ -19,7 +27,9 @@ fn a_reserved_port_cannot_be_bound_by_another_process_until_it_is_given_back() {
         let ports = Ports::new(true);
         for protocol in [Protocol::Tcp, Protocol::Udp] {
             let spec = wish(protocol, "0.0.0.0", Some((8080, 8080)));
-            let reserved = ports.reserve(std::slice::from_ref(&spec), targets(), None).unwrap();
+            let reserved = ports
+                .reserve(std::slice::from_ref(&spec), targets(), None)
+                .unwrap();
             assert!(reserved.held.values().all(Held::is_held));
             let bind = || match protocol {
                 Protocol::Tcp => TcpListener::bind("0.0.0.0:8080").map(drop),
@@ -58,10 +68,12 @@ fn a_range_passes_over_ports_of_the_host() {
         let ports = Ports::new(true);
         let spec = wish(Protocol::Tcp, "", Some((8080, 8081)));
         let reserved = ports.reserve(&[spec], targets(), None).unwrap();
-        let got: Vec<_> =
-            reserved.ports().iter().map(|port| (port.host_ip, port.host_port)).collect();
-        let expected =
-            [(IpAddr::from([0; 4]), 8081), (IpAddr::from([0; 16]), 8081)];
+        let got: Vec<_> = reserved
+            .ports()
+            .iter()
+            .map(|port| (port.host_ip, port.host_port))
+            .collect();
+        let expected = [(IpAddr::from([0; 4]), 8081), (IpAddr::from([0; 16]), 8081)];
         assert_eq!(got, expected);
     });
 }
@@ -73,7 +85,9 @@ fn a_failed_wish_gives_back_those_before_it() {
         let ports = Ports::new(false);
         let first = wish(Protocol::Tcp, "0.0.0.0", Some((8080, 8080)));
         let second = wish(Protocol::Tcp, "0.0.0.0", Some((9000, 9000)));
-        ports.reserve(&[first.clone(), second], targets(), None).unwrap_err();
+        ports
+            .reserve(&[first.clone(), second], targets(), None)
+            .unwrap_err();
         ports.reserve(&[first], targets(), None).unwrap();
     });
 }

@@ -1,1 +1,0 @@
-//! The firewall against the kernel.
