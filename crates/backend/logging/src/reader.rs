@@ -1,0 +1,285 @@
+//! Reading a log back.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+
+use arca_shim_proto::LogSpec;
+use arca_types::Timestamp;
+
+use crate::batch::Batch;
+use crate::compact::{self, Decoded};
+use crate::error::Error;
+use crate::follow::Watch;
+use crate::json::JsonDecoder;
+use crate::options::{Format, format};
+use crate::segment::{Segment, identity, open_all};
+use crate::tail;
+
+/// How much is read at once.
+const CHUNK: usize = 256 << 10;
+
+/// Which entries are wanted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReadOptions {
+    /// Not those written before this time.
+    pub since: Option<Timestamp>,
+    /// Not those written after this time; the first one ends the reading.
+    pub until: Option<Timestamp>,
+    /// Of all that are there now, only the last so many.
+    pub tail: Option<u64>,
+    /// Go on with what is written from now on.
+    pub follow: bool,
+}
+
+/// How far reading has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// There are entries in the batch, and there may be more.
+    Entries,
+    /// Everything that is there was read: ask again when [`Reader::notifier`] is readable.
+    Pending,
+    /// Everything was read, and nothing more is wanted.
+    End,
+}
+
+/// Reads the log of one container, rotated files included, from the oldest entry on. It blocks for
+/// the disk only.
+#[derive(Debug)]
+pub struct Reader {
+    path: PathBuf,
+    format: Format,
+    options: ReadOptions,
+    decoder: JsonDecoder,
+    segments: VecDeque<Segment>,
+    /// The last of the segments is the file that is being written.
+    live: bool,
+    watch: Option<Watch>,
+    /// Bytes that were read and are not decoded: from `used` on.
+    buffer: Vec<u8>,
+    used: usize,
+    /// Entries to pass over.
+    skip: u64,
+    /// The time of the last entry, and how many entries in a row had it.
+    last: Option<(Timestamp, u64)>,
+    /// After a rotation that went too far: entries up to this one were seen.
+    seen: Option<(Timestamp, u64)>,
+    done: bool,
+}
+
+impl Reader {
+    /// Opens a log, which may not exist yet.
+    ///
+    /// # Errors
+    /// [`Error::NoReading`] for the driver `none`; [`Error::File`].
+    pub fn open(spec: &LogSpec, options: ReadOptions) -> Result<Self, Error> {
+        let format = format(&spec.driver)?;
+        if format == Format::None {
+            return Err(Error::NoReading);
+        }
+        let failed = || Error::file("open log", &spec.path);
+        // The watch comes first: what is written after the look at the files is noticed.
+        let watch = options
+            .follow
+            .then(|| Watch::new(&spec.path))
+            .transpose()
+            .map_err(failed())?;
+        let (segments, live) = open_all(&spec.path).map_err(failed())?;
+        let mut reader = Self {
+            path: spec.path.clone(),
+            format,
+            options,
+            decoder: JsonDecoder::default(),
+            segments: segments.into(),
+            live,
+            watch,
+            buffer: Vec::new(),
+            used: 0,
+            skip: 0,
+            last: None,
+            seen: None,
+            done: false,
+        };
+        reader.position().map_err(failed())?;
+        Ok(reader)
+    }
+
+    /// Passes over what is not wanted, without decoding it.
+    fn position(&mut self) -> io::Result<()> {
+        if let Some(since) = self.options.since {
+            while self.segments.len() > usize::from(self.live)
+                && self
+                    .segments
+                    .front()
+                    .is_some_and(|first| first.written < since.seconds())
+                && self.options.tail.is_none()
+            {
+                self.segments.pop_front();
+            }
+        }
+        if let Some(wanted) = self.options.tail {
+            let path = self.path.clone();
+            let reopen = || open_all(&path).map(|(segments, _)| segments.into());
+            self.skip = tail::seek(&mut self.segments, reopen, self.format, wanted)?;
+        }
+        Ok(())
+    }
+
+    /// Becomes readable when there may be something new; only with [`ReadOptions::follow`].
+    #[must_use]
+    pub fn notifier(&self) -> Option<BorrowedFd<'_>> {
+        self.watch.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Nothing more will be written: stop following when what is there was read.
+    pub fn finish(&mut self) {
+        self.options.follow = false;
+    }
+
+    /// Reads the next entries into `batch`, which is cleared first.
+    ///
+    /// # Errors
+    /// [`Error::File`] when a file cannot be read.
+    pub fn next_batch(&mut self, batch: &mut Batch) -> Result<Progress, Error> {
+        batch.clear();
+        self.advance(batch)
+            .map_err(Error::file("read log", &self.path))
+    }
+
+    fn advance(&mut self, batch: &mut Batch) -> io::Result<Progress> {
+        if let Some(watch) = &self.watch {
+            watch.drain()?;
+        }
+        while !self.done {
+            if self.fill()? {
+                self.decode(batch);
+                if !batch.is_empty() {
+                    return Ok(Progress::Entries);
+                }
+            } else if self.segments.len() > usize::from(self.live) {
+                self.next_segment();
+            } else if self.options.follow {
+                if !self.reopen()? {
+                    return Ok(Progress::Pending);
+                }
+            } else {
+                self.done = true;
+            }
+        }
+        Ok(Progress::End)
+    }
+
+    /// Reads more bytes of the first segment; `false` at its end.
+    fn fill(&mut self) -> io::Result<bool> {
+        let Some(segment) = self.segments.front_mut() else {
+            return Ok(false);
+        };
+        self.buffer.drain(..self.used);
+        self.used = 0;
+        let held = self.buffer.len();
+        self.buffer.resize(held + CHUNK, 0);
+        let room = self.buffer.get_mut(held..).unwrap_or_default();
+        let result = segment.read(room);
+        let count = result.as_ref().map_or(0, |count| *count);
+        self.buffer.truncate(held + count);
+        if count == 0 && held == 0 {
+            self.buffer = Vec::new();
+        }
+        result.map(|count| count > 0)
+    }
+
+    /// Goes on with the next file. What is left of the last one is torn.
+    fn next_segment(&mut self) {
+        self.segments.pop_front();
+        self.buffer.clear();
+        self.used = 0;
+        self.skip = 0;
+    }
+
+    /// Looks whether the file that is read is still the one that is written. `true` when there is
+    /// something to read.
+    fn reopen(&mut self) -> io::Result<bool> {
+        let current = identity(&self.path)?;
+        let own = self.segments.front().map(|segment| segment.identity);
+        if current == own || current.is_none() {
+            return Ok(false);
+        }
+        let (segments, live) = open_all(&self.path)?;
+        let mut segments = VecDeque::from(segments);
+        let at = segments
+            .iter()
+            .position(|segment| Some(segment.identity) == own);
+        match at {
+            // What was written to the old file before it was rotated is read first, through the
+            // descriptor that is open already.
+            Some(at) => {
+                segments.drain(..=at);
+                let old = self.segments.pop_front();
+                segments.extend(old);
+                segments.rotate_right(1);
+            }
+            // Rotated more than once, and compressed or removed: all that is newer.
+            None => {
+                self.seen = self.last;
+                self.buffer.clear();
+                self.used = 0;
+            }
+        }
+        self.segments = segments;
+        self.live = live;
+        Ok(true)
+    }
+
+    /// Decodes the bytes that were read, as far as they are whole entries.
+    fn decode(&mut self, batch: &mut Batch) {
+        while !self.done {
+            let rest = self.buffer.get(self.used..).unwrap_or_default();
+            let arena = batch.arena.len();
+            let (length, at) = match self.format {
+                Format::Local => match compact::decode(rest, batch) {
+                    Decoded::Record(length, at) => (length, Some(at)),
+                    Decoded::Incomplete => return,
+                    Decoded::Damage => (rest.len(), None),
+                },
+                Format::JsonFile | Format::None => match memchr::memchr(b'\n', rest) {
+                    None => return,
+                    Some(end) => {
+                        let line = rest.get(..end).unwrap_or_default();
+                        (end + 1, self.decoder.decode(line, batch))
+                    }
+                },
+            };
+            self.used += length;
+            if let Some(at) = at
+                && !self.wanted(at)
+            {
+                batch.pop(arena);
+            }
+        }
+    }
+
+    /// Is the entry just decoded one that is asked for?
+    fn wanted(&mut self, at: Timestamp) -> bool {
+        if self.skip > 0 {
+            self.skip -= 1;
+            return false;
+        }
+        if let Some((last, count)) = self.seen {
+            if at < last || (at == last && count > 0) {
+                self.seen = Some((last, count - u64::from(at == last)));
+                return false;
+            }
+            self.seen = None;
+        }
+        self.last = match self.last {
+            Some((last, count)) if last == at => Some((at, count + 1)),
+            _ => Some((at, 1)),
+        };
+        if self.options.until.is_some_and(|until| at > until) {
+            self.done = true;
+            return false;
+        }
+        self.options.since.is_none_or(|since| at >= since)
+    }
+}

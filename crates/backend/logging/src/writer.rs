@@ -1,0 +1,235 @@
+//! Writing a log.
+
+use std::io;
+
+use arca_shim_proto::LogSpec;
+use arca_types::Timestamp;
+
+use crate::batch::{Piece, Source};
+use crate::compact;
+use crate::error::Error;
+use crate::json::JsonEncoder;
+use crate::options::{Format, format, limits};
+use crate::rotation::{Compression, LogFile, mend_lines, mend_records};
+
+/// The longest entry in bytes; a longer line becomes several.
+pub const MAX_ENTRY: usize = 16 << 10;
+
+/// Entries are collected up to this many bytes before they are written.
+const BUFFER: usize = 256 << 10;
+
+/// Writes the log of one container. Nothing is lost as long as [`Writer::flush`] is called when there
+/// is nothing more to write for now; lines that are not complete wait for their end.
+#[derive(Debug)]
+pub struct Writer {
+    sink: Option<Sink>,
+    out: Vec<u8>,
+    lines: [Line; 2],
+}
+
+#[derive(Debug)]
+struct Sink {
+    encoder: Encoder,
+    file: LogFile,
+}
+
+#[derive(Debug)]
+enum Encoder {
+    Json(JsonEncoder),
+    Compact,
+}
+
+/// The line of one stream that is not complete yet.
+#[derive(Debug, Default)]
+struct Line {
+    held: Vec<u8>,
+    /// When its first part was written; all parts get this time.
+    began: Option<Timestamp>,
+}
+
+impl Writer {
+    /// Opens the log, to go on at its end.
+    ///
+    /// # Errors
+    /// [`Error::Initialize`] when the options make no sense, [`Error::File`].
+    pub fn open(spec: &LogSpec) -> Result<Self, Error> {
+        let limits = limits(&spec.driver, &spec.options)?;
+        let failed = || Error::file("open log", &spec.path);
+        let sink = match format(&spec.driver)? {
+            Format::None => None,
+            Format::JsonFile => Some(Sink {
+                encoder: Encoder::Json(JsonEncoder::new(&spec.attrs)),
+                file: LogFile::open(&spec.path, limits, mend_lines).map_err(failed())?,
+            }),
+            Format::Local => Some(Sink {
+                encoder: Encoder::Compact,
+                file: LogFile::open(&spec.path, limits, mend_records).map_err(failed())?,
+            }),
+        };
+        Ok(Self {
+            sink,
+            out: Vec::new(),
+            lines: Default::default(),
+        })
+    }
+
+    /// Takes what a stream has written at `at`. An error means that some entries are lost; writing
+    /// may go on.
+    ///
+    /// # Errors
+    /// What writing to the file, or rotating it, says.
+    pub fn write(&mut self, source: Source, bytes: &[u8], at: Timestamp) -> io::Result<()> {
+        let Self { sink, out, lines } = self;
+        let Some(sink) = sink else {
+            return Ok(());
+        };
+        let [stdout, stderr] = lines;
+        let line = match source {
+            Source::Stdout => stdout,
+            Source::Stderr => stderr,
+        };
+        let mut outcome = Ok(());
+        let mut emit = |text: &[u8], complete: bool, at: Timestamp| {
+            let piece = Piece {
+                at,
+                source,
+                text,
+                complete,
+            };
+            let emitted = sink.emit(piece, out);
+            if emitted.is_err() {
+                outcome = emitted;
+            }
+        };
+        line.split(bytes, at, &mut emit);
+        outcome
+    }
+
+    /// A stream has ended: what is left of its last line is an entry without a newline.
+    ///
+    /// # Errors
+    /// As [`Writer::write`].
+    pub fn finish(&mut self, source: Source, at: Timestamp) -> io::Result<()> {
+        let Self { sink, out, lines } = self;
+        let [stdout, stderr] = lines;
+        let line = match source {
+            Source::Stdout => stdout,
+            Source::Stderr => stderr,
+        };
+        let began = line.began.take().unwrap_or(at);
+        let held = std::mem::take(&mut line.held);
+        let piece = Piece {
+            at: began,
+            source,
+            text: &held,
+            complete: false,
+        };
+        match sink {
+            Some(sink) if !held.is_empty() => sink.emit(piece, out),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes what was collected to the file, and gives the memory back.
+    ///
+    /// # Errors
+    /// What writing says.
+    pub fn flush(&mut self) -> io::Result<()> {
+        let out = std::mem::take(&mut self.out);
+        match &mut self.sink {
+            Some(sink) if !out.is_empty() => sink.file.append(&out),
+            _ => Ok(()),
+        }
+    }
+
+    /// The next rotated file that is to be compressed: run [`crate::compress`] on it elsewhere, then
+    /// call [`Writer::compression_done`]. There is at most one at a time.
+    ///
+    /// # Errors
+    /// When the files cannot be opened; the rotated file stays as it is.
+    pub fn take_compression(&mut self) -> io::Result<Option<Compression>> {
+        match &mut self.sink {
+            Some(sink) => sink.file.take_compression(),
+            None => Ok(None),
+        }
+    }
+
+    /// A compression has ended.
+    ///
+    /// # Errors
+    /// When the outcome cannot be put in its place.
+    pub fn compression_done(&mut self, success: bool) -> io::Result<()> {
+        match &mut self.sink {
+            Some(sink) => sink.file.compression_done(success),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Sink {
+    fn emit(&mut self, piece: Piece<'_>, out: &mut Vec<u8>) -> io::Result<()> {
+        let mut outcome = Ok(());
+        if self.file.is_full(out.len()) {
+            outcome = self.file.append(out).and_then(|()| self.file.rotate());
+            out.clear();
+        } else if out.len() >= BUFFER {
+            outcome = self.file.append(out);
+            out.clear();
+        }
+        if out.capacity() == 0 {
+            out.reserve(BUFFER + 2 * MAX_ENTRY);
+        }
+        match &mut self.encoder {
+            Encoder::Json(encoder) => encoder.encode(piece, out),
+            Encoder::Compact => compact::encode(piece, out),
+        }
+        outcome
+    }
+}
+
+impl Line {
+    /// Cuts what was written into entries of at most [`MAX_ENTRY`] bytes, and keeps what is not the
+    /// end of a line yet.
+    fn split(
+        &mut self,
+        mut bytes: &[u8],
+        at: Timestamp,
+        emit: &mut impl FnMut(&[u8], bool, Timestamp),
+    ) {
+        while let Some(end) = memchr::memchr(b'\n', bytes) {
+            let (text, rest) = bytes.split_at_checked(end).unwrap_or_default();
+            bytes = rest.get(1..).unwrap_or_default();
+            if self.held.is_empty() && self.began.is_none() && text.len() < MAX_ENTRY {
+                emit(text, true, at);
+                continue;
+            }
+            self.hold(text, at, emit);
+            emit(&self.held, true, self.began.unwrap_or(at));
+            self.held.clear();
+            self.began = None;
+        }
+        self.hold(bytes, at, emit);
+        if self.held.is_empty() {
+            self.held = Vec::new();
+        }
+    }
+
+    /// Keeps the beginning of a line; what is too long for one entry goes out in parts.
+    fn hold(
+        &mut self,
+        mut text: &[u8],
+        at: Timestamp,
+        emit: &mut impl FnMut(&[u8], bool, Timestamp),
+    ) {
+        while self.held.len() + text.len() >= MAX_ENTRY {
+            let room = MAX_ENTRY - self.held.len();
+            let (part, rest) = text.split_at_checked(room).unwrap_or_default();
+            self.held.extend_from_slice(part);
+            text = rest;
+            let began = *self.began.get_or_insert(at);
+            emit(&self.held, false, began);
+            self.held.clear();
+        }
+        self.held.extend_from_slice(text);
+    }
+}
