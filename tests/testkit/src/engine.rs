@@ -1,20 +1,17 @@
 //! The engine under test: an arcad of the test's own, or the one that `ARCA_TEST_DOCKER_HOST` names.
 
-use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Command};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::arcad::Own;
 use crate::docker::{Docker, Output};
 use crate::events::Events;
 use crate::http::Http;
 use crate::netns::NetNs;
-use crate::poll::eventually_within;
-use crate::tools::built;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -35,14 +32,6 @@ pub struct Engine {
     docker: Docker,
     http: Http,
     names: Mutex<Vec<String>>,
-}
-
-/// An arcad that the test started.
-#[derive(Debug)]
-struct Own {
-    directory: tempfile::TempDir,
-    child: Option<Child>,
-    options: Options,
 }
 
 impl Engine {
@@ -274,118 +263,6 @@ impl Engine {
                 .unwrap_or_else(std::sync::PoisonError::into_inner),
         )
     }
-}
-
-impl Own {
-    /// Starts arcad and waits until it says that it is ready (sd_notify(3)).
-    fn launch(&mut self, netns: &NetNs) {
-        let root = self.directory.path();
-        let notify = root.join("notify.sock");
-        drop(std::fs::remove_file(&notify));
-        let ready = UnixDatagram::bind(&notify).unwrap();
-        ready
-            .set_read_timeout(Some(Duration::from_millis(100)))
-            .unwrap();
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(root.join("arcad.log"))
-            .unwrap();
-        let config = root.join("daemon.json");
-        if !config.exists() {
-            std::fs::write(&config, "{}").unwrap();
-        }
-        let flag = |name: &str, path: &str| format!("--{name}={}", root.join(path).display());
-        let mut child = netns
-            .command(built("arcad"))
-            .arg(format!(
-                "--host=unix://{}",
-                root.join("arca.sock").display()
-            ))
-            .args([flag("data-root", "data"), flag("exec-root", "exec")])
-            .args([
-                flag("pidfile", "arcad.pid"),
-                flag("config-file", "daemon.json"),
-            ])
-            .args(["--group=root", "--debug"])
-            .args(&self.options.flags)
-            .env("NOTIFY_SOCKET", &notify)
-            .env("RUST_BACKTRACE", "1")
-            .stdin(Stdio::null())
-            .stdout(Stdio::from(log.try_clone().unwrap()))
-            .stderr(Stdio::from(log))
-            .spawn()
-            .unwrap();
-        let mut buffer = [0; 4096];
-        eventually_within(Duration::from_secs(60), "arcad gets ready", || {
-            if let Some(status) = child.try_wait().unwrap() {
-                let log = std::fs::read_to_string(root.join("arcad.log")).unwrap_or_default();
-                panic!("arcad ended ({status}) at its start:\n{log}");
-            }
-            let count = ready.recv(&mut buffer).unwrap_or(0);
-            String::from_utf8_lossy(&buffer[..count])
-                .contains("READY=1")
-                .then_some(())
-        });
-        self.child = Some(child);
-    }
-
-    fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            drop(child.kill());
-            drop(child.wait());
-        }
-    }
-
-    fn end(&mut self, signal: rustix::process::Signal) {
-        let Some(mut child) = self.child.take() else {
-            return;
-        };
-        let pid = i32::try_from(child.id()).unwrap();
-        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal)
-            .unwrap();
-        eventually_within(Duration::from_secs(60), "arcad ends", || {
-            child.try_wait().unwrap()
-        });
-    }
-
-    /// Ends what is left of the containers: shims, and whatever runs in the cgroups or under them.
-    fn clean(&self) {
-        let exec_root = self.directory.path().join("exec");
-        for pid in processes_naming(&exec_root) {
-            if let Some(pid) = rustix::process::Pid::from_raw(pid) {
-                rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
-            }
-        }
-        // Bind mounts of network namespaces would keep the directory busy.
-        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let root = self.directory.path().to_string_lossy().into_owned();
-        for target in mounts.lines().filter_map(|line| line.split(' ').nth(4)) {
-            if target.starts_with(&root) {
-                rustix::mount::unmount(target, rustix::mount::UnmountFlags::DETACH).ok();
-            }
-        }
-    }
-}
-
-/// Processes whose command line names the directory.
-pub(crate) fn processes_naming(directory: &Path) -> Vec<i32> {
-    let wanted = directory.to_string_lossy().into_owned();
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<i32>().ok())
-        else {
-            continue;
-        };
-        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        if String::from_utf8_lossy(&line).contains(&wanted) {
-            found.push(pid);
-        }
-    }
-    found
 }
 
 impl Drop for Engine {

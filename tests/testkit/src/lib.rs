@@ -12,6 +12,7 @@
     reason = "a test kit fails the test, with a message, where it stands"
 )]
 
+mod arcad;
 mod docker;
 mod engine;
 mod events;

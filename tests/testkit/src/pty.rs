@@ -65,32 +65,8 @@ impl Pty {
             .spawn()
             .unwrap();
         let master = File::from(master);
-        let output = Arc::new((Mutex::new(Screen::default()), Condvar::new()));
-        let mut reader = master.try_clone().unwrap();
-        let mut answers = master.try_clone().unwrap();
-        let shared = Arc::clone(&output);
-        std::thread::spawn(move || {
-            let mut buffer = [0; 8192];
-            loop {
-                // EIO once the last process on the terminal is gone.
-                let count = reader.read(&mut buffer).unwrap_or(0);
-                // A shell that asks where the cursor is gets an answer, as from any terminal.
-                if buffer[..count]
-                    .windows(ASK_CURSOR.len())
-                    .any(|part| part == ASK_CURSOR)
-                {
-                    answers.write_all(b"\x1b[1;1R").ok();
-                }
-                let (screen, changed) = &*shared;
-                let mut screen = screen.lock().unwrap_or_else(PoisonError::into_inner);
-                screen.bytes.extend_from_slice(&buffer[..count]);
-                screen.ended |= count == 0;
-                changed.notify_all();
-                if count == 0 {
-                    break;
-                }
-            }
-        });
+        let output = Arc::default();
+        read_in_background(&master, Arc::clone(&output));
         Self {
             child,
             master,
@@ -154,6 +130,34 @@ impl Pty {
         .code()
         .unwrap_or(-1)
     }
+}
+
+/// Collects what the terminal shows, until its last process is gone.
+fn read_in_background(master: &File, shared: Arc<(Mutex<Screen>, Condvar)>) {
+    let mut reader = master.try_clone().unwrap();
+    let mut answers = master.try_clone().unwrap();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 8192];
+        loop {
+            // EIO once the last process on the terminal is gone.
+            let count = reader.read(&mut buffer).unwrap_or(0);
+            // A shell that asks where the cursor is gets an answer, as from any terminal.
+            if buffer[..count]
+                .windows(ASK_CURSOR.len())
+                .any(|part| part == ASK_CURSOR)
+            {
+                answers.write_all(b"\x1b[1;1R").ok();
+            }
+            let (screen, changed) = &*shared;
+            let mut screen = screen.lock().unwrap_or_else(PoisonError::into_inner);
+            screen.bytes.extend_from_slice(&buffer[..count]);
+            screen.ended |= count == 0;
+            changed.notify_all();
+            if count == 0 {
+                break;
+            }
+        }
+    });
 }
 
 impl Drop for Pty {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use crate::engine::{Engine, processes_naming};
+use crate::arcad::processes_naming;
+use crate::engine::Engine;
 use crate::tools::found;
 
 /// Processes, mounts, namespaces, links, rules, cgroups, directories and open files of an engine.

@@ -1,0 +1,131 @@
+//! An arcad of the test's own: started, ended, killed, and cleaned up after.
+
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use crate::engine::Options;
+use crate::netns::NetNs;
+use crate::poll::eventually_within;
+use crate::tools::built;
+
+/// An arcad that the test started.
+#[derive(Debug)]
+pub(crate) struct Own {
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) child: Option<Child>,
+    pub(crate) options: Options,
+}
+
+impl Own {
+    /// Starts arcad and waits until it says that it is ready (sd_notify(3)).
+    pub(crate) fn launch(&mut self, netns: &NetNs) {
+        let root = self.directory.path();
+        let notify = root.join("notify.sock");
+        drop(std::fs::remove_file(&notify));
+        let ready = UnixDatagram::bind(&notify).unwrap();
+        ready
+            .set_read_timeout(Some(Duration::from_millis(100)))
+            .unwrap();
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(root.join("arcad.log"))
+            .unwrap();
+        let config = root.join("daemon.json");
+        if !config.exists() {
+            std::fs::write(&config, "{}").unwrap();
+        }
+        let flag = |name: &str, path: &str| format!("--{name}={}", root.join(path).display());
+        let mut child = netns
+            .command(built("arcad"))
+            .arg(format!(
+                "--host=unix://{}",
+                root.join("arca.sock").display()
+            ))
+            .args([flag("data-root", "data"), flag("exec-root", "exec")])
+            .args([
+                flag("pidfile", "arcad.pid"),
+                flag("config-file", "daemon.json"),
+            ])
+            .args(["--group=root", "--debug"])
+            .args(&self.options.flags)
+            .env("NOTIFY_SOCKET", &notify)
+            .env("RUST_BACKTRACE", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::from(log.try_clone().unwrap()))
+            .stderr(Stdio::from(log))
+            .spawn()
+            .unwrap();
+        let mut buffer = [0; 4096];
+        eventually_within(Duration::from_secs(60), "arcad gets ready", || {
+            if let Some(status) = child.try_wait().unwrap() {
+                let log = std::fs::read_to_string(root.join("arcad.log")).unwrap_or_default();
+                panic!("arcad ended ({status}) at its start:\n{log}");
+            }
+            let count = ready.recv(&mut buffer).unwrap_or(0);
+            String::from_utf8_lossy(&buffer[..count])
+                .contains("READY=1")
+                .then_some(())
+        });
+        self.child = Some(child);
+    }
+
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+
+    pub(crate) fn end(&mut self, signal: rustix::process::Signal) {
+        let Some(mut child) = self.child.take() else {
+            return;
+        };
+        let pid = i32::try_from(child.id()).unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal)
+            .unwrap();
+        eventually_within(Duration::from_secs(60), "arcad ends", || {
+            child.try_wait().unwrap()
+        });
+    }
+
+    /// Ends what is left of the containers: shims, and whatever runs in the cgroups or under them.
+    pub(crate) fn clean(&self) {
+        let exec_root = self.directory.path().join("exec");
+        for pid in processes_naming(&exec_root) {
+            if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+                rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
+            }
+        }
+        // Bind mounts of network namespaces would keep the directory busy.
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let root = self.directory.path().to_string_lossy().into_owned();
+        for target in mounts.lines().filter_map(|line| line.split(' ').nth(4)) {
+            if target.starts_with(&root) {
+                rustix::mount::unmount(target, rustix::mount::UnmountFlags::DETACH).ok();
+            }
+        }
+    }
+}
+
+/// Processes whose command line names the directory.
+pub(crate) fn processes_naming(directory: &Path) -> Vec<i32> {
+    let wanted = directory.to_string_lossy().into_owned();
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<i32>().ok())
+        else {
+            continue;
+        };
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        if String::from_utf8_lossy(&line).contains(&wanted) {
+            found.push(pid);
+        }
+    }
+    found
+}
