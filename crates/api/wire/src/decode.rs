@@ -193,7 +193,7 @@ impl<'de> de::Deserializer<'de> for Decoder {
             Value::Array(_) => self.deserialize_seq(visitor),
             Value::Object(_) => self.deserialize_map(visitor),
             Value::Number(number) => de::Deserializer::deserialize_any(number, visitor)
-                .map_err(|error| <Error as de::Error>::custom(error)),
+                .map_err(<Error as de::Error>::custom),
         }
     }
 

@@ -44,8 +44,8 @@ pub struct VolumeListResponse {
 pub struct VolumeCreateRequest {
     pub name: String,
     pub driver: String,
-    pub driver_opts: BTreeMap<String, String>,
-    pub labels: BTreeMap<String, String>,
+    pub driver_opts: Option<BTreeMap<String, String>>,
+    pub labels: Option<BTreeMap<String, String>>,
     /// Only of a swarm.
     pub cluster_volume_spec: Option<serde_json::Value>,
 }

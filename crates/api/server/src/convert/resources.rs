@@ -1,0 +1,81 @@
+//! Limits: the part of `HostConfig` that update takes, too.
+
+use arca_containers::model::{self, Resources};
+use arca_wire::container::{
+    DeviceMapping, DeviceRequest, HostConfig, ThrottleDevice, Ulimit, WeightDevice,
+};
+
+use super::refuse;
+use crate::error::ApiError;
+
+/// The limits of a `HostConfig`, leaving its other fields alone.
+pub(crate) fn resources(host: &mut HostConfig) -> Result<Resources, ApiError> {
+    refuse_foreign(host)?;
+    Ok(Resources {
+        cpu_shares: host.cpu_shares,
+        memory: host.memory,
+        nano_cpus: host.nano_cpus,
+        cgroup_parent: std::mem::take(&mut host.cgroup_parent),
+        blkio_weight: host.blkio_weight,
+        blkio_weight_device: host.blkio_weight_device.take().map(|devices| {
+            let weight = |WeightDevice { path, weight }| model::WeightDevice { path, weight };
+            devices.into_iter().map(weight).collect()
+        }),
+        blkio_device_read_bps: throttles(host.blkio_device_read_bps.take()),
+        blkio_device_write_bps: throttles(host.blkio_device_write_bps.take()),
+        blkio_device_read_iops: throttles(host.blkio_device_read_iops.take()),
+        blkio_device_write_iops: throttles(host.blkio_device_write_iops.take()),
+        cpu_period: host.cpu_period,
+        cpu_quota: host.cpu_quota,
+        cpu_realtime_period: host.cpu_realtime_period,
+        cpu_realtime_runtime: host.cpu_realtime_runtime,
+        cpuset_cpus: std::mem::take(&mut host.cpuset_cpus),
+        cpuset_mems: std::mem::take(&mut host.cpuset_mems),
+        devices: host.devices.take().map(|devices| {
+            let device = |DeviceMapping { path_on_host, path_in_container, cgroup_permissions }| {
+                model::DeviceMapping { path_on_host, path_in_container, cgroup_permissions }
+            };
+            devices.into_iter().map(device).collect()
+        }),
+        device_cgroup_rules: host.device_cgroup_rules.take(),
+        kernel_memory_tcp: host.kernel_memory_tcp,
+        memory_reservation: host.memory_reservation,
+        memory_swap: host.memory_swap,
+        memory_swappiness: host.memory_swappiness,
+        oom_kill_disable: host.oom_kill_disable,
+        pids_limit: host.pids_limit,
+        ulimits: host.ulimits.take().map(|limits| {
+            let limit = |Ulimit { name, hard, soft }| model::Ulimit { name, hard, soft };
+            limits.into_iter().map(limit).collect()
+        }),
+    })
+}
+
+/// Limits that are of Windows, of kernels long gone, or of hardware that is not handed through yet.
+fn refuse_foreign(host: &mut HostConfig) -> Result<(), ApiError> {
+    let windows = "it is for Windows containers";
+    refuse(host.cpu_count != 0, "CpuCount", windows)?;
+    refuse(host.cpu_percent != 0, "CpuPercent", windows)?;
+    refuse(host.io_maximum_iops != 0, "IOMaximumIOps", windows)?;
+    refuse(host.io_maximum_bandwidth != 0, "IOMaximumBandwidth", windows)?;
+    refuse(host.kernel_memory != 0, "KernelMemory", "kernels have no such limit any more")?;
+    for request in host.device_requests.take().unwrap_or_default() {
+        let DeviceRequest { driver, count: _, device_ids: _, capabilities, options: _ } = request;
+        // in dockerd's words where it has no driver for it, and it never has one of its own
+        let capabilities: Vec<String> = capabilities
+            .unwrap_or_default()
+            .iter()
+            .map(|all| format!("[{}]", all.join(" ")))
+            .collect();
+        return Err(ApiError::internal(&format!(
+            "could not select device driver \"{driver}\" with capabilities: [{}]",
+            capabilities.join(" ")
+        )));
+    }
+    Ok(())
+}
+
+fn throttles(devices: Option<Vec<ThrottleDevice>>) -> Option<Vec<model::ThrottleDevice>> {
+    let throttle = |ThrottleDevice { path, rate }| model::ThrottleDevice { path, rate };
+    devices.map(|devices| devices.into_iter().map(throttle).collect())
+}

@@ -1,0 +1,69 @@
+//! Handing a connection over to the engine.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use axum::body::Body;
+use axum::extract::FromRequestParts;
+use axum::response::Response;
+use http::request::Parts;
+use http::{HeaderValue, StatusCode, header};
+use hyper::ext::ReasonPhrase;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+
+use super::connection::Client;
+use super::io::Io;
+use crate::error::ApiError;
+
+/// A connection that was taken over: the socket, and what the client has sent already.
+pub(crate) type Connection = (OwnedFd, Vec<u8>);
+
+/// A request that turns its connection into a raw stream.
+#[derive(Debug)]
+pub(crate) struct Hijack {
+    /// `None` when the client's connection cannot be taken over.
+    upgrade: Option<OnUpgrade>,
+    /// The client did not ask for an upgrade.
+    raw: bool,
+}
+
+impl<S: Sync> FromRequestParts<S> for Hijack {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let raw = parts.extensions.get::<Client>().is_some_and(|client| client.raw);
+        Ok(Self { upgrade: parts.extensions.remove::<OnUpgrade>(), raw })
+    }
+}
+
+impl Hijack {
+    /// The answer `101 UPGRADED`, and the connection once it was sent.
+    pub(crate) fn accept(
+        self,
+        content_type: &'static str,
+    ) -> Result<(Response, impl Future<Output = io::Result<Connection>> + Send + 'static), ApiError> {
+        let Some(upgrade) = self.upgrade else {
+            return Err(ApiError::bad("this connection cannot be hijacked"));
+        };
+        let content_type = if self.raw { arca_wire::frame::RAW } else { content_type };
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        response.extensions_mut().insert(ReasonPhrase::from_static(b"UPGRADED"));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("tcp"));
+        Ok((response, take(upgrade)))
+    }
+}
+
+async fn take(upgrade: OnUpgrade) -> io::Result<Connection> {
+    let upgraded = upgrade.await.map_err(io::Error::other)?;
+    let parts = upgraded
+        .downcast::<TokioIo<Io>>()
+        .map_err(|_| io::Error::other("the upgraded connection is not a socket of ours"))?;
+    let socket = parts.io.into_inner().into_socket();
+    Ok((socket.descriptor()?, parts.read_buf.into()))
+}

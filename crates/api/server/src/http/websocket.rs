@@ -1,0 +1,53 @@
+//! Attaching by WebSocket: the engine gets one end of a socket pair, the messages go through the other.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use axum::extract::ws::{Message, WebSocket};
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+/// How many bytes of output one message holds at most.
+const MESSAGE: usize = 32 << 10;
+
+/// The engine's end, and what carries messages for it until either side ends.
+pub(crate) fn bridge(
+    text: bool,
+) -> io::Result<(OwnedFd, impl AsyncFnOnce(WebSocket) -> io::Result<()>)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let theirs: OwnedFd = theirs.into_std()?.into();
+    Ok((theirs, async move |socket: WebSocket| carry(socket, ours, text).await))
+}
+
+async fn carry(mut socket: WebSocket, stream: UnixStream, text: bool) -> io::Result<()> {
+    let (mut output, mut input) = stream.into_split();
+    let mut open = true;
+    loop {
+        let mut buffer = BytesMut::with_capacity(MESSAGE);
+        tokio::select! {
+            read = output.read_buf(&mut buffer) => match read? {
+                0 => break,
+                _ if text => {
+                    let text = String::from_utf8_lossy(&buffer).into_owned();
+                    socket.send(Message::Text(text.into())).await.map_err(io::Error::other)?;
+                }
+                _ => socket.send(Message::Binary(buffer.freeze())).await.map_err(io::Error::other)?,
+            },
+            message = socket.recv(), if open => match message {
+                Some(Ok(Message::Binary(bytes))) => input.write_all(&bytes).await?,
+                Some(Ok(Message::Text(text))) => input.write_all(text.as_bytes()).await?,
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                Some(Ok(Message::Close(_)) | Err(_)) | None => {
+                    open = false;
+                    input.shutdown().await?;
+                }
+            },
+        }
+    }
+    // the client may have closed already
+    if socket.send(Message::Close(None)).await.is_err() {
+        tracing::trace!("websocket was closed by its client");
+    }
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! `GET /images/{name}/json`.
+
+use arca_images::{Healthcheck, Images, InspectOptions, Inspected, RunConfig};
+use arca_types::Timestamp;
+use arca_wire::container::{DriverData, HealthConfig};
+use arca_wire::image::{ImageConfig, ImageInspect, Metadata, RootFs};
+use arca_wire::{Empty, StrSlice};
+use axum::extract::{Path, State};
+use axum::response::Response;
+use http::StatusCode;
+
+use crate::compat::{self, ApiVersion, images_take_platform};
+use crate::containers::platform;
+use crate::error::ApiError;
+use crate::http::{Query, json};
+
+/// Shows an image.
+pub(super) async fn inspect(
+    State(images): State<Images>,
+    Path(name): Path<String>,
+    version: ApiVersion,
+    query: Query,
+) -> Result<Response, ApiError> {
+    let options = InspectOptions { platform: platform(&query, images_take_platform(version))? };
+    let inspected = images.inspect(&name, &options).await?;
+    Ok(json(StatusCode::OK, &compat::image_inspect(version, answer(inspected))))
+}
+
+fn answer(image: Inspected) -> ImageInspect {
+    let config = &image.config;
+    ImageInspect {
+        id: image.id.to_string(),
+        repo_tags: image.repo_tags,
+        repo_digests: image.repo_digests,
+        parent: image.parent.map(|parent| parent.to_string()).unwrap_or_default(),
+        comment: config.comment.clone(),
+        created: config.created.map(|created| created.to_string()).unwrap_or_default(),
+        container: None,
+        container_config: None,
+        docker_version: config.docker_version.clone(),
+        author: config.author.clone(),
+        architecture: config.architecture.clone(),
+        variant: config.variant.clone(),
+        os: config.os.clone(),
+        os_version: config.os_version.clone(),
+        size: i64::try_from(image.size).unwrap_or(i64::MAX),
+        virtual_size: None,
+        graph_driver: DriverData { data: None, name: "overlay2".to_owned() },
+        root_fs: RootFs {
+            kind: "layers".to_owned(),
+            layers: image.layers.iter().map(ToString::to_string).collect(),
+        },
+        metadata: Metadata {
+            last_tag_time: image.last_tagged.unwrap_or(Timestamp::ZERO).to_string(),
+        },
+        descriptor: None,
+        config: run_config(&config.config),
+    }
+}
+
+fn run_config(config: &RunConfig) -> ImageConfig {
+    let set = |names: &Vec<String>| names.iter().map(|name| (name.clone(), Empty {})).collect();
+    ImageConfig {
+        args_escaped: config.args_escaped,
+        cmd: config.cmd.clone().map(StrSlice),
+        entrypoint: config.entrypoint.clone().map(StrSlice),
+        env: config.env.clone(),
+        exposed_ports: config.exposed_ports.as_ref().map(set).unwrap_or_default(),
+        healthcheck: config.healthcheck.as_ref().map(health),
+        labels: config.labels.clone(),
+        on_build: config.on_build.clone(),
+        shell: config.shell.clone().unwrap_or_default(),
+        stop_signal: config.stop_signal.clone().unwrap_or_default(),
+        user: config.user.clone(),
+        volumes: config.volumes.as_ref().map(set),
+        working_dir: config.working_dir.clone(),
+    }
+}
+
+fn health(check: &Healthcheck) -> HealthConfig {
+    HealthConfig {
+        test: check.test.clone().unwrap_or_default(),
+        interval: check.interval,
+        timeout: check.timeout,
+        start_period: check.start_period,
+        start_interval: check.start_interval,
+        retries: i32::try_from(check.retries).unwrap_or(i32::MAX),
+    }
+}

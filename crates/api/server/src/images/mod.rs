@@ -1,0 +1,38 @@
+//! `/images`, `/commit` and `/distribution`.
+
+mod auth;
+mod commit;
+mod create;
+mod distribution;
+mod history;
+mod inspect;
+mod list;
+mod load;
+mod progress;
+mod prune;
+mod push;
+mod remove;
+mod save;
+mod search;
+mod tag;
+
+pub(crate) use list::summary;
+
+use crate::routes::{Support::*, routes};
+
+routes! {
+    GET "/images/json" "ImageList" list::list, Partial("`manifests` is not shown");
+    POST "/images/create" "ImageCreate" create::create, Full;
+    GET "/images/search" "ImageSearch" search::search, Refused;
+    POST "/images/prune" "ImagePrune" prune::prune, Full;
+    GET "/images/get" "ImageGetAll" save::save_all, Full;
+    POST "/images/load" "ImageLoad" load::load, Full;
+    GET "/images/{name}/json" "ImageInspect" inspect::inspect, Full;
+    GET "/images/{name}/history" "ImageHistory" history::history, Full;
+    GET "/images/{name}/get" "ImageGet" save::save, Full;
+    POST "/images/{name}/tag" "ImageTag" tag::tag, Full;
+    POST "/images/{name}/push" "ImagePush" push::push, Refused;
+    DELETE "/images/{name}" "ImageDelete" remove::remove, Full;
+    POST "/commit" "ImageCommit" commit::commit, Refused;
+    GET "/distribution/{name}/json" "DistributionInspect" distribution::distribution, Refused;
+}

@@ -1,0 +1,47 @@
+//! `DELETE /images/{name}`.
+
+use arca_images::{Images, RemoveOptions, Removed};
+use arca_types::Platform;
+use arca_wire::image::{self, DeleteResponse};
+use axum::extract::{Path, State};
+use axum::response::Response;
+use http::StatusCode;
+
+use crate::compat::{ApiVersion, delete_takes_platforms};
+use crate::error::ApiError;
+use crate::http::{Query, json};
+
+/// Takes a name from an image, or the image away.
+pub(super) async fn remove(
+    State(images): State<Images>,
+    Path(name): Path<String>,
+    version: ApiVersion,
+    query: Query,
+) -> Result<Response, ApiError> {
+    let options = RemoveOptions {
+        force: query.flag("force"),
+        no_prune: query.flag("noprune"),
+        platforms: if delete_takes_platforms(version) { platforms(&query)? } else { Vec::new() },
+    };
+    let removed = images.remove(&name, &options).await?;
+    let removed: Vec<DeleteResponse> = removed.into_iter().map(deleted).collect();
+    Ok(json(StatusCode::OK, &removed))
+}
+
+/// Each value is a platform as OCI writes it, in JSON.
+fn platforms(query: &Query) -> Result<Vec<Platform>, ApiError> {
+    let parse = |text: String| {
+        let image::Platform { architecture, os, os_version: _, os_features: _, variant } =
+            arca_wire::decode(text.as_bytes())
+                .map_err(|error| ApiError::bad(format!("invalid platform: {error}")))?;
+        Ok(Platform::new(&os, &architecture, (!variant.is_empty()).then_some(variant.as_str())))
+    };
+    query.all("platforms").into_iter().map(parse).collect()
+}
+
+pub(super) fn deleted(removed: Removed) -> DeleteResponse {
+    match removed {
+        Removed::Untagged(untagged) => DeleteResponse { untagged, ..DeleteResponse::default() },
+        Removed::Deleted(deleted) => DeleteResponse { deleted, ..DeleteResponse::default() },
+    }
+}

@@ -1,0 +1,29 @@
+//! `/_ping`: whether the engine is there, and what it can do.
+
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, PRAGMA};
+
+/// BuildKit is 2; 1 tells clients that it is not there.
+const BUILDER: (HeaderName, &str) = (HeaderName::from_static("builder-version"), "1");
+const SWARM: (HeaderName, &str) = (HeaderName::from_static("swarm"), "inactive");
+
+/// `GET`: `OK`.
+pub(super) async fn ping() -> Response {
+    answer("OK")
+}
+
+/// `HEAD`: the headers alone; the length is 0, as dockerd has it.
+pub(super) async fn ping_head() -> Response {
+    answer("")
+}
+
+fn answer(body: &'static str) -> Response {
+    let headers = [
+        BUILDER,
+        SWARM,
+        (CACHE_CONTROL, "no-cache, no-store, must-revalidate"),
+        (PRAGMA, "no-cache"),
+        (CONTENT_TYPE, "text/plain; charset=utf-8"),
+    ];
+    (headers, body).into_response()
+}

@@ -1,0 +1,25 @@
+//! `GET /volumes`.
+
+use arca_volumes::{Filter, Volumes};
+use arca_wire::volume::VolumeListResponse;
+use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
+
+use super::volume;
+use crate::error::ApiError;
+use crate::http::{Query, json};
+
+/// Lists volumes.
+pub(super) async fn list(
+    State(volumes): State<Volumes>,
+    query: Query,
+) -> Result<Response, ApiError> {
+    let filter = Filter::for_list(query.filters()?.into_map())?;
+    let listed = volumes.list(&filter)?;
+    let answer = VolumeListResponse {
+        volumes: listed.iter().map(|listed| volume(&volumes, &listed.volume)).collect(),
+        warnings: None,
+    };
+    Ok(json(StatusCode::OK, &answer))
+}

@@ -1,0 +1,19 @@
+//! `/volumes`.
+
+mod create;
+mod inspect;
+mod list;
+mod prune;
+mod remove;
+
+pub(crate) use inspect::volume;
+
+use crate::routes::{Support::*, routes};
+
+routes! {
+    GET "/volumes" "VolumeList" list::list, Full;
+    POST "/volumes/create" "VolumeCreate" create::create, Partial("options of the local driver that mount something are refused");
+    POST "/volumes/prune" "VolumePrune" prune::prune, Full;
+    GET "/volumes/{name}" "VolumeInspect" inspect::inspect, Full;
+    DELETE "/volumes/{name}" "VolumeDelete" remove::remove, Full;
+}
