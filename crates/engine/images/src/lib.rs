@@ -1,1 +1,57 @@
 //! What Docker means by an image.
+//!
+//! This crate owns the images: which there are, what they are called, what is in their configuration,
+//! who uses them; how they come (pull, load, import, [`Images::create`]) and go (remove, prune, save).
+//! Content (blobs, layers) is kept by `arca-storage`, the conversation with registries is led by
+//! `arca-registry`; containers tell by [`Images::acquire`] what they use.
+//!
+//! Records are in `arca-store`; [`Images`] holds an index of them in memory. A name is written after what
+//! it means is durable. What nothing refers to is collected by storage.
+
+mod add;
+mod changes;
+mod config;
+mod decompress;
+mod error;
+mod filters;
+mod history;
+mod image;
+mod images;
+mod import;
+mod index;
+mod inspect;
+mod layout;
+mod list;
+mod load;
+mod manifest;
+mod progress;
+mod prune;
+mod pull;
+mod record;
+mod remove;
+mod resolve;
+mod save;
+mod tag;
+mod tarstream;
+mod until;
+mod usage;
+
+pub use add::NewImage;
+pub use arca_registry::{Auth, AuthHeaderError, Descriptor, DescriptorPlatform, Login, Registry, Secret};
+pub use config::{ConfigError, Healthcheck, HistoryEntry, ImageConfig, RunConfig};
+pub use error::Error;
+pub use filters::{Filters, ListFilters, PruneFilters};
+pub use history::HistoryItem;
+pub use image::{Image, ImageUse};
+pub use images::{Backends, Images};
+pub use import::ImportRequest;
+pub use inspect::{InspectOptions, Inspected};
+pub use list::{ListOptions, Summary};
+pub use load::LoadRequest;
+pub use progress::{Detail, Progress, ProgressSink, bar};
+pub use prune::Pruned;
+pub use pull::PullRequest;
+pub use remove::{RemoveOptions, Removed};
+pub use save::SaveRequest;
+pub use tarstream::ByteStream;
+pub use usage::ImagesUsage;

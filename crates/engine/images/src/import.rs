@@ -1,0 +1,123 @@
+//! A file system as an image (`ImageCreate` with `fromSrc`).
+
+use arca_registry::{Descriptor, media_type};
+use arca_storage::LayerSource;
+use arca_types::{ImageId, Platform, Reference};
+
+use crate::add::layer_record;
+use crate::config::{HistoryEntry, ImageConfig, RunConfig};
+use crate::decompress::{Compression, detect};
+use crate::error::Error;
+use crate::images::{Change, Images};
+use crate::progress::{Progress, ProgressSink, tell};
+use crate::record::NameRecord;
+use crate::tag::{check_name, target};
+use crate::tarstream::{ByteStream, Source};
+
+/// What is to be imported, checked.
+#[derive(Debug, Clone)]
+pub struct ImportRequest {
+    name: Option<Reference>,
+    message: String,
+    config: RunConfig,
+    platform: Platform,
+}
+
+impl ImportRequest {
+    /// Joins the parameters of a request. `source` is where the content comes from, for the comment.
+    ///
+    /// # Errors
+    /// [`Error::Reference`], [`Error::Tag`], [`Error::DigestReference`] for the name;
+    /// [`Error::ChangeCommand`], [`Error::Change`]; [`Error::OperatingSystem`].
+    pub fn new(
+        source: &str,
+        (repo, tag): (&str, &str),
+        message: &str,
+        changes: &[String],
+        platform: Option<Platform>,
+    ) -> Result<Self, Error> {
+        let name = target(repo, tag)?;
+        name.iter().try_for_each(check_name)?;
+        let platform = platform.unwrap_or_else(Platform::host);
+        if platform.os != Platform::host().os {
+            return Err(Error::OperatingSystem);
+        }
+        let mut config = RunConfig::default();
+        config.apply(changes)?;
+        let message =
+            if message.is_empty() { format!("Imported from {source}") } else { message.to_owned() };
+        Ok(Self { name, message, config, platform })
+    }
+}
+
+impl Images {
+    /// Makes an image of one layer from an archive of a file system, plain or compressed.
+    ///
+    /// # Errors
+    /// [`Error::Layer`] for what is no such archive; failures of storage.
+    pub async fn import(
+        &self,
+        request: &ImportRequest,
+        archive: ByteStream,
+        sink: &ProgressSink,
+    ) -> Result<ImageId, Error> {
+        let lease = self.storage().lease();
+        let mut source = Source::new(archive);
+        let compression = detect(&source.peek(6).await?)?;
+        let mut ingest = self.storage().ingest_layer(&lease, LayerSource::default());
+        while let Some(chunk) = source.next(usize::MAX).await? {
+            ingest.write(chunk).await.map_err(Error::Layer)?;
+        }
+        let layer = ingest.finish().await.map_err(Error::Layer)?;
+        let kind = match compression {
+            Compression::None => media_type::OCI_LAYER,
+            Compression::Gzip => media_type::OCI_LAYER_GZIP,
+            Compression::Zstd => media_type::OCI_LAYER_ZSTD,
+        };
+        let blob = Descriptor::new(kind, layer.blob.clone(), layer.blob_size);
+        let config = self.imported_config(request, &layer).to_bytes()?;
+        let layers = vec![layer_record(&layer, Some(&blob))];
+        let prepared = self.prepare(&config, layers, None, &lease).await?;
+        self.storage().sync().await.map_err(Error::Storage)?;
+        let id = prepared.id.clone();
+        self.change(|images, index| {
+            let event = Self::event_of_new(&prepared, "import");
+            let mut record = prepared.over(index);
+            record.last_tagged =
+                request.name.as_ref().map(|_| images.inner.backends.clock.now());
+            let name = NameRecord { target: record.manifest.clone(), images: vec![id.clone()] };
+            let mut change = Change::on(index).put_image(&id, record)?;
+            if let Some(reference) = &request.name {
+                change = change.put_name(reference, name)?;
+            }
+            Ok((change.event(&images.inner.backends.events, event)?, ()))
+        })
+        .await?;
+        drop(lease);
+        tell(sink, Progress::status(id.to_string())).await;
+        Ok(id)
+    }
+
+    fn imported_config(&self, request: &ImportRequest, layer: &arca_storage::Layer) -> ImageConfig {
+        let now = self.inner.backends.clock.now();
+        ImageConfig {
+            platform: request.platform.clone(),
+            architecture: request.platform.architecture.clone(),
+            os: request.platform.os.clone(),
+            variant: request.platform.variant.clone().unwrap_or_default(),
+            os_version: String::new(),
+            created: Some(now),
+            author: String::new(),
+            comment: request.message.clone(),
+            docker_version: String::new(),
+            container: String::new(),
+            config: request.config.clone(),
+            diff_ids: vec![layer.diff_id.clone()],
+            history: vec![HistoryEntry {
+                created: Some(now),
+                comment: request.message.clone(),
+                ..HistoryEntry::default()
+            }],
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Layers on their way: each one once, whoever waits for it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use arca_registry::{Blob, Descriptor, Piece, Registry, Remote};
+use arca_storage::{Layer, LayerIngest, LayerSource, Lease, Storage};
+use arca_types::Digest;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::error::Error;
+use crate::progress::{Detail, Progress, ProgressSink, tell};
+
+/// The least time between two lines about the bytes of one layer.
+const PERIOD: Duration = Duration::from_millis(100);
+
+/// Where a layer is.
+#[derive(Debug, Clone)]
+enum State {
+    /// Other downloads run.
+    Waiting,
+    Downloading(u64),
+    Retrying(Duration),
+    /// All bytes are here; they are being checked and unpacked.
+    Unpacking,
+    Done(Layer),
+    /// Why it will not come. Taken by the first that asks; the text is for the others.
+    Failed(Failure),
+}
+
+#[derive(Debug, Clone)]
+struct Failure {
+    first: Arc<Mutex<Option<Error>>>,
+    text: String,
+}
+
+impl Failure {
+    fn new(error: Error) -> Self {
+        let text = arca_types::chain(&error);
+        Self { first: Arc::new(Mutex::new(Some(error))), text }
+    }
+
+    fn take(&self) -> Error {
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        first.unwrap_or_else(|| Error::Shared(self.text.clone()))
+    }
+}
+
+/// A layer on its way. It is given up when the last pull that waits for it is.
+#[derive(Debug)]
+pub(crate) struct LayerTask {
+    size: u64,
+    state: watch::Receiver<State>,
+    task: JoinHandle<()>,
+    /// Holds the layer until the records of those who waited do.
+    _lease: Lease,
+}
+
+impl Drop for LayerTask {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// All layers on their way, by the digest of the blob.
+#[derive(Debug, Default)]
+pub(crate) struct InFlight {
+    tasks: Mutex<HashMap<Digest, Weak<LayerTask>>>,
+}
+
+impl InFlight {
+    /// Joins whoever waits for this layer, or begins.
+    pub(crate) fn join(&self, storage: &Storage, remote: &Remote, layer: &Descriptor) -> Arc<LayerTask> {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.retain(|_, task| task.strong_count() > 0);
+        let running = tasks.get(&layer.digest).and_then(Weak::upgrade);
+        if let Some(task) = running.filter(|task| !task.has_failed()) {
+            return task;
+        }
+        let task = Arc::new(LayerTask::begin(storage, remote, layer));
+        tasks.insert(layer.digest.clone(), Arc::downgrade(&task));
+        task
+    }
+}
+
+impl LayerTask {
+    fn begin(storage: &Storage, remote: &Remote, layer: &Descriptor) -> Self {
+        let lease = storage.lease();
+        let source = LayerSource {
+            digest: Some(layer.digest.clone()),
+            size: Some(layer.size),
+            ..LayerSource::default()
+        };
+        let (sender, state) = watch::channel(State::Waiting);
+        let download = Download {
+            registry: remote.registry().clone(),
+            blob: remote.blob(layer, 0),
+            ingest: storage.ingest_layer(&lease, source),
+            state: sender,
+        };
+        let digest = layer.digest.clone();
+        let task = tokio::spawn(download.run(digest));
+        Self { size: layer.size, state, task, _lease: lease }
+    }
+
+    fn has_failed(&self) -> bool {
+        matches!(*self.state.borrow(), State::Failed(_))
+    }
+
+    /// Tells of the layer until it is here.
+    pub(crate) async fn follow(&self, id: &str, sink: &ProgressSink) -> Result<Layer, Error> {
+        let mut state = self.state.clone();
+        let mut teller = Teller { id, size: self.size, sink, due: None, complete: false };
+        loop {
+            let now = state.borrow_and_update().clone();
+            if let Some(outcome) = teller.tell(now).await {
+                return outcome;
+            }
+            if state.changed().await.is_err() {
+                return Err(Error::Interrupted);
+            }
+        }
+    }
+}
+
+/// One download, which unpacks while bytes arrive.
+struct Download {
+    registry: Registry,
+    blob: Blob,
+    ingest: LayerIngest,
+    state: watch::Sender<State>,
+}
+
+impl Download {
+    async fn run(self, digest: Digest) {
+        let state = self.state.clone();
+        let outcome = self.transfer(&digest).await;
+        state.send_replace(match outcome {
+            Ok(layer) => State::Done(layer),
+            Err(error) => State::Failed(Failure::new(error)),
+        });
+    }
+
+    async fn transfer(mut self, digest: &Digest) -> Result<Layer, Error> {
+        let slot = self.registry.download_slot().await.map_err(Error::Registry)?;
+        self.state.send_replace(State::Downloading(0));
+        while let Some(piece) = self.blob.next().await.map_err(Error::Registry)? {
+            match piece {
+                Piece::Data(data) => {
+                    self.ingest.write(data).await.map_err(|error| failed(digest, error))?;
+                    self.state.send_replace(State::Downloading(self.blob.received()));
+                }
+                Piece::Retrying(pause) => {
+                    self.state.send_replace(State::Retrying(pause));
+                }
+            }
+        }
+        drop(slot);
+        self.state.send_replace(State::Unpacking);
+        self.ingest.finish().await.map_err(|error| failed(digest, error))
+    }
+}
+
+/// Content that is not what its digest says is told in dockerd's words.
+fn failed(digest: &Digest, error: arca_storage::Error) -> Error {
+    match error {
+        arca_storage::Error::Verification(_) => Error::LayerDigest(digest.clone()),
+        other => Error::Layer(other),
+    }
+}
+
+/// Turns states into lines, as dockerd words them.
+struct Teller<'a> {
+    id: &'a str,
+    size: u64,
+    sink: &'a ProgressSink,
+    /// When the next line about bytes may be told.
+    due: Option<Instant>,
+    /// Has the end of the download been told?
+    complete: bool,
+}
+
+impl Teller<'_> {
+    async fn tell(&mut self, state: State) -> Option<Result<Layer, Error>> {
+        match state {
+            State::Waiting => self.line("Waiting", None).await,
+            State::Downloading(0) => {}
+            State::Downloading(current) => self.bytes(current).await,
+            State::Retrying(pause) => {
+                let seconds = pause.as_secs().max(1);
+                let plural = if seconds == 1 { "" } else { "s" };
+                self.line(&format!("Retrying in {seconds} second{plural}"), None).await;
+            }
+            State::Unpacking => self.completed().await,
+            State::Done(layer) => {
+                self.completed().await;
+                self.line("Pull complete", None).await;
+                return Some(Ok(layer));
+            }
+            State::Failed(failure) => return Some(Err(failure.take())),
+        }
+        None
+    }
+
+    async fn bytes(&mut self, current: u64) {
+        let now = Instant::now();
+        if current < self.size && self.due.is_some_and(|due| now < due) {
+            return;
+        }
+        self.due = Some(now + PERIOD);
+        self.line("Downloading", Some(current)).await;
+    }
+
+    async fn completed(&mut self) {
+        if self.complete {
+            return;
+        }
+        self.complete = true;
+        self.line("Verifying Checksum", None).await;
+        self.line("Download complete", None).await;
+        self.line("Extracting", Some(self.size)).await;
+    }
+
+    async fn line(&self, status: &str, current: Option<u64>) {
+        let detail = current.map(|current| Detail { current, total: self.size });
+        tell(self.sink, Progress::step(self.id, status, detail)).await;
+    }
+}
