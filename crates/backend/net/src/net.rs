@@ -103,6 +103,14 @@ impl Net {
         .await
     }
 
+    /// Makes a network again that something outside has damaged.
+    ///
+    /// # Errors
+    /// As [`ensure_network`](Self::ensure_network).
+    pub async fn repair_network(&self, network: NetworkConfig) -> Result<(), Error> {
+        self.blocking(move |inner| network.driver.driver().set_up(&inner.host)).await
+    }
+
     /// Removes a network that has no endpoints; no harm when it is not there.
     ///
     /// # Errors

@@ -30,6 +30,8 @@ pub enum Error {
     NotRunning(ContainerId),
     #[error("invalid config for network {network}: {problem}")]
     InvalidEndpoint { network: String, problem: String },
+    #[error("{0} is not supported")]
+    Unsupported(String),
     #[error("{0}")]
     Invalid(String),
     #[error("{0}")]
@@ -38,8 +40,8 @@ pub enum Error {
     Forbidden(String),
     #[error("Address already in use")]
     AddressInUse,
-    #[error("no available IPv{0} addresses on this network's address pools: {1} ({2})")]
-    Exhausted(u8, String, String),
+    #[error("no available IPv{version} addresses on this network's address pools: {network} ({pools})")]
+    Exhausted { version: u8, network: String, pools: String },
     #[error("invalid pool request: Pool overlaps with other one on this address space")]
     PoolOverlap,
     #[error("all predefined address pools have been fully subnetted")]
@@ -82,8 +84,9 @@ impl Classify for Error {
             | Self::AddressInUse
             | Self::EndpointExists { .. }
             | Self::Forbidden(_) => ErrorKind::Forbidden,
+            Self::Unsupported(_) => ErrorKind::NotImplemented,
             Self::NotConnected { .. }
-            | Self::Exhausted(..)
+            | Self::Exhausted { .. }
             | Self::NoPool
             | Self::Publish { .. }
             | Self::Backend { .. }

@@ -3,13 +3,25 @@
 //! Owns the records of networks and of the endpoints of running containers, names, addresses and the
 //! contents of a container's network files. How packets flow is `arca-net`'s business.
 
+mod addresses;
+mod attach;
+mod check;
 mod config;
+mod detach;
 mod error;
+mod list;
 mod network;
+mod options;
+mod predefined;
+mod record;
+mod recover;
+mod service;
 mod spec;
+mod translate;
 
 pub use arca_net::{MacAddr, ParseError, PortSpec, Protocol, PublishedPort};
 pub use config::{AddressPool, Config, DefaultBridge, DnsSettings};
 pub use error::Error;
 pub use network::{EndpointSummary, Filter, Inspected, Ipam, IpamPool, Network};
+pub use service::Networks;
 pub use spec::{Endpoint, EndpointSpec, Sandbox, SandboxMode, SandboxSpec};

@@ -57,6 +57,8 @@ pub struct IpamPool {
     pub range: Option<IpNet>,
     /// The gateway on the host.
     pub gateway: IpAddr,
+    /// Whether the subnet was asked for; only then may containers choose their addresses.
+    pub chosen: bool,
     /// Whether the API shows the gateway: it was asked for, or the subnet was chosen by arca.
     pub shows_gateway: bool,
     /// Addresses that are not given out, by name.

@@ -102,6 +102,8 @@ pub struct Endpoint {
     pub gateway6: Option<Ipv6Addr>,
     /// Whether the container's default route goes here.
     pub is_default_route: bool,
+    /// Whether published ports may lead here.
+    pub publishes: bool,
     /// The names that DNS answers on this network; empty on predefined networks.
     pub dns_names: Vec<String>,
 }

@@ -1,0 +1,332 @@
+//! A container starts: it gets its network, or nothing is left behind.
+
+use arca_net::{EndpointConfig, MacAddr, PortSpec, Reservation, Targets};
+use arca_store::{Batch, Durability};
+use arca_types::{ContainerId, EndpointId, chain, random_hex};
+
+use crate::Networks;
+use crate::addresses::{Assigned, gateways};
+use crate::check::{canonical, check};
+use crate::error::Error;
+use crate::network::Network;
+use crate::options::{BridgeOptions, EndpointOptions};
+use crate::record::SandboxRecord;
+use crate::recover::assigned;
+use crate::service::{Inner, Live, State};
+use crate::spec::{Endpoint, EndpointSpec, Sandbox, SandboxMode, SandboxSpec};
+use crate::translate::{self, BRIDGE, local_mac};
+
+impl Networks {
+    /// Gives a container its network for as long as it runs.
+    ///
+    /// # Errors
+    /// When a network is missing, addresses or ports are taken, or the kernel refuses; nothing is left
+    /// behind then.
+    pub async fn attach(&self, id: &ContainerId, spec: SandboxSpec) -> Result<Sandbox, Error> {
+        if let SandboxMode::Container(other) = &spec.mode {
+            return self.0.share(other);
+        }
+        if self.sandbox(id).is_some() {
+            // Left by a start that was interrupted.
+            self.detach(id).await?;
+        }
+        let inner = &self.0;
+        let sandbox = inner.begin(id, &spec)?;
+        let done = match spec.mode {
+            SandboxMode::Own => inner.bring_up(id, sandbox, &spec.ports).await,
+            SandboxMode::Host | SandboxMode::Container(_) => inner.save(id).await.map(|()| sandbox),
+        };
+        match done {
+            Ok(sandbox) => {
+                inner.tell(id, &sandbox, "connect").await;
+                Ok(sandbox)
+            }
+            Err(error) => {
+                if let Err(error) = inner.take_down(id).await {
+                    let error = chain(&error);
+                    tracing::warn!(container.id = %id, error, "cannot take back a network");
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// The network of another container.
+    fn share(&self, other: &ContainerId) -> Result<Sandbox, Error> {
+        let state = self.state();
+        let live = state.sandboxes.get(other).ok_or_else(|| Error::NotRunning(other.clone()))?;
+        Ok(Sandbox {
+            id: String::new(),
+            netns: live.record.sandbox.netns.clone(),
+            key: String::new(),
+            endpoints: Vec::new(),
+            ports: Vec::new(),
+        })
+    }
+
+    /// Reserves addresses, and remembers the sandbox from the first moment on.
+    fn begin(&self, id: &ContainerId, spec: &SandboxSpec) -> Result<Sandbox, Error> {
+        let sandbox_id = random_hex(32);
+        let own = matches!(spec.mode, SandboxMode::Own);
+        let mut guard = self.state();
+        let endpoints = endpoints(&mut guard, id, spec)?;
+        let mut sandbox = Sandbox {
+            netns: None,
+            key: self.host_key().display().to_string(),
+            id: sandbox_id,
+            endpoints,
+            ports: Vec::new(),
+        };
+        if own {
+            let path = self.net.netns_path(&translate::file_of(&sandbox));
+            sandbox.key = path.display().to_string();
+            sandbox.netns = Some(path);
+        }
+        let record = SandboxRecord {
+            container: id.clone(),
+            name: spec.name.clone(),
+            hostname: spec.hostname.clone(),
+            sandbox: sandbox.clone(),
+        };
+        guard.sandboxes.insert(id.clone(), Live { record, ports: None });
+        Ok(sandbox)
+    }
+
+    /// Ports, record, namespace: the record is written while the kernel works.
+    async fn bring_up(
+        &self,
+        id: &ContainerId,
+        mut sandbox: Sandbox,
+        ports: &[PortSpec],
+    ) -> Result<Sandbox, Error> {
+        let mut config = translate::sandbox(&sandbox)?;
+        if let Some(reservation) = self.reserve(id, &sandbox, config.targets(), ports)? {
+            sandbox.ports = reservation.ports();
+            config.ports = reservation.ports();
+            if let Some(live) = self.state().sandboxes.get_mut(id) {
+                live.record.sandbox.ports = reservation.ports();
+                live.ports = Some(reservation);
+            }
+        }
+        let (saved, attached) = tokio::join!(self.save(id), self.net.attach(config.clone()));
+        saved?;
+        match attached {
+            Err(arca_net::Error::NoNetwork(_)) => {
+                // Somebody removed the bridge: make it again.
+                self.repair_networks(&sandbox).await?;
+                self.net.attach(config).await
+            }
+            other => other,
+        }
+        .map_err(|cause| Error::Backend { container: id.short().to_owned(), cause })?;
+        Ok(sandbox)
+    }
+
+    /// Reserves the host's side of published ports.
+    pub(crate) fn reserve(
+        &self,
+        id: &ContainerId,
+        sandbox: &Sandbox,
+        targets: Targets,
+        ports: &[PortSpec],
+    ) -> Result<Option<Reservation>, Error> {
+        let publisher = sandbox.endpoints.iter().find(|endpoint| endpoint.publishes);
+        let (Some(publisher), false) = (publisher, ports.is_empty()) else {
+            return Ok(None);
+        };
+        let (name, host_ip) = {
+            let state = self.state();
+            let name = state.sandboxes.get(id).map(|live| live.record.name.clone());
+            let network = state.networks.get(&publisher.network);
+            let options = network.map(|network| BridgeOptions::parse(&network.options));
+            let host_ip = options.transpose()?.and_then(|options| options.host_binding);
+            (name.unwrap_or_default(), host_ip.or(self.config.default_host_ip))
+        };
+        let failed = |cause| Error::Publish { name, endpoint: publisher.id.clone(), cause };
+        self.net.ports().reserve(ports, targets, host_ip).map(Some).map_err(failed)
+    }
+
+    async fn repair_networks(&self, sandbox: &Sandbox) -> Result<(), Error> {
+        for endpoint in &sandbox.endpoints {
+            let network = self.state().networks.get(&endpoint.network).cloned();
+            let Some(network) = network else { continue };
+            if let Some(config) = translate::network(&network, &self.config)? {
+                let failed = |cause| Error::Network { network: network.name.clone(), cause };
+                self.net.repair_network(config).await.map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the record of a sandbox.
+    pub(crate) async fn save(&self, id: &ContainerId) -> Result<(), Error> {
+        let record = self.state().sandboxes.get(id).map(|live| live.record.clone());
+        let Some(record) = record else {
+            return Ok(());
+        };
+        let batch = Batch::new().put(id.as_str(), &record).map_err(Error::Store)?;
+        self.commit(batch, Durability::Process).await
+    }
+
+    /// Tells that a container joined or left each of its networks.
+    pub(crate) async fn tell(&self, id: &ContainerId, sandbox: &Sandbox, action: &str) {
+        for endpoint in &sandbox.endpoints {
+            let network = self.state().networks.get(&endpoint.network).cloned();
+            if let Some(network) = network {
+                self.publish(action, &network, Some(id)).await;
+            }
+        }
+    }
+}
+
+/// Makes the endpoints a container asks for; when one cannot be, none has taken an address.
+fn endpoints(
+    state: &mut State,
+    id: &ContainerId,
+    spec: &SandboxSpec,
+) -> Result<Vec<Endpoint>, Error> {
+    let mut made: Vec<Endpoint> = Vec::new();
+    for wish in &spec.endpoints {
+        match endpoint(state, id, spec, wish, &made) {
+            Ok(endpoint) => made.push(endpoint),
+            Err(error) => {
+                made.iter().for_each(|endpoint| release(state, endpoint));
+                return Err(error);
+            }
+        }
+    }
+    choose_default_route(&mut made);
+    Ok(made)
+}
+
+/// Gives the addresses of an endpoint back.
+pub(crate) fn release(state: &mut State, endpoint: &Endpoint) {
+    if let Some(addresses) = state.addresses.get_mut(&endpoint.network) {
+        addresses.release(assigned(endpoint));
+    }
+}
+
+/// Makes one endpoint and takes its addresses.
+pub(crate) fn endpoint(
+    state: &mut State,
+    id: &ContainerId,
+    sandbox: &SandboxSpec,
+    wish: &EndpointSpec,
+    others: &[Endpoint],
+) -> Result<Endpoint, Error> {
+    let network = state.resolve(canonical(&wish.network))?.clone();
+    if others.iter().any(|other| other.network == network.id) {
+        let name = sandbox.name.clone();
+        return Err(Error::EndpointExists { name, network: network.name });
+    }
+    check(&network, wish)?;
+    let endpoint_id = EndpointId::random();
+    if network.driver != BRIDGE {
+        return Ok(without_interface(endpoint_id, &network, wish));
+    }
+    let options = BridgeOptions::parse(&network.options)?;
+    let interface = match EndpointOptions::parse(&wish.driver_opts)?.interface {
+        Some(name) => name,
+        None => free_interface(&options.interface_prefix, others),
+    };
+    if others.iter().any(|other| other.interface == interface) {
+        return Err(Error::Invalid(format!("interface name {interface} is used twice")));
+    }
+    let assigned = match state.addresses.get_mut(&network.id) {
+        Some(addresses) => addresses.assign(wish)?,
+        None => Assigned::default(),
+    };
+    let (gateway4, gateway6) = gateways(&network);
+    let mac = wish.mac.unwrap_or_else(|| match assigned.ipv4 {
+        Some(net) => MacAddr::of_ipv4(net.addr()),
+        None => local_mac(endpoint_id.as_str()),
+    });
+    let reachable = !network.internal && !options.isolated;
+    Ok(Endpoint {
+        host_link: EndpointConfig::host_link_of(endpoint_id.as_str()),
+        interface,
+        mac: Some(mac),
+        ipv4: assigned.ipv4,
+        gateway4: gateway4.filter(|_| reachable),
+        ipv6: assigned.ipv6,
+        gateway6: gateway6.filter(|_| reachable),
+        publishes: reachable,
+        dns_names: dns_names(&network, id, sandbox, wish),
+        ..without_interface(endpoint_id, &network, wish)
+    })
+}
+
+fn without_interface(id: EndpointId, network: &Network, wish: &EndpointSpec) -> Endpoint {
+    Endpoint {
+        id,
+        network: network.id.clone(),
+        network_name: network.name.clone(),
+        spec: wish.clone(),
+        interface: String::new(),
+        host_link: String::new(),
+        mac: None,
+        ipv4: None,
+        gateway4: None,
+        ipv6: None,
+        gateway6: None,
+        is_default_route: false,
+        publishes: false,
+        dns_names: Vec::new(),
+    }
+}
+
+/// The first of `eth0`, `eth1`, .. that no endpoint has.
+fn free_interface(prefix: &str, others: &[Endpoint]) -> String {
+    let mut number = 0_u32;
+    loop {
+        let name = format!("{prefix}{number}");
+        if !others.iter().any(|other| other.interface == name) {
+            return name;
+        }
+        number += 1;
+    }
+}
+
+/// The names of a container on a user-defined network.
+fn dns_names(
+    network: &Network,
+    id: &ContainerId,
+    sandbox: &SandboxSpec,
+    wish: &EndpointSpec,
+) -> Vec<String> {
+    if network.predefined {
+        return Vec::new();
+    }
+    let mut names: Vec<String> = Vec::new();
+    let all = [&sandbox.name].into_iter().chain(&wish.aliases).cloned();
+    for name in all.chain([id.short().to_owned(), sandbox.hostname.clone()]) {
+        if !name.is_empty() && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Marks the endpoint that the default route goes through: the highest priority, then dual stack, then the
+/// order of names.
+pub(crate) fn choose_default_route(endpoints: &mut [Endpoint]) {
+    let best = endpoints
+        .iter()
+        .enumerate()
+        .filter(|(_, endpoint)| endpoint.gateway4.is_some() || endpoint.gateway6.is_some())
+        .max_by_key(|(_, endpoint)| {
+            let both = endpoint.gateway4.is_some() && endpoint.gateway6.is_some();
+            (
+                endpoint.spec.gw_priority,
+                both,
+                endpoint.gateway4.is_some(),
+                std::cmp::Reverse(endpoint.network_name.clone()),
+            )
+        })
+        .map(|(index, _)| index);
+    for (index, endpoint) in endpoints.iter_mut().enumerate() {
+        endpoint.is_default_route = Some(index) == best;
+    }
+}

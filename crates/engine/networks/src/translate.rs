@@ -1,0 +1,133 @@
+//! From Docker's words to the backend's.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use arca_net::{
+    BridgeConfig, DriverConfig, EndpointConfig, MacAddr, NetworkConfig, SandboxConfig,
+};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::network::Network;
+use crate::options::{BridgeOptions, EndpointOptions};
+use crate::spec::{Endpoint, Sandbox};
+
+/// The largest packet when nothing says it, bytes.
+const MTU: u32 = 1500;
+
+/// The driver of networks on a bridge.
+pub(crate) const BRIDGE: &str = "bridge";
+/// The driver of the host's network.
+pub(crate) const HOST: &str = "host";
+/// The driver of no network.
+pub(crate) const NULL: &str = "null";
+
+/// The name of the host's bridge of a network.
+pub(crate) fn bridge_name(network: &Network, options: &BridgeOptions) -> String {
+    let own = || format!("br-{}", network.id.short());
+    options.name.clone().unwrap_or_else(own)
+}
+
+/// What the backend has to make for a network; `None` for those without anything in the kernel.
+pub(crate) fn network(network: &Network, config: &Config) -> Result<Option<NetworkConfig>, Error> {
+    if network.driver != BRIDGE {
+        return Ok(None);
+    }
+    let options = BridgeOptions::parse(&network.options)?;
+    let name = bridge_name(network, &options);
+    let address = |pool: &crate::IpamPool| {
+        IpNet::new(pool.gateway, pool.subnet.prefix_len()).ok()
+    };
+    let addresses: Vec<IpNet> = network
+        .ipam
+        .pools
+        .iter()
+        .filter(|pool| !(options.inhibit_ipv4 && pool.subnet.addr().is_ipv4()))
+        .filter_map(address)
+        .collect();
+    let default_mtu = if config.mtu == 0 { MTU } else { config.mtu };
+    let bridge = BridgeConfig {
+        mac: bridge_mac(&addresses, network),
+        name,
+        foreign: false,
+        routed_by_host: !options.isolated,
+        addresses,
+        mtu: options.mtu.filter(|mtu| *mtu != 0).unwrap_or(default_mtu),
+        icc: options.icc,
+        masquerade: (options.masquerade, options.masquerade),
+        internal: network.internal,
+        open: options.open,
+    };
+    let id = network.id.to_string();
+    Ok(Some(NetworkConfig { id, driver: DriverConfig::Bridge(bridge) }))
+}
+
+/// A hardware address that is the same each time the bridge is made.
+fn bridge_mac(addresses: &[IpNet], network: &Network) -> MacAddr {
+    let ipv4 = addresses.iter().find_map(|net| match net {
+        IpNet::V4(net) => Some(net.addr()),
+        IpNet::V6(_) => None,
+    });
+    ipv4.map_or_else(|| local_mac(network.id.as_str()), MacAddr::of_ipv4)
+}
+
+/// A hardware address made from the digits of an ID.
+pub(crate) fn local_mac(id: &str) -> MacAddr {
+    let mut bytes = [0; 6];
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        let digits = id.get(2 * index..2 * index + 2).unwrap_or("0");
+        *byte = u8::from_str_radix(digits, 16).unwrap_or(0);
+    }
+    MacAddr::local(bytes)
+}
+
+/// The backend's form of a sandbox.
+pub(crate) fn sandbox(of: &Sandbox) -> Result<SandboxConfig, Error> {
+    let endpoints = of
+        .endpoints
+        .iter()
+        .filter(|endpoint| !endpoint.interface.is_empty())
+        .map(endpoint)
+        .collect::<Result<_, _>>()?;
+    let id = file_of(of);
+    Ok(SandboxConfig { id, endpoints, ports: of.ports.clone() })
+}
+
+/// The name of the file that keeps a sandbox's namespace.
+pub(crate) fn file_of(sandbox: &Sandbox) -> String {
+    sandbox.id.get(..12).unwrap_or(&sandbox.id).to_owned()
+}
+
+/// The backend's form of an endpoint.
+pub(crate) fn endpoint(of: &Endpoint) -> Result<EndpointConfig, Error> {
+    let options = EndpointOptions::parse(&of.spec.driver_opts)?;
+    let own = of.ipv4.map(IpNet::V4).into_iter().chain(of.ipv6.map(IpNet::V6));
+    let link_local = of.spec.link_local.iter().map(|ip| link_local(*ip));
+    let gateways =
+        of.gateway4.map(IpAddr::V4).into_iter().chain(of.gateway6.map(IpAddr::V6)).collect();
+    let sysctls = options
+        .sysctls
+        .into_iter()
+        .map(|(path, value)| (path.replace("IFNAME", &of.interface), value))
+        .collect();
+    Ok(EndpointConfig {
+        network: of.network.to_string(),
+        host_link: of.host_link.clone(),
+        interface: of.interface.clone(),
+        mac: of.mac.unwrap_or(MacAddr::of_ipv4(Ipv4Addr::UNSPECIFIED)),
+        addresses: own.chain(link_local).collect(),
+        gateways,
+        is_default_route: of.is_default_route,
+        publishes: of.publishes,
+        sysctls,
+    })
+}
+
+/// A link-local address with the prefix length of its kind.
+fn link_local(ip: IpAddr) -> IpNet {
+    match ip {
+        IpAddr::V4(ip) => Ipv4Net::new(ip, 16).map_or(IpNet::V4(ip.into()), IpNet::V4),
+        IpAddr::V6(ip) => Ipv6Net::new(ip, 64).map_or(IpNet::V6(ip.into()), IpNet::V6),
+    }
+}
