@@ -56,6 +56,12 @@ impl Digest {
         Self(format!("sha256:{}", crate::id::hex(bytes)).into())
     }
 
+    /// Makes a SHA-512 digest of its 64 bytes.
+    #[must_use]
+    pub fn sha512(bytes: &[u8; 64]) -> Self {
+        Self(format!("sha512:{}", crate::id::hex(bytes)).into())
+    }
+
     /// Returns the whole text, `algorithm:digits`.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -1,0 +1,119 @@
+//! From a verified layer to a registered one.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use arca_store::Batch;
+use arca_types::Digest;
+
+use super::{Layer, LayerSource};
+use crate::error::Error;
+use crate::record::LayerRecord;
+use crate::storage::Inner;
+
+/// A layer that may become one. What is left of it when it is dropped goes away.
+pub(super) struct Candidate<'a> {
+    inner: &'a Inner,
+    /// Where what arrives is written to.
+    pub(super) file: PathBuf,
+    /// Where it is unpacked to; none when the layer is known to be there.
+    pub(super) tree: Option<PathBuf>,
+    /// The digest it has to have.
+    pub(super) expected: Option<Digest>,
+}
+
+impl Drop for Candidate<'_> {
+    fn drop(&mut self) {
+        self.inner.discard(&self.file);
+        if let Some(tree) = &self.tree {
+            self.inner.discard(tree);
+        }
+    }
+}
+
+impl<'a> Candidate<'a> {
+    pub(super) fn begin(inner: &'a Inner, source: &LayerSource) -> Result<Self, Error> {
+        let known = source
+            .diff_id
+            .as_ref()
+            .is_some_and(|diff_id| inner.layer(diff_id).is_some());
+        let tree = (!known).then(|| inner.tmp());
+        if let Some(tree) = &tree {
+            fs::create_dir(tree)
+                .and_then(|()| fs::set_permissions(tree, fs::Permissions::from_mode(0o755)))
+                .map_err(Error::io("create", tree))?;
+        }
+        Ok(Self {
+            inner,
+            file: inner.tmp(),
+            tree,
+            expected: source.digest.clone(),
+        })
+    }
+
+    /// Moves blob and directory to their places and registers them, unless somebody else has.
+    pub(super) fn publish(
+        self,
+        inner: &Inner,
+        lease: u64,
+        source: &LayerSource,
+        mut layer: Layer,
+    ) -> Result<Layer, Error> {
+        if let Some(expected) = source.diff_id.as_ref().filter(|id| **id != layer.diff_id) {
+            let (expected, actual) = (expected.to_string(), layer.diff_id.to_string());
+            return Err(Error::DiffId { expected, actual });
+        }
+        inner.hold(lease, &layer);
+        let _changing = inner.changing();
+        let mut batch = Batch::new();
+        let new_blob = inner.blob(&layer.blob).is_none();
+        if new_blob {
+            batch = inner.place_blob(batch, &self.file, &layer.blob, layer.blob_size)?;
+        }
+        let new_layer = match (&self.tree, inner.layer(&layer.diff_id)) {
+            (_, Some(known)) => {
+                layer.size = known.size;
+                None
+            }
+            (Some(tree), None) => {
+                let number = inner.state().next_number();
+                let target = inner.paths.layer(number);
+                fs::rename(tree, &target).map_err(Error::io("rename", tree))?;
+                let unsynced = Some(inner.boot.clone());
+                let (size, blob) = (layer.size, layer.blob.clone());
+                Some(LayerRecord {
+                    number,
+                    size,
+                    blob,
+                    unsynced,
+                })
+            }
+            // It was there when this began, and nobody held it: that is what leases are for.
+            (None, None) => return Err(Error::NoLayer(layer.diff_id)),
+        };
+        if let Some(record) = &new_layer {
+            batch = batch
+                .put(layer.diff_id.as_str(), record)
+                .map_err(Error::Store)?;
+        }
+        inner.commit(batch)?;
+        if new_blob {
+            inner.note_blob(&layer.blob, layer.blob_size);
+        }
+        if let Some(record) = new_layer {
+            inner.state().layers.insert(layer.diff_id.clone(), record);
+        }
+        Ok(layer)
+    }
+}
+
+impl Inner {
+    /// Lets a lease hold a layer, if it still exists.
+    fn hold(&self, lease: u64, layer: &Layer) {
+        if let Some(held) = self.state().leases.get_mut(&lease) {
+            held.blobs.insert(layer.blob.clone());
+            held.layers.insert(layer.diff_id.clone());
+        }
+    }
+}
