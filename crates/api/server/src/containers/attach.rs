@@ -9,7 +9,7 @@ use axum::response::Response;
 
 use crate::compat::{ApiVersion, announces_frames, websocket_streams, websocket_text};
 use crate::error::ApiError;
-use crate::http::{Hijack, Query, bridge};
+use crate::http::{Connection, Hijack, Query, bridge};
 use crate::state::Sessions;
 
 /// What a stream of this kind is announced as.
@@ -34,11 +34,30 @@ pub(super) async fn attach(
     let (response, connection) = hijack.accept(content_type(version, attachment.tty))?;
     sessions.spawn(async move {
         match connection.await {
-            Ok((socket, early)) => attachment.connect(socket, early).await,
+            Ok(connection) => session(attachment, connection).await,
             Err(error) => tracing::debug!(%error, "attaching ended before it began"),
         }
     });
     Ok(response)
+}
+
+/// Sends what was logged before, if asked to, and then hands the connection on.
+async fn session(mut attachment: Attachment, connection: Connection) {
+    if let Some(replay) = attachment.replay.take()
+        && let Err(error) = connection.send_all(replay).await
+    {
+        return tracing::debug!(%error, "a client has not taken its replay");
+    }
+    if !attachment.stream {
+        return;
+    }
+    let ended = match connection.into_parts() {
+        Ok((socket, early)) => attachment.connect(socket, early).await,
+        Err(error) => return tracing::warn!(%error, "cannot hand a connection on"),
+    };
+    if let Err(error) = ended {
+        tracing::warn!(error = %arca_types::chain(&error), "an attached session failed");
+    }
 }
 
 fn request(query: &Query, streams: Streams, framed: Option<bool>) -> AttachRequest {
@@ -73,11 +92,11 @@ pub(super) async fn websocket(
 }
 
 async fn carry(attachment: Attachment, socket: WebSocket, text: bool) {
-    let (engine_side, carrier) = match bridge(text) {
+    let (connection, carrier) = match bridge(socket, text) {
         Ok(bridge) => bridge,
         Err(error) => return tracing::warn!(%error, "cannot make a socket pair"),
     };
-    let (carried, ()) = tokio::join!(carrier(socket), attachment.connect(engine_side, Vec::new()));
+    let (carried, ()) = tokio::join!(carrier, session(attachment, connection));
     if let Err(error) = carried {
         tracing::debug!(%error, "websocket session ended");
     }

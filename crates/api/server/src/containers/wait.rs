@@ -22,7 +22,7 @@ pub(super) async fn wait(
     client: Client,
 ) -> Result<Response, ApiError> {
     let condition = condition(version, &query)?;
-    let waiting = containers.wait(&id, condition).await?;
+    let waiting = containers.wait(&id, condition)?;
     if version.before(30) {
         let outcome = client.unless_gone(waiting.outcome()).await.unwrap_or_else(gone);
         return Ok(json(StatusCode::OK, &answer(outcome)));

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::query::quoted;
 use crate::error::ApiError;
 
 /// Filters by name, each with its values in order.
@@ -51,31 +50,6 @@ impl Filters {
         self.0.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// Takes the values of a filter out.
-    pub(crate) fn take(&mut self, name: &str) -> Vec<String> {
-        self.0.remove(name).unwrap_or_default()
-    }
-
-    /// A filter that is true or false: the last word of Go's `GetBoolOrDefault`.
-    pub(crate) fn flag(&self, name: &str) -> Result<Option<bool>, ApiError> {
-        let Some(values) = self.0.get(name) else { return Ok(None) };
-        let truths: Vec<bool> = values
-            .iter()
-            .filter_map(|value| match value.as_str() {
-                "1" | "true" => Some(true),
-                "0" | "false" => Some(false),
-                _ => None,
-            })
-            .collect();
-        match truths.as_slice() {
-            [truth] if values.len() == 1 => Ok(Some(*truth)),
-            _ => {
-                let values: Vec<String> = values.iter().map(|value| quoted(value)).collect();
-                Err(ApiError::bad(format!("invalid filter '{name}=[{}]'", values.join(" "))))
-            }
-        }
-    }
-
     /// As the engine takes them.
     pub(crate) fn into_map(self) -> BTreeMap<String, Vec<String>> {
         self.0
@@ -102,7 +76,5 @@ mod tests {
         }
         let unknown = Filters::parse(r#"{"foo":["x"]}"#).unwrap().only(&["label"]);
         assert_eq!(unknown.unwrap_err().message(), "invalid filter 'foo'");
-        let flag = Filters::parse(r#"{"dangling":["maybe"]}"#).unwrap().flag("dangling");
-        assert_eq!(flag.unwrap_err().message(), "invalid filter 'dangling=[\"maybe\"]'");
     }
 }

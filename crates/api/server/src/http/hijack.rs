@@ -3,22 +3,24 @@
 use std::convert::Infallible;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::response::Response;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode, header};
 use hyper::ext::ReasonPhrase;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
 
+use super::Socket;
 use super::connection::Client;
 use super::io::Io;
 use crate::error::ApiError;
-
-/// A connection that was taken over: the socket, and what the client has sent already.
-pub(crate) type Connection = (OwnedFd, Vec<u8>);
 
 /// A request that turns its connection into a raw stream.
 #[derive(Debug)]
@@ -63,7 +65,39 @@ async fn take(upgrade: OnUpgrade) -> io::Result<Connection> {
     let upgraded = upgrade.await.map_err(io::Error::other)?;
     let parts = upgraded
         .downcast::<TokioIo<Io>>()
-        .map_err(|_| io::Error::other("the upgraded connection is not a socket of ours"))?;
+        .map_err(|_foreign| io::Error::other("the upgraded connection is not a socket of ours"))?;
     let socket = parts.io.into_inner().into_socket();
-    Ok((socket.descriptor()?, parts.read_buf.into()))
+    Ok(Connection { socket, early: parts.read_buf.into() })
+}
+
+/// A connection that was taken over.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    socket: Arc<Socket>,
+    /// What the client has sent already.
+    early: Vec<u8>,
+}
+
+impl Connection {
+    /// The connection of a socket that nothing was read from.
+    pub(crate) fn of(socket: UnixStream) -> Self {
+        Self { socket: Arc::new(Socket::Unix(socket)), early: Vec::new() }
+    }
+
+    /// Sends everything of a stream.
+    pub(crate) async fn send_all<S, E>(&self, mut pieces: S) -> io::Result<()>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Unpin,
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        while let Some(piece) = pieces.next().await {
+            self.socket.send(&piece.map_err(io::Error::other)?).await?;
+        }
+        Ok(())
+    }
+
+    /// The socket, and what the client has sent already.
+    pub(crate) fn into_parts(self) -> io::Result<(OwnedFd, Vec<u8>)> {
+        Ok((self.socket.descriptor()?, self.early))
+    }
 }

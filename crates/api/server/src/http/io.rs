@@ -97,6 +97,17 @@ impl Socket {
         }
     }
 
+    /// Sends all of `bytes`.
+    pub(super) async fn send(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match std::future::poll_fn(|cx| self.poll_write(cx, &[IoSlice::new(bytes)])).await? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                sent => bytes = bytes.get(sent..).unwrap_or_default(),
+            }
+        }
+        Ok(())
+    }
+
     /// A descriptor of its own for whoever carries the connection on.
     pub(super) fn descriptor(&self) -> io::Result<OwnedFd> {
         self.as_fd().try_clone_to_owned()

@@ -17,7 +17,7 @@ mod websocket;
 
 pub(crate) use body::{JsonBody, RequiredJson};
 pub(crate) use connection::Client;
-pub(crate) use hijack::Hijack;
+pub(crate) use hijack::{Connection, Hijack};
 pub(crate) use query::{Query, quoted};
 pub(crate) use reply::{json, json_bytes, not_found_page};
 pub(crate) use stream::{chunks, lines, request_bytes, with_content_type};

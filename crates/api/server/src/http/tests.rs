@@ -38,7 +38,7 @@ async fn image(Path(name): Path<String>, query: Query) -> String {
 async fn echo(hijack: Hijack, JsonBody(_): JsonBody<Body>) -> Result<Response, ApiError> {
     let (response, connection) = hijack.accept("application/vnd.docker.multiplexed-stream")?;
     tokio::spawn(async move {
-        let (socket, mut early) = connection.await.unwrap();
+        let (socket, mut early) = connection.await.unwrap().into_parts().unwrap();
         let mut socket = Client::from(socket);
         socket.set_nonblocking(false).unwrap();
         tokio::task::spawn_blocking(move || {

@@ -1,23 +1,24 @@
 //! Attaching by WebSocket: the engine gets one end of a socket pair, the messages go through the other.
 
 use std::io;
-use std::os::fd::OwnedFd;
 
 use axum::extract::ws::{Message, WebSocket};
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
+use super::hijack::Connection;
+
 /// How many bytes of output one message holds at most.
 const MESSAGE: usize = 32 << 10;
 
-/// The engine's end, and what carries messages for it until either side ends.
+/// The engine's end, and what carries messages for it until either side ends. Output is text or binary.
 pub(crate) fn bridge(
+    socket: WebSocket,
     text: bool,
-) -> io::Result<(OwnedFd, impl AsyncFnOnce(WebSocket) -> io::Result<()>)> {
+) -> io::Result<(Connection, impl Future<Output = io::Result<()>>)> {
     let (ours, theirs) = UnixStream::pair()?;
-    let theirs: OwnedFd = theirs.into_std()?.into();
-    Ok((theirs, async move |socket: WebSocket| carry(socket, ours, text).await))
+    Ok((Connection::of(theirs), carry(socket, ours, text)))
 }
 
 async fn carry(mut socket: WebSocket, stream: UnixStream, text: bool) -> io::Result<()> {

@@ -28,15 +28,16 @@ pub(super) async fn remove(
     Ok(json(StatusCode::OK, &removed))
 }
 
-/// Each value is a platform as OCI writes it, in JSON.
 fn platforms(query: &Query) -> Result<Vec<Platform>, ApiError> {
-    let parse = |text: String| {
-        let image::Platform { architecture, os, os_version: _, os_features: _, variant } =
-            arca_wire::decode(text.as_bytes())
-                .map_err(|error| ApiError::bad(format!("invalid platform: {error}")))?;
-        Ok(Platform::new(&os, &architecture, (!variant.is_empty()).then_some(variant.as_str())))
-    };
-    query.all("platforms").into_iter().map(parse).collect()
+    query.all("platforms").iter().map(|text| platform(text)).collect()
+}
+
+/// Reads a platform as OCI writes it, in JSON.
+pub(super) fn platform(text: &str) -> Result<Platform, ApiError> {
+    let image::Platform { architecture, os, os_version: _, os_features: _, variant } =
+        arca_wire::decode(text.as_bytes())
+            .map_err(|error| ApiError::bad(format!("invalid platform: {error}")))?;
+    Ok(Platform::new(&os, &architecture, (!variant.is_empty()).then_some(variant.as_str())))
 }
 
 pub(super) fn deleted(removed: Removed) -> DeleteResponse {

@@ -21,6 +21,14 @@ pub(super) async fn not_part() -> Answer {
     Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "This node is not part of a swarm"))
 }
 
+/// `PUT /volumes/{name}`: 503, it is for cluster volumes.
+pub(super) async fn no_cluster_volumes() -> Answer {
+    Err(ApiError::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "volume update only valid for cluster volumes, but swarm is unavailable",
+    ))
+}
+
 /// `POST /swarm/init` and `/swarm/join`: 501, as arca cannot be in a swarm.
 pub(super) async fn no_swarm_mode() -> Answer {
     Err(ApiError::unsupported("swarm mode is not supported"))

@@ -5,7 +5,7 @@ mod answers;
 
 use answers::{
     bad_config_version, bad_node_version, bad_secret_version, bad_service_version,
-    bad_swarm_version, no_swarm_mode, no_stream, not_manager, not_part,
+    bad_swarm_version, no_swarm_mode, no_cluster_volumes, no_stream, not_manager, not_part,
 };
 
 use crate::routes::{Support::*, routes};
@@ -41,5 +41,5 @@ routes! {
     GET "/configs/{id}" "ConfigInspect" not_manager, NoSwarm;
     DELETE "/configs/{id}" "ConfigDelete" not_manager, NoSwarm;
     POST "/configs/{id}/update" "ConfigUpdate" bad_config_version, NoSwarm;
-    PUT "/volumes/{name}" "VolumeUpdate" not_manager, NoSwarm;
+    PUT "/volumes/{name}" "VolumeUpdate" no_cluster_volumes, NoSwarm;
 }
