@@ -18,6 +18,7 @@ mod error;
 mod failure;
 mod login;
 mod manifest;
+mod push;
 mod registry;
 mod remote;
 mod tags;

@@ -210,6 +210,32 @@ impl Remote {
         success(self.send(endpoint, call, &url, proof).await?).await
     }
 
+    /// Sends content that cannot be sent twice to an address in full, with the proof that earlier calls
+    /// found to be wanted.
+    pub(crate) async fn upload(&self, call: &Call, body: Body) -> Result<(), Error> {
+        let Some(endpoint) = self.inner.chosen.get() else {
+            return Err(Error::Closed);
+        };
+        let proof = match self.inner.registry.challenge(&endpoint.base) {
+            // Credentials are for the registry itself, not for wherever it keeps uploads.
+            Some(challenge) if call.path.starts_with(&endpoint.base) => {
+                self.proof(endpoint, &challenge, call.access).await?
+            }
+            _ => None,
+        };
+        let client = self.inner.registry.client(&endpoint.authority).await?;
+        let mut request = client.request(call.method.clone(), &call.path);
+        request = request.headers(call.headers.clone()).body(body);
+        if let Some(proof) = proof {
+            request = request.header(http::header::AUTHORIZATION, proof);
+        }
+        let sent = request.send().await.map_err(|error| {
+            describe(&error, &endpoint.authority, endpoint.default_port)
+                .during(call.verb(), &call.path)
+        });
+        success(sent?).await.map(drop)
+    }
+
     async fn send(
         &self,
         endpoint: &Endpoint,
@@ -350,7 +376,7 @@ pub(crate) fn basic(username: &str, password: &str) -> Result<HeaderValue, Error
     )
 }
 
-async fn success(response: Response) -> Result<Response, Error> {
+pub(crate) async fn success(response: Response) -> Result<Response, Error> {
     if response.status().is_success() {
         Ok(response)
     } else {
