@@ -1,6 +1,7 @@
 //! System calls as safe functions: the only crate with unsafe code.
 
 pub mod cgroup_device;
+pub mod memory;
 pub mod mount_attr;
 pub mod network;
 pub mod process;

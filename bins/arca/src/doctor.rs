@@ -1,0 +1,55 @@
+//! `arca doctor`: every check in turn, then the repair when it is asked for.
+
+use anyhow::Context;
+
+use crate::finding::{Finding, Level};
+use crate::{Options, api, host, repair, state};
+
+/// Runs the checks and prints them. Returns whether nothing is wrong.
+///
+/// # Errors
+/// The state cannot be looked at, or the repair failed.
+pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
+    let daemon = api::Daemon::find(&options.socket);
+    let mut findings = host::check(&options.data_root);
+    findings.push(daemon.finding());
+    let actual = state::Actual::look(options);
+    let recorded = match &daemon {
+        api::Daemon::Answers(api) => api.containers().context("cannot list the containers")?,
+        _ => state::recorded(&options.data_root).context("cannot read the records")?,
+    };
+    let faults = state::compare(&recorded, &actual);
+    if faults.is_empty() {
+        let text = format!(
+            "{} containers, {} of them run",
+            recorded.len(),
+            actual.running()
+        );
+        findings.push(Finding::ok("state", text));
+    }
+    findings.extend(faults.iter().map(state::Fault::finding));
+    print(&findings, options.json)?;
+    if options.repair && !faults.is_empty() {
+        anyhow::ensure!(
+            !daemon.is_alive(),
+            "the daemon is running: it repairs its state itself when it starts; restart it, or stop it and call again"
+        );
+        for done in repair::repair(&faults, options)? {
+            println!("repaired: {done}");
+        }
+        let left = state::compare(&recorded, &state::Actual::look(options));
+        return Ok(left.is_empty());
+    }
+    Ok(findings.iter().all(|finding| finding.level < Level::Error))
+}
+
+fn print(findings: &[Finding], json: bool) -> anyhow::Result<()> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(findings)?);
+        return Ok(());
+    }
+    for finding in findings {
+        println!("{finding}");
+    }
+    Ok(())
+}

@@ -1,0 +1,227 @@
+//! What the host offers: kernel features, cgroups, the firewall, disk space.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::finding::Finding;
+
+/// Below so many bytes pulling images is likely to fail.
+const LITTLE_SPACE: u64 = 2 << 30;
+
+/// Every check of the host.
+pub(crate) fn check(data_root: &Path) -> Vec<Finding> {
+    let mut findings = vec![
+        root(),
+        kernel(),
+        namespaces(),
+        seccomp(),
+        overlay(),
+        cgroups(),
+        forwarding(),
+    ];
+    findings.extend([program("nft", &["--version"]), firewall()]);
+    findings.extend(disk(data_root));
+    findings
+}
+
+fn root() -> Finding {
+    Finding::needed(
+        "user",
+        rustix::process::geteuid().is_root(),
+        "root",
+        "arca has to run as root, and so has this check",
+    )
+}
+
+fn kernel() -> Finding {
+    let release = rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned();
+    let mut numbers = release
+        .split(['.', '-'])
+        .map_while(|part| part.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let text = format!("Linux {release}");
+    match version {
+        (0..=4, _) | (5, 0..=9) => {
+            Finding::error("kernel", format!("{text}: 5.10 or later is needed"))
+        }
+        (5, 10 | 11) => Finding::warning(
+            "kernel",
+            format!("{text}: recursive read-only mounts need 5.12"),
+        ),
+        _ => Finding::ok("kernel", text),
+    }
+}
+
+fn namespaces() -> Finding {
+    let wanted = ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"];
+    let missing: Vec<_> = wanted
+        .into_iter()
+        .filter(|name| !Path::new("/proc/self/ns").join(name).exists())
+        .collect();
+    Finding::needed(
+        "namespaces",
+        missing.is_empty(),
+        &wanted.join(", "),
+        &format!("missing in the kernel: {}", missing.join(", ")),
+    )
+}
+
+fn seccomp() -> Finding {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    Finding::needed(
+        "seccomp",
+        status.contains("\nSeccomp:"),
+        "filters are available",
+        "the kernel has no CONFIG_SECCOMP: containers run only with --security-opt seccomp=unconfined",
+    )
+}
+
+fn overlay() -> Finding {
+    let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    if known.contains("\toverlay\n") {
+        Finding::ok("overlay", "available")
+    } else {
+        Finding::warning(
+            "overlay",
+            "not loaded (modprobe overlay): without it images are copied for each container (vfs)",
+        )
+    }
+}
+
+fn cgroups() -> Finding {
+    let base = Path::new("/sys/fs/cgroup");
+    let unified = std::fs::read_to_string(base.join("cgroup.controllers"));
+    let (kind, controllers) = match unified {
+        Ok(controllers) => (
+            "version 2",
+            controllers.split_whitespace().map(str::to_owned).collect(),
+        ),
+        Err(_) => ("version 1", v1_controllers()),
+    };
+    let wanted = ["cpu", "cpuset", "memory", "pids"];
+    let missing: Vec<_> = wanted
+        .into_iter()
+        .filter(|name| !controllers.iter().any(|have| have == name))
+        .collect();
+    if controllers.is_empty() {
+        Finding::error("cgroups", "not mounted on /sys/fs/cgroup")
+    } else if missing.is_empty() {
+        Finding::ok("cgroups", format!("{kind}: {}", controllers.join(" ")))
+    } else {
+        Finding::warning(
+            "cgroups",
+            format!(
+                "{kind}, without {}: those limits do not work",
+                missing.join(", ")
+            ),
+        )
+    }
+}
+
+fn v1_controllers() -> Vec<String> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mut found: Vec<String> = mounts
+        .lines()
+        .filter_map(|line| line.split_once(" - cgroup "))
+        .filter_map(|(_, rest)| rest.split(' ').nth(1))
+        .flat_map(|options| options.split(','))
+        .filter(|option| !["rw", "ro"].contains(option) && !option.contains('='))
+        .map(str::to_owned)
+        .collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+fn forwarding() -> Finding {
+    let value = std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap_or_default();
+    match value.trim() {
+        "1" => Finding::ok("ip forwarding", "on"),
+        "0" => Finding::ok(
+            "ip forwarding",
+            "off: arcad switches it on with its first bridge network",
+        ),
+        _ => Finding::error(
+            "ip forwarding",
+            "/proc/sys/net/ipv4/ip_forward cannot be read",
+        ),
+    }
+}
+
+fn program(name: &str, arguments: &[&str]) -> Finding {
+    match Command::new(name).args(arguments).output() {
+        Ok(output) if output.status.success() => Finding::ok(
+            name,
+            String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+        ),
+        Ok(output) => Finding::error(
+            name,
+            String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        ),
+        Err(error) => Finding::error(name, format!("{error}: install nftables")),
+    }
+}
+
+fn firewall() -> Finding {
+    match Command::new("nft").args(["list", "tables"]).output() {
+        Ok(output) if output.status.success() => {
+            let tables = String::from_utf8_lossy(&output.stdout).lines().count();
+            Finding::ok("firewall", format!("nftables works, {tables} tables"))
+        }
+        _ => Finding::error(
+            "firewall",
+            "nft list tables fails: the kernel lacks nf_tables, or rights are missing",
+        ),
+    }
+}
+
+fn disk(data_root: &Path) -> Vec<Finding> {
+    // The directory may not have been made yet; what counts is the file system it will be on.
+    let existing = data_root
+        .ancestors()
+        .find(|path| path.exists())
+        .unwrap_or(Path::new("/"));
+    let Ok(stat) = rustix::fs::statvfs(existing) else {
+        return vec![Finding::error(
+            "disk",
+            format!("{}: statvfs fails", existing.display()),
+        )];
+    };
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    let text = format!("{} MiB free at {}", free >> 20, data_root.display());
+    let mut findings = vec![if free < LITTLE_SPACE {
+        Finding::warning(
+            "disk",
+            format!("{text}: docker system prune gives some back"),
+        )
+    } else {
+        Finding::ok("disk", text)
+    }];
+    if stat.f_files > 0 && stat.f_favail < stat.f_files / 50 {
+        findings.push(Finding::warning(
+            "disk",
+            format!("only {} inodes are free", stat.f_favail),
+        ));
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_host_is_looked_at() {
+        let findings = check(Path::new("/nonexistent/arca"));
+        let named: Vec<_> = findings
+            .iter()
+            .map(|finding| finding.what.as_str())
+            .collect();
+        for what in ["kernel", "cgroups", "overlay", "nft", "disk"] {
+            assert!(named.contains(&what), "{what}");
+        }
+    }
+}
