@@ -22,7 +22,9 @@ pub(crate) struct Settings {
     pub(crate) debug: bool,
     pub(crate) default_address_pools: Vec<Pool>,
     pub(crate) default_cgroupns_mode: String,
+    pub(crate) default_gateway: String,
     pub(crate) default_ipc_mode: String,
+    pub(crate) default_network_opts: BTreeMap<String, BTreeMap<String, String>>,
     pub(crate) default_runtime: String,
     /// Bytes.
     pub(crate) default_shm_size: u64,
@@ -33,13 +35,19 @@ pub(crate) struct Settings {
     pub(crate) exec_opts: Vec<String>,
     pub(crate) exec_root: PathBuf,
     pub(crate) experimental: bool,
+    pub(crate) fixed_cidr: String,
     pub(crate) group: String,
+    pub(crate) host_gateway_ips: Vec<String>,
     pub(crate) hosts: Vec<String>,
     pub(crate) http_proxy: String,
     pub(crate) https_proxy: String,
+    pub(crate) icc: bool,
     pub(crate) init: bool,
     pub(crate) init_path: String,
     pub(crate) insecure_registries: Vec<String>,
+    pub(crate) ip: String,
+    pub(crate) ip_forward: bool,
+    pub(crate) ip_masq: bool,
     pub(crate) labels: Vec<String>,
     pub(crate) live_restore: bool,
     pub(crate) log_driver: String,
@@ -63,6 +71,7 @@ pub(crate) struct Settings {
     /// Seconds.
     pub(crate) shutdown_timeout: i64,
     pub(crate) storage_driver: String,
+    pub(crate) userland_proxy: bool,
 }
 
 /// One pool of default subnets.
@@ -103,6 +112,8 @@ impl Default for Settings {
             debug: false,
             default_address_pools: Vec::new(),
             default_cgroupns_mode: String::new(),
+            default_gateway: String::new(),
+            default_network_opts: BTreeMap::new(),
             default_ipc_mode: "private".to_owned(),
             default_runtime: String::new(),
             default_shm_size: 64 << 20,
@@ -113,13 +124,19 @@ impl Default for Settings {
             exec_opts: Vec::new(),
             exec_root: "/run/arca".into(),
             experimental: false,
+            fixed_cidr: String::new(),
             group: "docker".to_owned(),
+            host_gateway_ips: Vec::new(),
             hosts: Vec::new(),
             http_proxy: String::new(),
             https_proxy: String::new(),
+            icc: true,
             init: false,
             init_path: String::new(),
             insecure_registries: Vec::new(),
+            ip: String::new(),
+            ip_forward: true,
+            ip_masq: true,
             labels: Vec::new(),
             live_restore: true,
             log_driver: "json-file".to_owned(),
@@ -140,6 +157,7 @@ impl Default for Settings {
             shim: String::new(),
             shutdown_timeout: 15,
             storage_driver: String::new(),
+            userland_proxy: true,
         }
     }
 }
@@ -353,7 +371,7 @@ mod tests {
                 .unwrap_err()
                 .ends_with("the option \"userns-remap\" is not supported by arca with the value default")
         );
-        assert!(load(r#"{"userns-remap":"","iptables":true,"icc":true}"#, &["--tls=false"]).is_ok());
+        assert!(load(r#"{"userns-remap":"","iptables":true}"#, &["--tls=false"]).is_ok());
         assert!(load("{}", &["--iptables=false"]).is_err());
         assert!(load("{}", &["--api-cors-header", "x"]).unwrap_err().contains("DEPRECATED"));
     }

@@ -1,0 +1,264 @@
+//! The settings, split: one small configuration for each service.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow, bail};
+use arca_containers::{CgroupnsMode, Config as ContainersConfig, IpcMode, LogConfig, Ulimit};
+use arca_networks::{AddressPool, Config as NetworksConfig, DefaultBridge, DnsSettings};
+use arca_registry::{Config as RegistryConfig, Insecure, Mirror, Proxies};
+use arca_runtime::{Config as RuntimeConfig, RuntimeKind};
+use arca_storage::{Config as StorageConfig, Driver};
+use arca_volumes::Config as VolumesConfig;
+
+use crate::VERSION;
+use crate::settings::Settings;
+
+/// Where dockerd looks for certificates of registries, and arca too.
+const CERTS_DIRS: &[&str] = &["/etc/arca/certs.d", "/etc/docker/certs.d"];
+
+/// Directories below the roots, and the choice of the storage driver.
+///
+/// # Errors
+/// A driver that arca has not.
+pub(crate) fn storage(settings: &Settings) -> anyhow::Result<StorageConfig> {
+    let driver = match settings.storage_driver.as_str() {
+        "" => None,
+        "overlay2" | "overlay" => Some(Driver::Overlay),
+        "vfs" => Some(Driver::Vfs),
+        other => bail!("failed to start daemon: driver not supported: {other}"),
+    };
+    Ok(StorageConfig { root: settings.data_root.clone(), driver })
+}
+
+/// Where volumes are.
+pub(crate) fn volumes(settings: &Settings) -> VolumesConfig {
+    VolumesConfig { root: settings.data_root.join("volumes") }
+}
+
+/// Where shims are, and which program is one.
+///
+/// # Errors
+/// There is no such program.
+pub(crate) fn runtime(settings: &Settings) -> anyhow::Result<RuntimeConfig> {
+    let shim = if settings.shim.is_empty() {
+        beside("arca-shim")?
+    } else {
+        PathBuf::from(&settings.shim)
+    };
+    if !shim.is_file() {
+        bail!("{} is missing: it runs the containers", shim.display());
+    }
+    Ok(RuntimeConfig { exec_root: settings.exec_root.clone(), shim })
+}
+
+/// A program that is installed with arcad: in its directory, or in `/usr/libexec/arca`.
+fn beside(name: &str) -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe().context("cannot tell where arcad is")?;
+    let path = own.with_file_name(name);
+    if path.is_file() { Ok(path) } else { Ok(Path::new("/usr/libexec/arca").join(name)) }
+}
+
+/// Mirrors, insecure registries, limits of downloads, proxies.
+///
+/// # Errors
+/// An entry that is not an address.
+pub(crate) fn registry(settings: &Settings) -> anyhow::Result<RegistryConfig> {
+    let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    // As dockerd: what the configuration does not say is taken from the daemon's environment.
+    let proxy = |set: &str, names: [&str; 2]| {
+        text(set).or_else(|| names.iter().find_map(|name| std::env::var(name).ok()).filter(|v| !v.is_empty()))
+    };
+    Ok(RegistryConfig {
+        mirrors: parsed::<Mirror>(&settings.registry_mirrors)?,
+        insecure: parsed::<Insecure>(&settings.insecure_registries)?,
+        certs_dirs: CERTS_DIRS.iter().map(PathBuf::from).collect(),
+        max_downloads: positive(settings.max_concurrent_downloads, 3),
+        max_attempts: u32::try_from(positive(settings.max_download_attempts, 5))?,
+        proxies: Proxies {
+            http: proxy(&settings.http_proxy, ["HTTP_PROXY", "http_proxy"]),
+            https: proxy(&settings.https_proxy, ["HTTPS_PROXY", "https_proxy"]),
+            no_proxy: proxy(&settings.no_proxy, ["NO_PROXY", "no_proxy"]),
+        },
+        user_agent: format!("arca/{VERSION}"),
+        ..RegistryConfig::default()
+    })
+}
+
+fn parsed<T>(texts: &[String]) -> anyhow::Result<Vec<T>>
+where
+    T: std::str::FromStr,
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    texts.iter().map(|text| text.parse::<T>().map_err(anyhow::Error::from)).collect()
+}
+
+/// As dockerd, 0 means the default.
+fn positive(number: i64, default: usize) -> usize {
+    usize::try_from(number).ok().filter(|number| *number > 0).unwrap_or(default)
+}
+
+/// The default bridge, address pools, name servers.
+///
+/// # Errors
+/// An address that is none.
+pub(crate) fn networks(settings: &Settings) -> anyhow::Result<NetworksConfig> {
+    let address = |text: &str, what: &str| -> anyhow::Result<std::net::IpAddr> {
+        text.parse().map_err(|_| anyhow!("invalid {what}: {text}"))
+    };
+    let pools = settings
+        .default_address_pools
+        .iter()
+        .map(|pool| {
+            let base = pool.base.parse().map_err(|_| anyhow!("invalid base pool {:?}", pool.base))?;
+            let size = u8::try_from(pool.size).ok().filter(|size| *size <= 128);
+            Ok(AddressPool { base, size: size.with_context(|| format!("invalid pool size {}", pool.size))? })
+        })
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let addresses = |texts: &[String], what: &str| {
+        texts.iter().map(|text| address(text, what)).collect::<anyhow::Result<Vec<_>>>()
+    };
+    Ok(NetworksConfig {
+        exec_root: settings.exec_root.clone(),
+        firewall_table: table(&settings.data_root),
+        ip_forward: settings.ip_forward,
+        bridge: bridge(settings)?,
+        pools,
+        mtu: u32::try_from(settings.mtu)?,
+        default_host_ip: match settings.ip.as_str() {
+            "" => None,
+            text => Some(address(text, "ip")?).filter(|address| !address.is_unspecified()),
+        },
+        host_gateway_ips: addresses(&settings.host_gateway_ips, "host gateway IP")?,
+        userland_proxy: settings.userland_proxy,
+        dns: DnsSettings {
+            servers: addresses(&settings.dns, "DNS server")?,
+            search: settings.dns_search.clone(),
+            options: settings.dns_opts.clone(),
+        },
+        default_network_options: settings.default_network_opts.clone(),
+        ..NetworksConfig::default()
+    })
+}
+
+fn bridge(settings: &Settings) -> anyhow::Result<DefaultBridge> {
+    let default = DefaultBridge::default();
+    let network = |text: &str, what: &str| match text {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| anyhow!("invalid {what}: invalid CIDR address: {text}")),
+    };
+    Ok(DefaultBridge {
+        name: match settings.bridge.as_str() {
+            "none" => None,
+            "" => default.name,
+            name => Some(name.to_owned()),
+        },
+        address: network(&settings.bip, "bip")?,
+        fixed_cidr: network(&settings.fixed_cidr, "fixed-cidr")?,
+        default_gateway: match settings.default_gateway.as_str() {
+            "" => None,
+            text => Some(text.parse().map_err(|_| anyhow!("invalid default-gateway: {text}"))?),
+        },
+        icc: settings.icc,
+        masquerade: settings.ip_masq,
+    })
+}
+
+/// The name of the firewall table: engines with different data roots may live on one host.
+fn table(data_root: &Path) -> String {
+    if data_root == Settings::default().data_root {
+        return "arca".to_owned();
+    }
+    // FNV-1a: the name has to be the same in every run.
+    let hash = data_root.as_os_str().as_encoded_bytes().iter().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    });
+    format!("arca-{hash:08x}")
+}
+
+/// Defaults of containers.
+///
+/// # Errors
+/// A runtime that is not there, a seccomp profile that cannot be read.
+pub(crate) fn containers(settings: &Settings) -> anyhow::Result<ContainersConfig> {
+    let default = ContainersConfig::default();
+    let mut runtimes = default.runtimes.clone();
+    for (name, runtime) in &settings.runtimes {
+        let path = PathBuf::from(&runtime.path);
+        let args = runtime.runtime_args.clone();
+        runtimes.insert(name.clone(), RuntimeKind::Binary { path, args });
+    }
+    let default_runtime = match settings.default_runtime.as_str() {
+        "" => default.default_runtime.clone(),
+        name if runtimes.contains_key(name) => name.to_owned(),
+        name => bail!("specified default runtime '{name}' does not exist"),
+    };
+    let init_path = match settings.init_path.as_str() {
+        "" => beside("arca-init")?,
+        path => PathBuf::from(path),
+    };
+    Ok(ContainersConfig {
+        data_root: settings.data_root.clone(),
+        daemon_name: default.daemon_name,
+        default_runtime,
+        runtimes,
+        log: LogConfig { driver: settings.log_driver.clone(), options: settings.log_opts.clone() },
+        ulimits: settings
+            .default_ulimits
+            .iter()
+            .map(|(name, limit)| Ulimit { name: name.clone(), soft: limit.soft, hard: limit.hard })
+            .collect(),
+        init: settings.init,
+        init_path,
+        shm_size: i64::try_from(settings.default_shm_size)?,
+        ipc_mode: match settings.default_ipc_mode.as_str() {
+            "shareable" => IpcMode::Shareable,
+            _ => IpcMode::Private,
+        },
+        cgroupns_mode: CgroupnsMode::parse(&settings.default_cgroupns_mode)?,
+        cgroup_parent: settings.cgroup_parent.clone(),
+        systemd_cgroups: settings.exec_opts.iter().any(|o| o == "native.cgroupdriver=systemd"),
+        no_new_privileges: settings.no_new_privileges,
+        seccomp_profile: match settings.seccomp_profile.as_str() {
+            "" | "builtin" => None,
+            "unconfined" => Some("unconfined".to_owned()),
+            path => Some(std::fs::read_to_string(path).with_context(|| {
+                format!("opening seccomp profile ({path}) failed")
+            })?),
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn engines_of_different_roots_have_different_tables() {
+        assert_eq!(table(Path::new("/var/lib/arca")), "arca");
+        assert_ne!(table(Path::new("/a")), table(Path::new("/b")));
+        assert_eq!(table(Path::new("/a")), table(Path::new("/a")));
+    }
+
+    #[test]
+    fn networks_are_checked() {
+        let settings = Settings {
+            bip: "10.1.0.1/24".to_owned(),
+            bridge: "br9".to_owned(),
+            dns: vec!["192.0.2.1".to_owned()],
+            ..Settings::default()
+        };
+        let config = networks(&settings).unwrap();
+        assert_eq!(config.bridge.name.as_deref(), Some("br9"));
+        assert_eq!(config.bridge.address.unwrap().to_string(), "10.1.0.1/24");
+        let wrong = Settings { bip: "10.1".to_owned(), ..Settings::default() };
+        assert!(networks(&wrong).unwrap_err().to_string().contains("invalid CIDR address: 10.1"));
+        let none = Settings { bridge: "none".to_owned(), ..Settings::default() };
+        assert_eq!(networks(&none).unwrap().bridge.name, None);
+    }
+
+    #[test]
+    fn an_unknown_default_runtime_is_refused() {
+        let settings = Settings { default_runtime: "nope".to_owned(), ..Settings::default() };
+        assert!(containers(&settings).unwrap_err().to_string().contains("nope"));
+    }
+}
