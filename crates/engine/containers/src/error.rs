@@ -40,13 +40,14 @@ pub enum Error {
     MarkedForRemoval(&'static str),
     #[error("removal of container {0} is already in progress")]
     RemovalInProgress(String),
-    #[error("cannot {what} container: {name}")]
-    Cannot {
-        what: &'static str,
-        name: String,
+    #[error("{what}")]
+    Context {
+        what: String,
         #[source]
         cause: Box<Error>,
     },
+    #[error(transparent)]
+    Seccomp(crate::seccomp::SeccompError),
     #[error("the daemon is shutting down")]
     ShuttingDown,
     #[error(transparent)]
@@ -84,15 +85,18 @@ impl Error {
         move |cause| Self::File { what, path, cause }
     }
 
+    /// Says what was being done when an operation failed.
+    pub(crate) fn context(what: String, cause: Self) -> Self {
+        Self::Context { what, cause: Box::new(cause) }
+    }
+
     /// The exit code that a container gets whose start failed so (docker/cli makes the same of the
     /// text): 127 for a missing program, 126 for one that cannot be run, 128 otherwise.
     #[must_use]
     pub fn exit_code(&self) -> i32 {
-        let text = arca_types::chain(self);
-        let has = |needle: &str| text.contains(needle);
         match self {
-            Self::Task(cause) => cause.exit_code().unwrap_or(128),
-            _ if has("executable file not found") => 127,
+            Self::Task(cause) | Self::Runtime(cause) => cause.exit_code().unwrap_or(128),
+            Self::Context { cause, .. } => cause.exit_code(),
             _ => 128,
         }
     }
@@ -102,7 +106,7 @@ impl Classify for Error {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::NotFound(_) | Self::NoSuchExec(_) => ErrorKind::NotFound,
-            Self::Invalid(_) | Self::Ambiguous(_) => ErrorKind::InvalidParameter,
+            Self::Invalid(_) | Self::Ambiguous(_) | Self::Seccomp(_) => ErrorKind::InvalidParameter,
             Self::Conflict(_)
             | Self::NameInUse { .. }
             | Self::NotRunning(_)
@@ -112,7 +116,7 @@ impl Classify for Error {
             | Self::RemovalInProgress(_) => ErrorKind::Conflict,
             Self::Unsupported(_) => ErrorKind::NotImplemented,
             Self::ShuttingDown => ErrorKind::Unavailable,
-            Self::Cannot { cause, .. } => cause.kind(),
+            Self::Context { cause, .. } => cause.kind(),
             Self::Image(cause) => cause.kind(),
             Self::Volume(cause) => cause.kind(),
             Self::Network(cause) => cause.kind(),

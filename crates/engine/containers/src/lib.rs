@@ -7,16 +7,71 @@
 
 pub mod model;
 
+mod actor;
+mod attach;
+mod backend;
+mod binds;
+mod check;
+mod config;
 mod container;
+mod create;
+mod ended;
 mod error;
+mod exec_create;
+mod exec_inspect;
+mod exec_start;
+mod execs;
+mod filters;
+mod health;
+mod index;
+mod inspect;
+mod keys;
+mod kill;
+mod list;
+mod logs;
+mod merge;
+mod names;
+mod network;
+mod pause;
+mod ports;
+mod prune;
+mod record;
+mod recover;
+mod remove;
+mod rename;
 mod requests;
+mod resize;
+mod restart;
+mod seccomp;
+mod service;
+mod spec;
+mod start;
 mod state;
+mod stats;
+mod stop;
+#[cfg(test)]
+mod testing;
+mod timers;
+mod top;
+mod undo;
+mod update;
+mod users;
+mod volumes;
+mod wait;
 
+pub use attach::Attachment;
+pub use config::Config;
 pub use container::{Container, Ends, human_duration};
 pub use error::Error;
+pub use exec_start::ExecSession;
+pub use logs::LogStream;
+pub use model::{CgroupnsMode, IpcMode, LogConfig, Ulimit};
 pub use requests::{
     AttachRequest, CreateRequest, Created, ExecRequest, ExecStartRequest, ExecView, Filters,
     Inspection, ListRequest, Listed, LogsRequest, Pruned, RemoveRequest, Size, Started,
     StopRequest, Stopped, Top, UpdateRequest, WaitCondition, WaitOutcome,
 };
+pub use service::{Backends, Containers};
 pub use state::{Before, Input, Process, Refused, Run, State};
+pub use stats::{Sample, StatsRequest, StatsStream};
+pub use wait::Waiting;

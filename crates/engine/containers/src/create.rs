@@ -1,0 +1,208 @@
+//! `ContainerCreate`: a record and what it holds; nothing runs yet.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arca_store::{Batch, Durability};
+use arca_types::ContainerId;
+
+use crate::Error;
+use crate::actor::event;
+use crate::check;
+use crate::container::{Container, Ends};
+use crate::merge;
+use crate::model::{ContainerSpec, Endpoint, NetworkMode, NetworkSettings};
+use crate::names;
+use crate::record::{ContainerRecord, Intent};
+use crate::requests::{CreateRequest, Created};
+use crate::service::{Containers, Service};
+use crate::start::blocking;
+use crate::state::{Run, State};
+use crate::undo::Undo;
+
+impl Containers {
+    /// Creates a container (`ContainerCreate`).
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for what cannot be; [`Error::NameInUse`]; [`Error::Image`] (`No such image`)
+    /// when the image is not there; others when something cannot be prepared. Nothing is left then.
+    pub async fn create(&self, request: CreateRequest) -> Result<Created, Error> {
+        let CreateRequest { name, mut spec, platform } = request;
+        let service = self.service();
+        let name = name.filter(|name| !name.is_empty());
+        let name = name.map(|name| names::check(&name).map(str::to_owned)).transpose()?;
+        let mut warnings = check::check(&spec)?;
+        warnings.extend(self.check_others(&spec)?);
+        if spec.image.is_empty() {
+            return Err(Error::Invalid("no command specified".to_owned()));
+        }
+        let image = service.images.resolve(&spec.image, platform.as_ref()).await?;
+        merge::image(&mut spec, &image.config.config)?;
+        merge::daemon(&mut spec, &service.config, service.facts.unified)?;
+        arca_logging::validate(&spec.host.log.driver, &spec.host.log.options)
+            .map_err(|error| Error::Invalid(error.to_string()))?;
+        let id = ContainerId::random();
+        let mut undo = Undo::default();
+        let name = reserve(service, name, &id, &mut undo)?;
+        match prepare(service, &id, &name, spec, &image, &mut undo).await {
+            Ok(container) => {
+                let created = event(&container, "create");
+                service.adopt(container, Intent::default());
+                service.events.publish(created).await;
+                tracing::info!(container.id = %id, name, image = %image.id, "created");
+                Ok(Created { id, warnings })
+            }
+            Err(error) => {
+                undo.run().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Checks what depends on other containers.
+    fn check_others(&self, spec: &ContainerSpec) -> Result<Vec<String>, Error> {
+        if let NetworkMode::Container(_) = spec.host.network_mode {
+            let conflict = |what: &str| {
+                let text =
+                    format!("conflicting options: {what} and the container type network mode");
+                Err(Error::Invalid(text))
+            };
+            if !spec.hostname.is_empty() {
+                return conflict("hostname");
+            }
+            if spec.host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty()) {
+                return conflict("port publishing");
+            }
+            if !spec.exposed_ports.is_empty() {
+                return conflict("port exposing");
+            }
+        }
+        Ok(Vec::new())
+    }
+}
+
+/// Takes the name that was asked for, or makes one up.
+fn reserve(
+    service: &Arc<Service>,
+    name: Option<String>,
+    id: &ContainerId,
+    undo: &mut Undo,
+) -> Result<String, Error> {
+    let name = match name {
+        Some(name) => {
+            service.index.reserve(&name, id)?;
+            name
+        }
+        None => (0..20)
+            .map(names::generate)
+            .find(|name| service.index.reserve(name, id).is_ok())
+            .map_or_else(
+                || service.index.reserve(id.short(), id).map(|()| id.short().to_owned()),
+                Ok,
+            )?,
+    };
+    undo.push("name", {
+        let (service, name, id) = (Arc::clone(service), name.clone(), id.clone());
+        async move {
+            service.index.release(&name, &id);
+            Ok(())
+        }
+    });
+    Ok(name)
+}
+
+/// Image, volumes, root filesystem, directory, record.
+async fn prepare(
+    service: &Arc<Service>,
+    id: &ContainerId,
+    name: &str,
+    mut spec: ContainerSpec,
+    image: &arca_images::Image,
+    undo: &mut Undo,
+) -> Result<Container, Error> {
+    service.images.acquire(&image.id, id)?;
+    undo.push("image", {
+        let (service, id) = (Arc::clone(service), id.clone());
+        async move {
+            service.images.release(&id);
+            Ok(())
+        }
+    });
+    service.storage.prepare(id, &image.layers).await.map_err(Error::Storage)?;
+    undo.push("root filesystem", {
+        let (service, id) = (Arc::clone(service), id.clone());
+        async move { service.storage.remove(&id).await.map_err(Error::Storage) }
+    });
+    let mounts = service.make_mounts(id, &spec, undo).await?;
+    if spec.hostname.is_empty() && !matches!(spec.host.network_mode, NetworkMode::Container(_)) {
+        spec.hostname = match spec.host.network_mode {
+            NetworkMode::Host => host_name(),
+            _ => id.short().to_owned(),
+        };
+    }
+    let (path, args) = merge::command(&spec);
+    let network = NetworkSettings { networks: endpoints(&spec), ..NetworkSettings::default() };
+    let dir = service.directory(id);
+    let container = Container {
+        id: id.clone(),
+        name: name.into(),
+        created: service.clock.now(),
+        image: image.id.clone(),
+        path: path.into(),
+        args: args.into(),
+        spec: Arc::new(spec),
+        state: State::Created,
+        run: Run::default(),
+        restart_count: 0,
+        health: None,
+        mounts: mounts.into(),
+        network: Arc::new(network),
+        driver: service.driver_name(),
+        dir: dir.clone().into(),
+        ends: Ends::default(),
+    };
+    blocking(move || {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let made = std::fs::DirBuilder::new().mode(0o710).create(&dir);
+        made.map_err(Error::file("make directory", &dir))
+    })
+    .await?;
+    undo.push("directory", {
+        let dir = Arc::clone(&container.dir);
+        blocking(move || {
+            std::fs::remove_dir_all(&dir).map_err(Error::file("remove directory", &*dir))
+        })
+    });
+    let record = ContainerRecord::new(&container, Intent::default());
+    let batch = Batch::new().put(id.as_str(), &record).map_err(Error::Store)?;
+    service.store.commit(batch, Durability::Disk).await.map_err(Error::Store)?;
+    Ok(container)
+}
+
+/// The endpoints as inspect shows them before the start: one for each network that was named.
+fn endpoints(spec: &ContainerSpec) -> BTreeMap<String, Endpoint> {
+    if matches!(spec.host.network_mode, NetworkMode::Container(_)) {
+        return BTreeMap::new();
+    }
+    let main = spec.host.network_mode.to_string();
+    let mut all: BTreeMap<String, Endpoint> = spec
+        .networks
+        .iter()
+        .map(|(name, request)| {
+            let name = if name == "default" { "bridge" } else { name };
+            (name.to_owned(), Endpoint { request: request.clone(), ..Endpoint::default() })
+        })
+        .collect();
+    let endpoint = all.entry(main).or_default();
+    if let Some(mac) = &spec.mac_address
+        && endpoint.request.mac_address.is_empty()
+    {
+        endpoint.request.mac_address.clone_from(mac);
+    }
+    all
+}
+
+fn host_name() -> String {
+    let name = rustix::system::uname();
+    name.nodename().to_string_lossy().into_owned()
+}

@@ -1,0 +1,221 @@
+//! `ExecStart`: runs a further process, with a client or without.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arca_runtime::{AttachEnd, AttachSpec, Client, ConsoleSize, ExecExit, ExecSpec, Session};
+use arca_types::ContainerId;
+
+use crate::Error;
+use crate::container::Container;
+use crate::exec_create::can_exec;
+use crate::execs::{Exec, Progress};
+use crate::keys;
+use crate::requests::ExecStartRequest;
+use crate::service::Containers;
+use crate::spec::{self, oci};
+use crate::start::blocking;
+use crate::users;
+
+/// How long the news of an exit may take after the client has all output.
+const NEWS: Duration = Duration::from_secs(5);
+
+/// A session that may be started, and waits for its client's connection.
+#[derive(Debug)]
+pub struct ExecSession {
+    /// Whether it has a terminal: its output is not framed then.
+    pub tty: bool,
+    containers: Containers,
+    container: Arc<Container>,
+    exec: Arc<Exec>,
+    size: Option<(u32, u32)>,
+}
+
+impl Containers {
+    /// Prepares to start a session; what can be refused is refused here (`ExecStart`).
+    ///
+    /// # Errors
+    /// [`Error::NoSuchExec`]; [`Error::Conflict`] when it was started already;
+    /// [`Error::NotRunning`] and its like when the container has changed.
+    pub fn exec_start(&self, id: &str, request: ExecStartRequest) -> Result<ExecSession, Error> {
+        let exec = self.find_exec(id)?;
+        match exec.progress() {
+            Progress::New => {}
+            Progress::Ended { .. } => {
+                let text = format!("Error: Exec command {id} has already run");
+                return Err(Error::Conflict(text));
+            }
+            Progress::Starting { .. } | Progress::Running { .. } => {
+                let text = format!("Error: Exec command {id} is already running");
+                return Err(Error::Conflict(text));
+            }
+        }
+        let container = self.get(exec.container.as_str())?;
+        can_exec(&container)?;
+        let size = request.console_size.or(exec.request.console_size);
+        let tty = exec.request.tty;
+        Ok(ExecSession { tty, containers: self.clone(), container, exec, size })
+    }
+
+    pub(crate) fn find_exec(&self, id: &str) -> Result<Arc<Exec>, Error> {
+        self.service().execs.get(id).ok_or_else(|| Error::NoSuchExec(id.to_owned()))
+    }
+
+    /// A session has ended.
+    pub(crate) async fn exec_ended(&self, container: &ContainerId, exit: ExecExit) {
+        let service = self.service();
+        let Some(exec) = service.execs.get(exit.exec.as_str()) else { return };
+        let Some(ran) = exec.end(exit.status.code, exit.status.at) else { return };
+        let Some(handle) = service.index.get(container) else { return };
+        let event = crate::actor::event(&handle.snapshot(), "exec_die")
+            .with("execID", exec.id.as_str())
+            .with("exitCode", exit.status.code.to_string())
+            .with("execDuration", ran.as_secs().to_string());
+        service.events.publish(event).await;
+    }
+}
+
+impl ExecSession {
+    /// Runs the process without a client; returns when it runs.
+    ///
+    /// # Errors
+    /// [`Error::Runtime`] when it cannot be started.
+    pub async fn run_detached(self) -> Result<(), Error> {
+        self.run(None).await.map(|_session| ())
+    }
+
+    /// Hands the client's connection over, runs the process, and waits for it to end or for the client
+    /// to detach. `early` is what the client has sent already.
+    ///
+    /// # Errors
+    /// [`Error::Runtime`] when it cannot be started; the connection is closed then, so that whoever
+    /// wants to tell the client keeps a duplicate of it.
+    pub async fn connect(self, socket: OwnedFd, early: Vec<u8>) -> Result<(), Error> {
+        let request = &self.exec.request;
+        let spec = AttachSpec {
+            stdin: request.streams.stdin,
+            stdout: request.streams.stdout,
+            stderr: request.streams.stderr,
+            detach_keys: if self.tty { keys::parse(request.detach_keys.as_deref())? } else { Vec::new() },
+            framed: !self.tty,
+            early,
+        };
+        let Some(session) = self.run(Some(Client { spec, socket })).await? else { return Ok(()) };
+        match session.ended().await {
+            AttachEnd::Detached => {
+                let event = crate::actor::event(&self.container, "exec_detach")
+                    .with("execID", self.exec.id.as_str());
+                self.containers.service().events.publish(event).await;
+            }
+            AttachEnd::Ended => {
+                if tokio::time::timeout(NEWS, self.exec.ended()).await.is_err() {
+                    tracing::warn!(exec.id = %self.exec.id, "no news of the exit");
+                }
+            }
+            AttachEnd::ClientGone => {}
+        }
+        Ok(())
+    }
+
+    /// Starts the process. A client's session is its answer.
+    pub(crate) async fn run(&self, client: Option<Client>) -> Result<Option<Session>, Error> {
+        let service = self.containers.service();
+        if !self.exec.claim(service.clock.now()) {
+            let text = format!("Error: Exec command {} is already running", self.exec.id);
+            return Err(Error::Conflict(text));
+        }
+        self.containers.exec_event(&self.container, &self.exec, "exec_start").await;
+        let started = match self.spec().await {
+            Ok(spec) => service
+                .runtime
+                .exec(&self.container.id, &self.exec.id, spec, client)
+                .await
+                .map_err(Error::Runtime),
+            Err(error) => Err(error),
+        };
+        match started {
+            Ok(started) => {
+                self.exec.started(started.pid.unsigned_abs(), started.at);
+                Ok(started.session)
+            }
+            Err(error) => {
+                let ended = self.exec.end(error.exit_code(), service.clock.now());
+                tracing::debug!(exec.id = %self.exec.id, ?ended, "not started");
+                Err(error)
+            }
+        }
+    }
+
+    async fn spec(&self) -> Result<ExecSpec, Error> {
+        let request = Arc::clone(&self.exec.request);
+        let container = Arc::clone(&self.container);
+        let pid = container.state.process().map_or(0, |process| process.pid);
+        let account = blocking({
+            let (request, container) = (Arc::clone(&request), Arc::clone(&container));
+            move || {
+                let path = format!("/proc/{pid}/root");
+                let gone = |_error| Error::NotRunning(container.id.to_string());
+                let root = std::fs::File::open(path).map_err(gone)?;
+                let own = &container.spec;
+                if request.user.is_empty() {
+                    let groups = own.host.group_add.as_deref().unwrap_or_default();
+                    users::resolve(root.as_fd(), &own.user, groups)
+                } else {
+                    users::resolve(root.as_fd(), &request.user, &[])
+                }
+            }
+        })
+        .await?;
+        let size = |value: u32| u16::try_from(value).unwrap_or(u16::MAX);
+        let console = self.size.filter(|size| *size != (0, 0)).map(|(rows, columns)| ConsoleSize {
+            width: size(columns),
+            height: size(rows),
+        });
+        let process = self.process(&account)?;
+        Ok(ExecSpec {
+            process: serde_json::value::to_raw_value(&process)
+                .map_err(|error| Error::Failed(format!("cannot write the process: {error}")))?,
+            tty: request.tty,
+            open_stdin: request.streams.stdin,
+            open_stdout: request.streams.stdout,
+            open_stderr: request.streams.stderr,
+            console,
+        })
+    }
+
+    fn process(&self, account: &users::Account) -> Result<oci::Process, Error> {
+        let service = self.containers.service();
+        let (request, own) = (&self.exec.request, &self.container.spec);
+        let capabilities = spec::capability_set(own, &service.facts, request.privileged)?;
+        let options = spec::security::parse(own.host.security_opt.as_deref().unwrap_or_default())?;
+        let mut env = spec::environment(own, self.container.hostname(), request.tty);
+        spec::override_with(&mut env, &request.env);
+        spec::add_home(&mut env, &account.home);
+        let mut words = request.cmd.clone();
+        let path = if words.is_empty() { String::new() } else { words.remove(0) };
+        let mut process = spec::process(&spec::ProcessInput {
+            spec: own,
+            command: (&path, &words),
+            hostname: self.container.hostname(),
+            account,
+            capabilities: &capabilities,
+            init: false,
+            rlimits: spec::resources::rlimits(
+                own.host.resources.ulimits.as_deref(),
+                &service.config.ulimits,
+            ),
+            no_new_privileges: options
+                .no_new_privileges
+                .unwrap_or(service.config.no_new_privileges),
+            apparmor: options.apparmor.filter(|name| service.facts.apparmor && name != "unconfined"),
+        });
+        process.env = env;
+        process.terminal = request.tty;
+        process.console_size = None;
+        if !request.working_dir.is_empty() {
+            process.cwd.clone_from(&request.working_dir);
+        }
+        Ok(process)
+    }
+}

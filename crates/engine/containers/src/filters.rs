@@ -1,0 +1,387 @@
+//! Filters of `ContainerList` and `ContainerPrune`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use arca_types::Timestamp;
+use regex::Regex;
+
+use crate::Error;
+use crate::container::Container;
+use crate::model::{HealthStatus, MountType, Port};
+use crate::requests::Filters;
+use crate::state::State;
+
+const LIST: [&str; 15] = [
+    "ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label",
+    "name", "network", "publish", "since", "status", "volume",
+];
+const STATUSES: [&str; 7] =
+    ["paused", "restarting", "removing", "running", "dead", "created", "exited"];
+const HEALTH: [&str; 4] = ["none", "starting", "healthy", "unhealthy"];
+
+/// What a filter needs to know that a container does not.
+pub(crate) trait Knowledge {
+    /// The container that `before` and `since` name.
+    ///
+    /// # Errors
+    /// When there is none.
+    fn container(&self, reference: &str) -> Result<std::sync::Arc<Container>, Error>;
+    /// The images that `ancestor` names, with those made from them.
+    fn descends(&self, container: &Container, ancestor: &str) -> bool;
+}
+
+/// The filters of a list, understood.
+#[derive(Debug, Default)]
+pub(crate) struct Filter {
+    names: Vec<(Regex, String)>,
+    ids: Vec<String>,
+    labels: Vec<String>,
+    statuses: Vec<String>,
+    health: Vec<String>,
+    exited: Vec<i32>,
+    ancestors: Vec<String>,
+    networks: Vec<String>,
+    volumes: Vec<String>,
+    publish: Vec<PortRange>,
+    expose: Vec<PortRange>,
+    tasks: Vec<bool>,
+    before: Option<Timestamp>,
+    since: Option<Timestamp>,
+    /// Whether containers that do not run are wanted by what is asked for.
+    pub(crate) all: bool,
+}
+
+/// Ports of one protocol, first and last.
+type PortRange = (Port, u16);
+
+impl Filter {
+    /// Understands the filters of `ContainerList`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a filter or a value that is not known; [`Error::NotFound`] for a container
+    /// that does not exist.
+    pub(crate) fn list(filters: &Filters, knowledge: &dyn Knowledge) -> Result<Self, Error> {
+        for name in filters.keys() {
+            if !LIST.contains(&name.as_str()) {
+                return Err(Error::Invalid(format!("invalid filter '{name}'")));
+            }
+        }
+        let values = |name: &str| filters.get(name).cloned().unwrap_or_default();
+        let mut filter = Self {
+            ids: values("id"),
+            labels: values("label"),
+            statuses: checked(values("status"), "status", &STATUSES)?,
+            health: checked(values("health"), "health", &HEALTH)?,
+            ancestors: values("ancestor"),
+            networks: values("network"),
+            volumes: values("volume"),
+            publish: ports(&values("publish"))?,
+            expose: ports(&values("expose"))?,
+            ..Self::default()
+        };
+        for name in values("name") {
+            let regex = Regex::new(&name).map_err(|error| Error::Invalid(error.to_string()))?;
+            filter.names.push((regex, name));
+        }
+        for code in values("exited") {
+            let code = code
+                .parse()
+                .map_err(|_error| Error::Invalid(format!("invalid filter 'exited={code}'")))?;
+            filter.exited.push(code);
+        }
+        for task in values("is-task") {
+            filter.tasks.push(truth(&task).ok_or_else(|| {
+                Error::Invalid(format!("invalid filter 'is-task={task}'"))
+            })?);
+        }
+        if let Some(other) = values("before").first() {
+            filter.before = Some(knowledge.container(other)?.created);
+        }
+        if let Some(other) = values("since").first() {
+            filter.since = Some(knowledge.container(other)?.created);
+        }
+        filter.all = !filter.statuses.is_empty()
+            || !filter.exited.is_empty()
+            || filter.before.is_some()
+            || filter.since.is_some();
+        Ok(filter)
+    }
+
+    /// Whether a container passes.
+    pub(crate) fn passes(&self, container: &Container, knowledge: &dyn Knowledge) -> bool {
+        let any = |values: &[String], fits: &dyn Fn(&str) -> bool| {
+            values.is_empty() || values.iter().any(|value| fits(value))
+        };
+        let spec = &container.spec;
+        self.passes_names(container)
+            && labels_fit(&spec.labels, &self.labels)
+            && any(&self.statuses, &|status| status == container.state.as_str())
+            && any(&self.health, &|health| health == health_of(container))
+            && (self.exited.is_empty() || self.passes_exited(container))
+            && any(&self.ancestors, &|ancestor| knowledge.descends(container, ancestor))
+            && any(&self.networks, &|network| {
+                container.network.networks.iter().any(|(name, endpoint)| {
+                    name == network
+                        || (!endpoint.network_id.is_empty()
+                            && endpoint.network_id.starts_with(network))
+                })
+            })
+            && any(&self.volumes, &|volume| {
+                container.mounts.iter().any(|point| {
+                    (point.kind == MountType::Volume && point.name == volume)
+                        || point.destination == volume
+                        || (!point.source.is_empty() && point.source == volume)
+                })
+            })
+            && (self.publish.is_empty() || self.passes_publish(container))
+            && (self.expose.is_empty()
+                || spec.exposed_ports.iter().any(|port| within(&self.expose, *port)))
+            && (self.tasks.is_empty() || self.tasks.contains(&false))
+            && self.before.is_none_or(|before| container.created < before)
+            && self.since.is_none_or(|since| container.created > since)
+    }
+
+    fn passes_names(&self, container: &Container) -> bool {
+        let id = self.ids.is_empty()
+            || self.ids.iter().any(|wanted| container.id.as_str().starts_with(wanted.as_str()));
+        let slashed = format!("/{}", container.name);
+        let name = self.names.is_empty()
+            || self.names.iter().any(|(regex, text)| {
+                regex.is_match(&container.name) || regex.is_match(&slashed) || *text == slashed
+            });
+        id && name
+    }
+
+    fn passes_exited(&self, container: &Container) -> bool {
+        let ended = !container.state.is_running() && !container.run.started_at.is_zero();
+        ended && self.exited.contains(&container.run.exit_code)
+    }
+
+    fn passes_publish(&self, container: &Container) -> bool {
+        let bindings = container.network.ports.iter();
+        bindings.into_iter().any(|(port, bindings)| {
+            bindings.iter().flatten().any(|binding| {
+                binding.host_port.parse().is_ok_and(|number| {
+                    within(&self.publish, Port { number, protocol: port.protocol })
+                })
+            })
+        })
+    }
+}
+
+/// The health of a container in the words of the filter.
+fn health_of(container: &Container) -> &'static str {
+    match container.health.as_deref().map(|health| health.status) {
+        Some(HealthStatus::Starting) => "starting",
+        Some(HealthStatus::Healthy) => "healthy",
+        Some(HealthStatus::Unhealthy) => "unhealthy",
+        None => "none",
+    }
+}
+
+fn checked(values: Vec<String>, name: &str, known: &[&str]) -> Result<Vec<String>, Error> {
+    match values.iter().find(|value| !known.contains(&value.as_str())) {
+        Some(value) => Err(Error::Invalid(format!("invalid filter '{name}={value}'"))),
+        None => Ok(values),
+    }
+}
+
+/// Parses `80`, `80/udp`, `80-90/tcp`.
+fn ports(values: &[String]) -> Result<Vec<PortRange>, Error> {
+    values
+        .iter()
+        .map(|value| {
+            let (numbers, protocol) = value.split_once('/').unwrap_or((value, "tcp"));
+            let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
+            let first: Port = format!("{first}/{protocol}").parse()?;
+            let last: Port = format!("{last}/{protocol}").parse()?;
+            Ok((first, last.number))
+        })
+        .collect()
+}
+
+fn within(ranges: &[PortRange], port: Port) -> bool {
+    ranges.iter().any(|(first, last)| {
+        first.protocol == port.protocol && (first.number..=*last).contains(&port.number)
+    })
+}
+
+/// Whether all of `wanted` (`name` or `name=value`) are among the labels.
+pub(crate) fn labels_fit(labels: &BTreeMap<String, String>, wanted: &[String]) -> bool {
+    wanted.iter().all(|wanted| label_fits(labels, wanted))
+}
+
+fn label_fits(labels: &BTreeMap<String, String>, wanted: &str) -> bool {
+    match wanted.split_once('=') {
+        Some((name, value)) => labels.get(name).is_some_and(|own| own == value),
+        None => labels.contains_key(wanted),
+    }
+}
+
+fn truth(text: &str) -> Option<bool> {
+    match text {
+        "1" | "true" | "True" | "TRUE" | "t" | "T" => Some(true),
+        "0" | "false" | "False" | "FALSE" | "f" | "F" => Some(false),
+        _ => None,
+    }
+}
+
+/// The filters of a prune, understood.
+#[derive(Debug, Default)]
+pub(crate) struct PruneFilter {
+    until: Option<Timestamp>,
+    labels: Vec<String>,
+    without: Vec<String>,
+}
+
+impl PruneFilter {
+    /// Understands the filters of `ContainerPrune`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a filter or a value that is not known.
+    pub(crate) fn new(filters: &Filters, now: Timestamp) -> Result<Self, Error> {
+        let mut filter = Self::default();
+        for (name, values) in filters {
+            match name.as_str() {
+                "label" => filter.labels.clone_from(values),
+                "label!" => filter.without.clone_from(values),
+                "until" => match values.as_slice() {
+                    [] => {}
+                    [until] => filter.until = Some(moment(until, now)?),
+                    _ => {
+                        let text = "more than one until filter specified";
+                        return Err(Error::Invalid(text.to_owned()));
+                    }
+                },
+                _ => return Err(Error::Invalid(format!("invalid filter '{name}'"))),
+            }
+        }
+        Ok(filter)
+    }
+
+    /// Whether a container is to be removed: it does not run, and passes.
+    pub(crate) fn passes(&self, container: &Container) -> bool {
+        let idle = matches!(container.state, State::Created | State::Exited | State::Dead);
+        let labels = &container.spec.labels;
+        idle && self.until.is_none_or(|until| container.created < until)
+            && labels_fit(labels, &self.labels)
+            && (self.without.is_empty() || !labels_fit(labels, &self.without))
+    }
+}
+
+/// A time: RFC 3339, seconds since 1970, or a duration back from now (`24h`).
+fn moment(text: &str, now: Timestamp) -> Result<Timestamp, Error> {
+    if let Ok(time) = text.parse() {
+        return Ok(time);
+    }
+    if let Some(back) = duration(text) {
+        let since_1970 = now.since(Timestamp::from_unix(0, 0));
+        return Ok(Timestamp::from_unix(0, 0).after(since_1970.saturating_sub(back)));
+    }
+    let invalid = || Error::Invalid(format!("failed to parse value as time or duration: \"{text}\""));
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let seconds = seconds.parse::<i64>().map_err(|_error| invalid())?;
+    let nanos = format!("{fraction:0<9}").parse::<u32>().map_err(|_error| invalid())?;
+    Ok(Timestamp::from_unix(seconds, nanos))
+}
+
+/// Parses `1h30m`.
+fn duration(text: &str) -> Option<Duration> {
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, after) = rest.split_at(digits);
+        let unit = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
+        let (unit, after) = after.split_at(unit);
+        let seconds = match unit {
+            "h" => 3600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 0.001,
+            "us" | "µs" => 0.000_001,
+            "ns" => 0.000_000_001,
+            _ => return None,
+        };
+        let number: f64 = number.parse().ok()?;
+        total += Duration::try_from_secs_f64(number * seconds).ok()?;
+        rest = after;
+    }
+    (!text.is_empty()).then_some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Process;
+    use crate::testing;
+    use arca_types::ContainerId;
+    use std::sync::Arc;
+
+    struct Nothing;
+    impl Knowledge for Nothing {
+        fn container(&self, reference: &str) -> Result<Arc<Container>, Error> {
+            Err(Error::NotFound(reference.to_owned()))
+        }
+        fn descends(&self, container: &Container, ancestor: &str) -> bool {
+            container.spec.image == ancestor
+        }
+    }
+
+    fn filters(pairs: &[(&str, &str)]) -> Filters {
+        let mut all = Filters::new();
+        for (name, value) in pairs {
+            all.entry((*name).to_owned()).or_default().push((*value).to_owned());
+        }
+        all
+    }
+
+    #[test]
+    fn containers_pass_as_with_dockerd() {
+        let id: ContainerId = "ab".repeat(32).parse().unwrap();
+        let mut container = testing::container(&id, "web-1");
+        container.state = State::Running(Process { pid: 1 });
+        Arc::make_mut(&mut container.spec).labels = [("a".to_owned(), "1".to_owned())].into();
+        let cases = [
+            (vec![("name", "web")], true),
+            (vec![("name", "^web-1$")], true),
+            (vec![("name", "/web-1")], true),
+            (vec![("name", "db")], false),
+            (vec![("name", "db"), ("name", "web")], true),
+            (vec![("id", "abab")], true),
+            (vec![("label", "a")], true),
+            (vec![("label", "a=1"), ("label", "b")], false),
+            (vec![("status", "running")], true),
+            (vec![("status", "exited")], false),
+            (vec![("health", "none")], true),
+            (vec![("ancestor", "busybox")], true),
+            (vec![("exited", "0")], false),
+            (vec![("is-task", "true")], false),
+            (vec![("network", "bridge")], false),
+            (vec![("publish", "80-90/tcp")], false),
+        ];
+        for (pairs, expected) in cases {
+            let filter = Filter::list(&filters(&pairs), &Nothing).unwrap();
+            assert_eq!(filter.passes(&container, &Nothing), expected, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn the_unknown_is_refused() {
+        let refused = |pairs: &[(&str, &str)]| {
+            Filter::list(&filters(pairs), &Nothing).unwrap_err().to_string()
+        };
+        assert_eq!(refused(&[("foo", "bar")]), "invalid filter 'foo'");
+        assert_eq!(refused(&[("status", "bar")]), "invalid filter 'status=bar'");
+        assert_eq!(refused(&[("before", "x")]), "No such container: x");
+    }
+
+    #[test]
+    fn times_are_absolute_or_back_from_now() {
+        let now = Timestamp::from_unix(10_000, 0);
+        assert_eq!(moment("1h30m", now).unwrap(), Timestamp::from_unix(4600, 0));
+        assert_eq!(moment("12.5", now).unwrap(), Timestamp::from_unix(12, 500_000_000));
+        assert!(moment("x", now).is_err());
+    }
+}

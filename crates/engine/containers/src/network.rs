@@ -1,0 +1,222 @@
+//! Between a container's network settings and the network service.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use arca_networks::{EndpointSpec, Sandbox, SandboxMode, SandboxSpec};
+
+use crate::Error;
+use crate::actor::Actor;
+use crate::model::{Endpoint, EndpointRequest, IpcMode, NetworkMode, NetworkSettings, PidMode};
+use crate::ports;
+use crate::spec::Joined;
+use crate::start::{blocking, network_files, text};
+
+impl Actor {
+    /// What the container asks of its networks.
+    pub(crate) fn sandbox_spec(&self) -> Result<SandboxSpec, Error> {
+        let spec = &self.c.spec;
+        let mode = match &spec.host.network_mode {
+            NetworkMode::Host => SandboxMode::Host,
+            NetworkMode::Container(other) => {
+                SandboxMode::Container(self.running_container(other, "network namespace")?.0)
+            }
+            _ => SandboxMode::Own,
+        };
+        let shared = matches!(mode, SandboxMode::Host | SandboxMode::Container(_));
+        let main = spec.host.network_mode.to_string();
+        let mut endpoints = Vec::new();
+        for (network, endpoint) in &self.c.network.networks {
+            let converted = endpoint_spec(network, &endpoint.request)?;
+            if *network == main {
+                endpoints.insert(0, converted);
+            } else {
+                endpoints.push(converted);
+            }
+        }
+        Ok(SandboxSpec {
+            name: self.c.name.to_string(),
+            hostname: self.c.hostname().to_owned(),
+            ports: if shared { Vec::new() } else { ports::wanted(spec)? },
+            mode,
+            endpoints,
+        })
+    }
+
+    /// What inspect shows of the network while the container runs.
+    pub(crate) fn network_settings(&self, sandbox: &Sandbox) -> NetworkSettings {
+        let mut networks: BTreeMap<String, Endpoint> = self.c.network.networks.clone();
+        for got in &sandbox.endpoints {
+            let asked = &got.spec.network;
+            let request = networks.remove(asked).map(|old| old.request).unwrap_or_default();
+            networks.insert(got.network_name.clone(), shown(got, request));
+        }
+        NetworkSettings {
+            sandbox_id: sandbox.id.clone(),
+            sandbox_key: sandbox.key.clone(),
+            ports: ports::shown(&self.c.spec, sandbox),
+            networks,
+        }
+    }
+
+    /// Namespaces of other containers, and the host's `/dev/shm`.
+    pub(crate) fn joined_namespaces(&self) -> Result<Joined, Error> {
+        let host = &self.c.spec.host;
+        let mut joined = Joined::default();
+        if let PidMode::Container(other) = &host.pid_mode {
+            let (_, pid) = self.running_container(other, "PID namespace")?;
+            joined.pid = Some(format!("/proc/{pid}/ns/pid"));
+        }
+        match &host.ipc_mode {
+            Some(IpcMode::Container(other)) => {
+                let (id, pid) = self.running_container(other, "IPC namespace")?;
+                let theirs = self.service.index.get(&id).map(|handle| handle.snapshot());
+                let mode = theirs.and_then(|other| other.spec.host.ipc_mode.clone());
+                if !matches!(mode, Some(IpcMode::Shareable | IpcMode::Host | IpcMode::Container(_))) {
+                    return Err(Error::Invalid(format!(
+                        "cannot join IPC of container {other}: non-shareable IPC (hint: use \
+                         IpcMode:shareable for the donor container)"
+                    )));
+                }
+                joined.ipc = Some(format!("/proc/{pid}/ns/ipc"));
+                joined.shm = Some(format!("/proc/{pid}/root/dev/shm"));
+            }
+            Some(IpcMode::Host) => joined.shm = Some("/dev/shm".to_owned()),
+            _ => {}
+        }
+        Ok(joined)
+    }
+
+    /// A container whose namespaces are to be joined, and its process.
+    fn running_container(
+        &self,
+        other: &str,
+        what: &str,
+    ) -> Result<(arca_types::ContainerId, u32), Error> {
+        let found = self.service.index.find(other)?.snapshot();
+        match found.state.process() {
+            Some(process) => Ok((found.id.clone(), process.pid)),
+            None => Err(Error::Conflict(format!(
+                "cannot join {what} of a non running container: container {} is {}",
+                found.name,
+                found.state.as_str()
+            ))),
+        }
+    }
+
+    /// Writes `/etc/hosts` and its kin into the container's directory; returns the paths of
+    /// `resolv.conf`, `hostname` and `hosts`.
+    pub(crate) async fn write_files(&self, sandbox: &Sandbox) -> Result<Option<[String; 3]>, Error> {
+        if let NetworkMode::Container(other) = &self.c.spec.host.network_mode {
+            let dir = self.service.index.find(other)?.snapshot().dir.clone();
+            return Ok(Some(network_files(&dir).map(|path| text(&path))));
+        }
+        let spec = &self.c.spec;
+        let wanted = arca_networks::FilesSpec {
+            hostname: self.c.hostname().to_owned(),
+            domainname: spec.domainname.clone(),
+            extra_hosts: spec.host.extra_hosts.clone().unwrap_or_default(),
+            dns: dns_settings(spec)?,
+        };
+        let made = self.service.networks.files(sandbox, &wanted).await.map_err(Error::Network)?;
+        let paths = network_files(&self.c.dir);
+        let shown = paths.each_ref().map(|path| text(path));
+        blocking(move || {
+            let contents = [made.resolv_conf, made.hostname, made.hosts];
+            for (path, content) in paths.iter().zip(contents) {
+                // In place: a running container may have it mounted.
+                std::fs::write(path, content).map_err(Error::file("write", path))?;
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(Some(shown))
+    }
+}
+
+fn dns_settings(spec: &crate::model::ContainerSpec) -> Result<arca_networks::DnsSettings, Error> {
+    let mut servers = Vec::new();
+    for server in spec.host.dns.iter().flatten() {
+        let parsed = IpAddr::from_str(server)
+            .map_err(|_error| Error::Invalid(format!("{server} is not an ip address")))?;
+        servers.push(parsed);
+    }
+    Ok(arca_networks::DnsSettings {
+        servers,
+        search: spec.host.dns_search.clone().unwrap_or_default(),
+        options: spec.host.dns_options.clone().unwrap_or_default(),
+    })
+}
+
+fn endpoint_spec(network: &str, request: &EndpointRequest) -> Result<EndpointSpec, Error> {
+    fn address<T: FromStr>(text: &str) -> Result<Option<T>, Error> {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let invalid = |_error| Error::Invalid(format!("invalid IP address: {text}"));
+        text.parse().map(Some).map_err(invalid)
+    }
+    let ipam = request.ipam.clone().unwrap_or_default();
+    let mac = match request.mac_address.as_str() {
+        "" => None,
+        text => Some(text.parse().map_err(|_error| {
+            Error::Invalid(format!("invalid MAC address: {text}"))
+        })?),
+    };
+    let mut link_local = Vec::new();
+    for text in ipam.link_local_ips.iter().flatten() {
+        link_local.extend(address::<IpAddr>(text)?);
+    }
+    Ok(EndpointSpec {
+        network: network.to_owned(),
+        aliases: request.aliases.clone().unwrap_or_default(),
+        links: request.links.clone().unwrap_or_default(),
+        ipv4: address(&ipam.ipv4_address)?,
+        ipv6: address(&ipam.ipv6_address)?,
+        link_local,
+        mac,
+        driver_opts: request.driver_opts.clone().unwrap_or_default(),
+        gw_priority: request.gw_priority,
+    })
+}
+
+fn shown(got: &arca_networks::Endpoint, request: EndpointRequest) -> Endpoint {
+    fn text<T: ToString>(value: Option<T>) -> String {
+        value.map(|value| value.to_string()).unwrap_or_default()
+    }
+    Endpoint {
+        request,
+        network_id: got.network.to_string(),
+        endpoint_id: got.id.to_string(),
+        mac_address: text(got.mac),
+        gateway: text(got.gateway4),
+        ip_address: text(got.ipv4.map(|net| net.addr())),
+        ip_prefix_len: got.ipv4.map_or(0, |net| net.prefix_len()),
+        ipv6_gateway: text(got.gateway6),
+        global_ipv6_address: text(got.ipv6.map(|net| net.addr())),
+        global_ipv6_prefix_len: got.ipv6.map_or(0, |net| net.prefix_len()),
+        dns_names: Some(got.dns_names.clone()).filter(|names| !names.is_empty()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::IpamRequest;
+
+    #[test]
+    fn addresses_of_a_request_are_parsed() {
+        let mut request = EndpointRequest {
+            ipam: Some(IpamRequest { ipv4_address: "10.0.0.7".into(), ..IpamRequest::default() }),
+            mac_address: "02:42:ac:11:00:02".into(),
+            ..EndpointRequest::default()
+        };
+        let spec = endpoint_spec("net", &request).unwrap();
+        assert_eq!(spec.ipv4, Some([10, 0, 0, 7].into()));
+        assert!(spec.mac.is_some());
+        request.mac_address = "x".into();
+        let error = endpoint_spec("net", &request).unwrap_err().to_string();
+        assert_eq!(error, "invalid MAC address: x");
+    }
+}

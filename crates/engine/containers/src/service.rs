@@ -1,0 +1,197 @@
+//! The service: what it stands on, and how operations reach a container's actor.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arca_events::Events;
+use arca_images::Images;
+use arca_networks::Networks;
+use arca_runtime::Runtime;
+use arca_storage::Storage;
+use arca_store::Store;
+use arca_types::{Clock, ContainerId};
+use arca_volumes::Volumes;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::Error;
+use crate::actor::{Actor, Command, Reply};
+use crate::config::Config;
+use crate::container::Container;
+use crate::execs::Execs;
+use crate::index::{Handle, Index};
+use crate::record::Intent;
+use crate::spec::{HostFacts, capabilities::Bounding};
+
+/// What the service stands on.
+#[derive(Debug, Clone)]
+pub struct Backends {
+    /// Records.
+    pub store: Store,
+    /// Root filesystems.
+    pub storage: Storage,
+    /// Processes.
+    pub runtime: Runtime,
+    /// Images.
+    pub images: Images,
+    /// Volumes.
+    pub volumes: Volumes,
+    /// Networks.
+    pub networks: Networks,
+    /// The journal of events.
+    pub events: Events,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The containers of this host. A cheap handle.
+#[derive(Debug, Clone)]
+pub struct Containers(Arc<Service>);
+
+/// What the operations share.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) config: Config,
+    pub(crate) facts: HostFacts,
+    pub(crate) store: Store,
+    pub(crate) storage: Storage,
+    pub(crate) runtime: Runtime,
+    pub(crate) images: Images,
+    pub(crate) volumes: Volumes,
+    pub(crate) networks: Networks,
+    pub(crate) events: Events,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) index: Index,
+    pub(crate) execs: Execs,
+    /// Held by the one prune that runs.
+    pub(crate) pruning: tokio::sync::Mutex<()>,
+    pub(crate) tasks: TaskTracker,
+    /// Cancelled when the daemon ends.
+    pub(crate) closing: CancellationToken,
+}
+
+impl Service {
+    /// The directory of a container's files.
+    pub(crate) fn directory(&self, id: &ContainerId) -> PathBuf {
+        self.containers_dir().join(id.as_str())
+    }
+
+    /// The storage driver as the API names it.
+    pub(crate) fn driver_name(&self) -> &'static str {
+        match self.storage.driver() {
+            arca_storage::Driver::Overlay => "overlay2",
+            arca_storage::Driver::Vfs => "vfs",
+        }
+    }
+
+    /// The directory of all containers' directories.
+    pub(crate) fn containers_dir(&self) -> PathBuf {
+        self.config.data_root.join("containers")
+    }
+
+    /// Makes a container known, and starts its actor.
+    pub(crate) fn adopt(self: &Arc<Self>, container: Container, intent: Intent) -> Arc<Handle> {
+        let id = container.id.clone();
+        let (actor, (commands, state)) = Actor::new(Arc::clone(self), container, intent);
+        let handle = Arc::new(Handle { id, commands, state });
+        self.index.insert(Arc::clone(&handle));
+        self.tasks.spawn(actor.run());
+        handle
+    }
+}
+
+impl Containers {
+    /// Makes the service, without any container: see [`Containers::recover`].
+    ///
+    /// # Errors
+    /// [`Error::File`] when the directory of containers cannot be made.
+    pub fn open(config: Config, backends: Backends) -> Result<Self, Error> {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let facts = HostFacts {
+            unified: Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
+            bounding: Bounding::parse(&status),
+            apparmor: std::fs::read_to_string("/sys/module/apparmor/parameters/enabled")
+                .is_ok_and(|text| text.starts_with('Y')),
+        };
+        let service = Arc::new(Service {
+            config,
+            facts,
+            store: backends.store,
+            storage: backends.storage,
+            runtime: backends.runtime,
+            images: backends.images,
+            volumes: backends.volumes,
+            networks: backends.networks,
+            events: backends.events,
+            clock: backends.clock,
+            index: Index::default(),
+            execs: Execs::default(),
+            pruning: tokio::sync::Mutex::default(),
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+        });
+        let root = service.containers_dir();
+        std::fs::create_dir_all(&root).map_err(Error::file("make directory", &root))?;
+        Ok(Self(service))
+    }
+
+    /// The handle of a service.
+    pub(crate) fn of(service: Arc<Service>) -> Self {
+        Self(service)
+    }
+
+    pub(crate) fn service(&self) -> &Arc<Service> {
+        &self.0
+    }
+
+    /// Whether cgroups are unified (v2) on this host.
+    #[must_use]
+    pub fn unified_cgroups(&self) -> bool {
+        self.0.facts.unified
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// The published state of a container.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Ambiguous`].
+    pub fn get(&self, id: &str) -> Result<Arc<Container>, Error> {
+        Ok(self.0.index.find(id)?.snapshot())
+    }
+
+    /// The published states of all containers, in the order of their IDs.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Container>> {
+        self.0.index.all().iter().map(|handle| handle.snapshot()).collect()
+    }
+
+    /// Lets everything that runs here end. Containers run on.
+    pub async fn close(&self) {
+        self.0.closing.cancel();
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+
+    /// Asks a container's actor and waits for its answer.
+    pub(crate) async fn ask<T>(
+        &self,
+        handle: &Handle,
+        command: impl FnOnce(Reply<T>) -> Command,
+    ) -> Result<T, Error> {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        let gone = || {
+            if self.0.closing.is_cancelled() {
+                Error::ShuttingDown
+            } else {
+                Error::NotFound(handle.id.to_string())
+            }
+        };
+        handle.commands.send(command(reply)).await.map_err(|_closed| gone())?;
+        answer.await.unwrap_or_else(|_dropped| Err(gone()))
+    }
+}

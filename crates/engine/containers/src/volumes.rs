@@ -1,0 +1,222 @@
+//! The mounts of a new container: binds, volumes, anonymous volumes, those of other containers.
+
+use std::sync::Arc;
+
+use arca_types::ContainerId;
+use arca_volumes::CreateRequest;
+
+use crate::Error;
+use crate::binds::{self, Mode};
+use crate::model::{ContainerSpec, MountPoint, MountRequest, MountType};
+use crate::service::Service;
+use crate::undo::Undo;
+
+impl Service {
+    /// Makes and acquires what a container mounts, and fills new volumes from its image.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for two mounts at one place; [`Error::Volume`]; [`Error::NotFound`] for a
+    /// container of `VolumesFrom`.
+    pub(crate) async fn make_mounts(
+        self: &Arc<Self>,
+        id: &ContainerId,
+        spec: &ContainerSpec,
+        undo: &mut Undo,
+    ) -> Result<Vec<MountPoint>, Error> {
+        let mut points = self.inherited(spec)?;
+        let inherited = points.len();
+        for bind in spec.host.binds.iter().flatten() {
+            add(&mut points, inherited, self.of_bind(bind, spec).await?)?;
+        }
+        for mount in spec.host.mounts.iter().flatten() {
+            add(&mut points, inherited, self.of_mount(mount).await?)?;
+        }
+        for path in spec.volumes.iter().flatten() {
+            let path = binds::clean(path);
+            let taken = points.iter().any(|point| point.destination == path)
+                || spec.host.tmpfs.iter().flatten().any(|(other, _)| binds::clean(other) == path);
+            if !taken {
+                points.push(self.anonymous(path, spec).await?);
+            }
+        }
+        for point in points.iter().filter(|point| point.kind == MountType::Volume) {
+            self.volumes.acquire(&point.name, id)?;
+            let (service, id) = (Arc::clone(self), id.clone());
+            let (name, anonymous) = (point.name.clone(), point.anonymous);
+            undo.push("volume", async move {
+                service.volumes.release(&name, &id);
+                if anonymous && service.volumes.users(&name) == 0 {
+                    service.volumes.remove(&name, true).await?;
+                }
+                Ok(())
+            });
+        }
+        self.fill(id, &points).await?;
+        Ok(points)
+    }
+
+    /// Copies what the image has at their places into empty volumes.
+    async fn fill(&self, id: &ContainerId, points: &[MountPoint]) -> Result<(), Error> {
+        for point in points {
+            if point.kind == MountType::Volume && point.copy_up {
+                let root = self.storage.open_rootfs(id).await.map_err(Error::Storage)?;
+                self.volumes.copy_up(&point.name, root, point.destination.clone()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The mounts of `VolumesFrom`.
+    fn inherited(&self, spec: &ContainerSpec) -> Result<Vec<MountPoint>, Error> {
+        let mut points: Vec<MountPoint> = Vec::new();
+        for source in spec.host.volumes_from.iter().flatten() {
+            let (name, mode) = binds::parse_volumes_from(source)?;
+            let other = self.index.find(name)?.snapshot();
+            for point in other.mounts.iter() {
+                let mut point = point.clone();
+                point.rw &= !mode.read_only;
+                point.copy_up = false;
+                point.anonymous = false;
+                points.retain(|old| old.destination != point.destination);
+                points.push(point);
+            }
+        }
+        Ok(points)
+    }
+
+    async fn of_bind(&self, text: &str, spec: &ContainerSpec) -> Result<MountPoint, Error> {
+        let bind = binds::parse(text)?;
+        let mode = binds::parse_mode(&bind.mode)?;
+        if bind.source.starts_with('/') {
+            let propagation = mode.propagation.unwrap_or_default().as_str().to_owned();
+            return Ok(MountPoint {
+                source: bind.source,
+                mode: bind.mode,
+                rw: !mode.read_only,
+                propagation,
+                create_source: true,
+                ..point(MountType::Bind, bind.target)
+            });
+        }
+        let driver = Some(spec.host.volume_driver.clone()).filter(|driver| !driver.is_empty());
+        let anonymous = bind.source.is_empty();
+        let request = CreateRequest { name: Some(bind.source), driver, ..CreateRequest::default() };
+        let volume = self.volumes.create(request).await?;
+        let shown = if bind.mode.is_empty() && !anonymous { "z" } else { &bind.mode };
+        Ok(MountPoint {
+            mode: shown.to_owned(),
+            anonymous,
+            ..self.of_volume(&volume.name, bind.target, &mode)
+        })
+    }
+
+    async fn of_mount(&self, mount: &MountRequest) -> Result<MountPoint, Error> {
+        let target = binds::clean(&mount.target);
+        let mut made = match mount.kind {
+            MountType::Bind => {
+                let bind = mount.bind.clone().unwrap_or_default();
+                MountPoint {
+                    source: mount.source.clone(),
+                    propagation: bind.propagation.unwrap_or_default().as_str().to_owned(),
+                    create_source: bind.create_mountpoint,
+                    ..point(MountType::Bind, target)
+                }
+            }
+            MountType::Tmpfs => point(MountType::Tmpfs, target),
+            MountType::Volume => {
+                let options = mount.volume.clone().unwrap_or_default();
+                let some = |map: std::collections::BTreeMap<String, String>| {
+                    Some(map).filter(|map| !map.is_empty())
+                };
+                let request = CreateRequest {
+                    name: Some(mount.source.clone()),
+                    driver: Some(options.driver).filter(|driver| !driver.is_empty()),
+                    options: some(options.driver_options),
+                    labels: some(options.labels),
+                };
+                let volume = self.volumes.create(request).await?;
+                let mode = Mode { no_copy: options.no_copy, ..Mode::default() };
+                let mut made = MountPoint {
+                    mode: "z".to_owned(),
+                    anonymous: mount.source.is_empty(),
+                    ..self.of_volume(&volume.name, target, &mode)
+                };
+                if !options.subpath.is_empty() {
+                    made.source = format!("{}/{}", made.source, options.subpath);
+                    made.copy_up = false;
+                }
+                made
+            }
+        };
+        made.rw = !mount.read_only;
+        made.request = Some(mount.clone());
+        Ok(made)
+    }
+
+    async fn anonymous(&self, path: String, spec: &ContainerSpec) -> Result<MountPoint, Error> {
+        let driver = Some(spec.host.volume_driver.clone()).filter(|driver| !driver.is_empty());
+        let request = CreateRequest { driver, ..CreateRequest::default() };
+        let volume = self.volumes.create(request).await?;
+        Ok(MountPoint { anonymous: true, ..self.of_volume(&volume.name, path, &Mode::default()) })
+    }
+
+    fn of_volume(&self, name: &str, target: String, mode: &Mode) -> MountPoint {
+        MountPoint {
+            name: name.to_owned(),
+            source: self.volumes.path(name).to_string_lossy().into_owned(),
+            driver: "local".to_owned(),
+            rw: !mode.read_only,
+            copy_up: !mode.no_copy,
+            ..point(MountType::Volume, target)
+        }
+    }
+}
+
+fn point(kind: MountType, destination: String) -> MountPoint {
+    MountPoint {
+        kind,
+        name: String::new(),
+        source: String::new(),
+        destination,
+        driver: String::new(),
+        mode: String::new(),
+        rw: true,
+        propagation: String::new(),
+        anonymous: false,
+        copy_up: false,
+        create_source: false,
+        request: None,
+    }
+}
+
+/// Adds a mount: one that was inherited gives way, one that was asked for does not.
+fn add(points: &mut Vec<MountPoint>, inherited: usize, new: MountPoint) -> Result<(), Error> {
+    if let Some(index) = points.iter().position(|old| old.destination == new.destination) {
+        if index >= inherited {
+            let text = format!("Duplicate mount point: {}", new.destination);
+            return Err(Error::Invalid(text));
+        }
+        if let Some(place) = points.get_mut(index) {
+            *place = new;
+        }
+        return Ok(());
+    }
+    points.push(new);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_mounts_at_one_place_are_refused_and_inherited_ones_give_way() {
+        let at = |path: &str| point(MountType::Bind, path.to_owned());
+        let mut points = vec![at("/a")];
+        add(&mut points, 1, at("/a")).unwrap();
+        add(&mut points, 1, at("/b")).unwrap();
+        let error = add(&mut points, 1, at("/b")).unwrap_err();
+        assert_eq!(error.to_string(), "Duplicate mount point: /b");
+        assert_eq!(points.len(), 2);
+    }
+}
