@@ -7,13 +7,20 @@
 //! makes by executing itself again (through [`sealed_self`], so that no container can ever write to
 //! the program). They change the namespaces of their caller, and the container's process is the
 //! helper's child: when the helper exits it becomes the child of the shim, which is the subreaper.
-//! Everything else ([`pause`], [`resume`], [`update`], [`kill`], [`delete`], [`pids`]) only reads and
-//! writes files and may be called by the shim itself.
+//! Everything else ([`pause`], [`resume`], [`update`], [`kill`], [`pids`], [`delete`]) only reads and
+//! writes files, or runs the foreign runtime, and may be called by the shim itself.
 //!
 //! Why this is not built on a library is in `docs/design/executor.md`.
 
+mod binary;
+mod builtin;
+mod cgroup;
 mod error;
+mod operations;
 mod request;
+mod seccomp;
 
+pub use cgroup::CgroupPaths;
 pub use error::{ExecError, FailureKind};
+pub use operations::{cgroups, delete, exec, kill, pause, pids, resume, run, sealed_self, update};
 pub use request::{Container, ExecRequest, RunRequest, Started, Streams};

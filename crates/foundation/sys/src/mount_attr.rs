@@ -30,41 +30,11 @@ impl MountChange {
 /// `ENOSYS` before Linux 5.12, `EINVAL` when `mount` is not the root of a mount or the change is
 /// not valid, `EPERM` without the privilege or for a locked attribute. Nothing has changed then.
 pub fn change_mount(mount: BorrowedFd<'_>, change: MountChange, recursive: bool) -> io::Result<()> {
-    set_attributes(mount, change, recursive, 0)
-}
-
-/// Maps the owners of files in the detached mount `mount` through the user namespace `users`.
-///
-/// # Errors
-/// `EINVAL` when the filesystem does not support it, `EPERM` when the mount is attached already.
-pub fn map_mount_owners(
-    mount: BorrowedFd<'_>,
-    users: BorrowedFd<'_>,
-    recursive: bool,
-) -> io::Result<()> {
-    let change = MountChange {
-        set: libc::MOUNT_ATTR_IDMAP,
-        ..MountChange::default()
-    };
-    set_attributes(
-        mount,
-        change,
-        recursive,
-        users.as_raw_fd().unsigned_abs().into(),
-    )
-}
-
-fn set_attributes(
-    mount: BorrowedFd<'_>,
-    change: MountChange,
-    recursive: bool,
-    userns_fd: u64,
-) -> io::Result<()> {
     let attr = libc::mount_attr {
         attr_set: change.set,
         attr_clr: change.clear,
         propagation: change.propagation,
-        userns_fd,
+        userns_fd: 0,
     };
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: `mount` is open for the whole call; the path is a NUL-terminated literal, read as

@@ -102,12 +102,19 @@ pub fn join_process(pidfd: BorrowedFd<'_>, namespaces: Namespaces) -> io::Result
 ///
 /// The child is a copy of the calling process: it may do everything that the caller may, since the
 /// caller has one thread only and so no lock is held by a thread that does not exist in the copy.
+/// Both processes then own a copy of `owned`: the caller gets it back, the child consumes it, so
+/// that each can close the descriptors in it that are the other's.
 ///
 /// # Errors
 /// `EBUSY` when the calling process has more than one thread; what clone(2) says.
-pub fn spawn<F>(namespaces: Namespaces, cgroup: Option<BorrowedFd<'_>>, child: F) -> io::Result<i32>
+pub fn spawn<T, F>(
+    namespaces: Namespaces,
+    cgroup: Option<BorrowedFd<'_>>,
+    owned: T,
+    child: F,
+) -> io::Result<(i32, T)>
 where
-    F: FnOnce() -> u8,
+    F: FnOnce(T) -> u8,
 {
     if thread_count()? != 1 {
         return Err(io::Error::from_raw_os_error(libc::EBUSY));
@@ -127,10 +134,31 @@ where
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args)) };
     if pid != 0 {
         let pid = check(pid)?;
-        return i32::try_from(pid).map_err(|_huge| io::Error::from_raw_os_error(libc::EOVERFLOW));
+        let pid = i32::try_from(pid).map_err(|_huge| io::Error::from_raw_os_error(libc::EOVERFLOW));
+        return pid.map(|pid| (pid, owned));
     }
-    let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child)).unwrap_or(70);
-    exit_now(code)
+    let child = std::panic::AssertUnwindSafe(|| child(owned));
+    exit_now(std::panic::catch_unwind(child).unwrap_or(70))
+}
+
+/// Sends the signal with this number, which may be a realtime signal, to the process behind `pidfd`
+/// (`pidfd_send_signal(2)`).
+///
+/// # Errors
+/// `ESRCH` when the process has ended, `EINVAL` when there is no such signal.
+pub fn send_signal(pidfd: BorrowedFd<'_>, number: i32) -> io::Result<()> {
+    // SAFETY: `pidfd` is open for the whole call; a null pointer for the details of the signal is
+    // what the call takes for "as kill(2) would".
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            number,
+            std::ptr::null::<libc::siginfo_t>(),
+            0u32,
+        )
+    };
+    check(result).map(|_| ())
 }
 
 /// Ends the process at once with `code`, without running anything else of it (`_exit(2)`).
@@ -227,7 +255,7 @@ mod tests {
     // The test harness has threads, so `spawn` itself is tested by the executor's tests.
     #[test]
     fn a_threaded_process_is_refused() {
-        let error = spawn(Namespaces::default(), None, || 0).unwrap_err();
+        let error = spawn(Namespaces::default(), None, (), |()| 0).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EBUSY));
     }
 
@@ -235,6 +263,24 @@ mod tests {
     fn a_program_that_is_not_there_is_an_error() {
         let error = execute(c"/no/such/program", &[c"x".to_owned()], &[]);
         assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
+    }
+
+    #[test]
+    fn a_signal_reaches_the_process() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("100")
+            .spawn()
+            .unwrap();
+        let pid = rustix::process::Pid::from_child(&child);
+        let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+        let pidfd = std::os::fd::AsFd::as_fd(&pidfd);
+        assert!(send_signal(pidfd, 1000).is_err());
+        send_signal(pidfd, 34).unwrap();
+        let status = child.wait().unwrap();
+        assert_eq!(
+            std::os::unix::process::ExitStatusExt::signal(&status),
+            Some(34)
+        );
     }
 
     #[test]
