@@ -195,10 +195,8 @@ impl Remote {
         self.inner
             .registry
             .remember_challenge(&endpoint.base, &without_error(&challenge));
-        if sent_proof {
-            if !self.forget(endpoint, &challenge, call.access) {
-                return success(response).await;
-            }
+        if sent_proof && !self.forget(endpoint, &challenge, call.access) {
+            return success(response).await;
         }
         let proof = self
             .proof(endpoint, &challenge, call.access)

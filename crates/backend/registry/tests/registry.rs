@@ -1,5 +1,7 @@
 //! Conversations with a scripted registry.
 
+#![cfg(test)]
+
 mod common;
 
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -52,11 +52,6 @@ impl Reply {
         self.headers.push((name.to_owned(), value.into()));
         self
     }
-
-    pub(crate) fn cut(mut self, after: usize) -> Self {
-        self.cut = Some(after);
-        self
-    }
 }
 
 type Handler = dyn Fn(&Request) -> Reply + Send + Sync;
