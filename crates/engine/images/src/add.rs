@@ -40,7 +40,11 @@ impl Images {
             Some(base) => {
                 let index = self.index();
                 let entry = index.images.get(base);
-                entry.ok_or_else(|| Error::NotFound(base.to_string()))?.record.layers.clone()
+                entry
+                    .ok_or_else(|| Error::NotFound(base.to_string()))?
+                    .record
+                    .layers
+                    .clone()
             }
             None => Vec::new(),
         };
@@ -51,12 +55,21 @@ impl Images {
         let id = prepared.id.clone();
         let now = self.inner.backends.clock.now();
         self.change(|_, index| {
-            let record = ImageRecord { parent: new.parent.clone(), ..prepared.record };
-            let record = ImageRecord { last_tagged: new.name.as_ref().map(|_| now), ..record };
+            let record = ImageRecord {
+                parent: new.parent.clone(),
+                ..prepared.record
+            };
+            let record = ImageRecord {
+                last_tagged: new.name.as_ref().map(|_| now),
+                ..record
+            };
             let target = record.manifest.clone();
             let mut change = Change::on(index).put_image(&id, record)?;
             if let Some(name) = &new.name {
-                let record = NameRecord { target, images: vec![id.clone()] };
+                let record = NameRecord {
+                    target,
+                    images: vec![id.clone()],
+                };
                 change = change.put_name(name, record)?;
             }
             Ok((change, ()))
@@ -91,8 +104,14 @@ impl Images {
             }
         };
         let storage = self.storage();
-        storage.put_blob(lease, Some(id.digest()), config).await.map_err(Error::Storage)?;
-        storage.put_blob(lease, Some(&descriptor.digest), bytes).await.map_err(Error::Storage)?;
+        storage
+            .put_blob(lease, Some(id.digest()), config)
+            .await
+            .map_err(Error::Storage)?;
+        storage
+            .put_blob(lease, Some(&descriptor.digest), bytes)
+            .await
+            .map_err(Error::Storage)?;
         let record = ImageRecord {
             manifest: descriptor,
             layers,
@@ -145,15 +164,26 @@ pub(crate) fn layer_record(
 ) -> LayerRecord {
     let blob = descriptor.cloned().unwrap_or_else(|| {
         let plain = layer.blob == *layer.diff_id.digest();
-        let kind = if plain { media_type::OCI_LAYER } else { media_type::OCI_LAYER_GZIP };
+        let kind = if plain {
+            media_type::OCI_LAYER
+        } else {
+            media_type::OCI_LAYER_GZIP
+        };
         Descriptor::new(kind, layer.blob.clone(), layer.blob_size)
     });
-    LayerRecord { diff_id: layer.diff_id.clone(), size: layer.size, blob }
+    LayerRecord {
+        diff_id: layer.diff_id.clone(),
+        size: layer.size,
+        blob,
+    }
 }
 
 fn check_layers(config: &ImageConfig, layers: &[LayerRecord]) -> Result<(), Error> {
     if config.diff_ids.len() != layers.len() {
-        return Err(Error::LayerCount { layers: layers.len(), diff_ids: config.diff_ids.len() });
+        return Err(Error::LayerCount {
+            layers: layers.len(),
+            diff_ids: config.diff_ids.len(),
+        });
     }
     let pairs = config.diff_ids.iter().zip(layers).enumerate();
     for (position, (expected, layer)) in pairs {

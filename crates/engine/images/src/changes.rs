@@ -15,7 +15,9 @@ impl RunConfig {
             if change.is_empty() {
                 continue;
             }
-            let (name, rest) = change.split_once(char::is_whitespace).unwrap_or((change, ""));
+            let (name, rest) = change
+                .split_once(char::is_whitespace)
+                .unwrap_or((change, ""));
             self.apply_one(&name.to_ascii_uppercase(), rest.trim())?;
         }
         Ok(())
@@ -34,15 +36,23 @@ impl RunConfig {
                     self.set_env(&key, &value);
                 }
             }
-            "LABEL" => self.labels.get_or_insert_default().extend(pairs(name, rest)?),
+            "LABEL" => self
+                .labels
+                .get_or_insert_default()
+                .extend(pairs(name, rest)?),
             "EXPOSE" => {
-                let ports = words(rest).into_iter().map(port).collect::<Result<Vec<_>, _>>()?;
+                let ports = words(rest)
+                    .into_iter()
+                    .map(port)
+                    .collect::<Result<Vec<_>, _>>()?;
                 add_all(self.exposed_ports.get_or_insert_default(), ports);
             }
             "VOLUME" => {
                 let paths = json_words(rest).unwrap_or_else(|| words(rest));
                 if paths.iter().any(String::is_empty) || paths.is_empty() {
-                    return Err(Error::Change("VOLUME specified can not be an empty string".to_owned()));
+                    return Err(Error::Change(
+                        "VOLUME specified can not be an empty string".to_owned(),
+                    ));
                 }
                 add_all(self.volumes.get_or_insert_default(), paths);
             }
@@ -59,7 +69,9 @@ impl RunConfig {
     fn set_env(&mut self, key: &str, value: &str) {
         let env = self.env.get_or_insert_default();
         let new = format!("{key}={value}");
-        let same = env.iter_mut().find(|old| old.split('=').next() == Some(key));
+        let same = env
+            .iter_mut()
+            .find(|old| old.split('=').next() == Some(key));
         match same {
             Some(old) => *old = new,
             None => env.push(new),
@@ -85,13 +97,20 @@ fn one(name: &str, rest: &str) -> Result<String, Error> {
 }
 
 fn json_words(rest: &str) -> Option<Vec<String>> {
-    if rest.starts_with('[') { serde_json::from_str(rest).ok() } else { None }
+    if rest.starts_with('[') {
+        serde_json::from_str(rest).ok()
+    } else {
+        None
+    }
 }
 
 /// A list in JSON is the command itself; anything else is for the shell.
 fn command(rest: &str) -> Vec<String> {
     json_words(rest).unwrap_or_else(|| {
-        ["/bin/sh", "-c", rest].iter().map(|word| (*word).to_owned()).collect()
+        ["/bin/sh", "-c", rest]
+            .iter()
+            .map(|word| (*word).to_owned())
+            .collect()
     })
 }
 
@@ -114,13 +133,19 @@ fn directory(current: &str, new: &str) -> String {
 }
 
 fn on_build(rest: &str) -> Result<String, Error> {
-    let trigger = rest.split_whitespace().next().unwrap_or("").to_ascii_uppercase();
+    let trigger = rest
+        .split_whitespace()
+        .next()
+        .unwrap_or("")
+        .to_ascii_uppercase();
     match trigger.as_str() {
         "" => Err(requires("ONBUILD", "at least one argument")),
-        "ONBUILD" => Err(Error::Change("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed".to_owned())),
-        "MAINTAINER" | "FROM" => {
-            Err(Error::Change(format!("{trigger} isn't allowed as an ONBUILD trigger")))
-        }
+        "ONBUILD" => Err(Error::Change(
+            "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed".to_owned(),
+        )),
+        "MAINTAINER" | "FROM" => Err(Error::Change(format!(
+            "{trigger} isn't allowed as an ONBUILD trigger"
+        ))),
         _ => Ok(rest.to_owned()),
     }
 }
@@ -137,9 +162,15 @@ fn healthcheck(rest: &str) -> Result<Healthcheck, Error> {
     let arguments = arguments.trim();
     check.test = Some(match kind.to_ascii_uppercase().as_str() {
         "NONE" if arguments.is_empty() => vec!["NONE".to_owned()],
-        "NONE" => return Err(Error::Change("HEALTHCHECK NONE takes no arguments".to_owned())),
+        "NONE" => {
+            return Err(Error::Change(
+                "HEALTHCHECK NONE takes no arguments".to_owned(),
+            ));
+        }
         "CMD" if arguments.is_empty() => {
-            return Err(Error::Change("Missing command after HEALTHCHECK CMD".to_owned()));
+            return Err(Error::Change(
+                "Missing command after HEALTHCHECK CMD".to_owned(),
+            ));
         }
         "CMD" => match json_words(arguments) {
             Some(words) => std::iter::once("CMD".to_owned()).chain(words).collect(),
@@ -200,7 +231,9 @@ fn words(text: &str) -> Vec<String> {
 /// `a=b "c d"=e`, or of old `a b c` for one name.
 fn pairs(name: &str, rest: &str) -> Result<Vec<(String, String)>, Error> {
     let words = words(rest);
-    let Some(first) = words.first() else { return Err(requires(name, "at least one argument")) };
+    let Some(first) = words.first() else {
+        return Err(requires(name, "at least one argument"));
+    };
     if !first.contains('=') {
         let (key, value) = rest
             .split_once(char::is_whitespace)
@@ -224,7 +257,10 @@ mod tests {
     fn applied(changes: &[&str]) -> Result<RunConfig, String> {
         let mut config = RunConfig::default();
         let changes: Vec<String> = changes.iter().map(|change| (*change).to_owned()).collect();
-        config.apply(&changes).map_err(|error| error.to_string()).map(|()| config)
+        config
+            .apply(&changes)
+            .map_err(|error| error.to_string())
+            .map(|()| config)
     }
 
     #[test]
@@ -246,15 +282,24 @@ mod tests {
         assert_eq!(config.cmd.unwrap(), ["/bin/sh", "-c", "foo bar"]);
         assert_eq!(config.exposed_ports.unwrap(), ["53/udp", "80/tcp"]);
         assert_eq!(config.volumes.unwrap(), ["/v"]);
-        assert_eq!((config.working_dir.as_str(), config.user.as_str()), ("/a/b", "me"));
+        assert_eq!(
+            (config.working_dir.as_str(), config.user.as_str()),
+            ("/a/b", "me")
+        );
         let check = config.healthcheck.unwrap();
-        assert_eq!((check.interval, check.test.unwrap().join(" ")), (5_000_000_000, "CMD-SHELL true".to_owned()));
+        assert_eq!(
+            (check.interval, check.test.unwrap().join(" ")),
+            (5_000_000_000, "CMD-SHELL true".to_owned())
+        );
     }
 
     #[test]
     fn an_entrypoint_takes_its_arguments_with_it() {
         let config = applied(&["CMD x", "ENTRYPOINT [\"a\", \"b\"]"]).unwrap();
-        assert_eq!((config.entrypoint.unwrap().join(" "), config.cmd), ("a b".to_owned(), None));
+        assert_eq!(
+            (config.entrypoint.unwrap().join(" "), config.cmd),
+            ("a b".to_owned(), None)
+        );
     }
 
     #[test]

@@ -95,7 +95,10 @@ pub struct Healthcheck {
 #[serde(default)]
 pub struct HistoryEntry {
     /// When.
-    #[serde(deserialize_with = "lenient_time", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        deserialize_with = "lenient_time",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub created: Option<Timestamp>,
     /// By whom.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -256,7 +259,10 @@ impl ImageConfig {
             history: &self.history,
             os: &self.os,
             os_version: &self.os_version,
-            rootfs: RootFs { kind: "layers".to_owned(), diff_ids: Some(self.diff_ids.clone()) },
+            rootfs: RootFs {
+                kind: "layers".to_owned(),
+                diff_ids: Some(self.diff_ids.clone()),
+            },
         };
         serde_json::to_vec(&written).map_err(ConfigError::Json)
     }
@@ -266,7 +272,11 @@ impl ImageConfig {
 fn platform(os: &str, architecture: &str, variant: &str) -> Platform {
     let host = Platform::host();
     let os = if os.is_empty() { &host.os } else { os };
-    let architecture = if architecture.is_empty() { &host.architecture } else { architecture };
+    let architecture = if architecture.is_empty() {
+        &host.architecture
+    } else {
+        architecture
+    };
     Platform::new(os, architecture, Some(variant))
 }
 
@@ -302,8 +312,10 @@ mod set {
         match value {
             None => serializer.serialize_none(),
             Some(names) => {
-                let map: BTreeMap<&str, Nothing> =
-                    names.iter().map(|name| (name.as_str(), Nothing {})).collect();
+                let map: BTreeMap<&str, Nothing> = names
+                    .iter()
+                    .map(|name| (name.as_str(), Nothing {}))
+                    .collect();
                 map.serialize(serializer)
             }
         }
@@ -331,19 +343,31 @@ mod tests {
         assert_eq!(config.config.cmd, None);
         assert_eq!(config.diff_ids.len(), 1);
         assert_eq!(config.history.len(), 2);
-        assert_eq!(config.created.unwrap().to_string(), "2026-11-21T23:03:19.171674434Z");
+        assert_eq!(
+            config.created.unwrap().to_string(),
+            "2026-11-21T23:03:19.171674434Z"
+        );
     }
 
     #[test]
     fn what_is_written_is_read_back() {
         let config = ImageConfig::parse(DOCKERS.as_bytes()).unwrap();
-        assert_eq!(ImageConfig::parse(&config.to_bytes().unwrap()).unwrap(), config);
+        assert_eq!(
+            ImageConfig::parse(&config.to_bytes().unwrap()).unwrap(),
+            config
+        );
     }
 
     #[test]
     fn a_configuration_needs_a_rootfs_of_layers() {
-        assert!(matches!(ImageConfig::parse(b"{}"), Err(ConfigError::NoRootFs)));
-        assert!(matches!(ImageConfig::parse(b"nonsense"), Err(ConfigError::Json(_))));
+        assert!(matches!(
+            ImageConfig::parse(b"{}"),
+            Err(ConfigError::NoRootFs)
+        ));
+        assert!(matches!(
+            ImageConfig::parse(b"nonsense"),
+            Err(ConfigError::Json(_))
+        ));
         assert!(matches!(
             ImageConfig::parse(br#"{"rootfs":{"type":"layers+base"}}"#),
             Err(ConfigError::RootFsType(_))

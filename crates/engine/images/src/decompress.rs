@@ -86,10 +86,14 @@ fn decode(
     compressed: mpsc::Receiver<io::Result<Bytes>>,
     output: &mpsc::Sender<io::Result<Bytes>>,
 ) {
-    let reader = Compressed { compressed, current: Bytes::new() };
+    let reader = Compressed {
+        compressed,
+        current: Bytes::new(),
+    };
     let outcome = match compression {
-        Compression::Zstd => zstd::stream::read::Decoder::new(reader)
-            .and_then(|decoder| pump(decoder, output)),
+        Compression::Zstd => {
+            zstd::stream::read::Decoder::new(reader).and_then(|decoder| pump(decoder, output))
+        }
         Compression::Gzip | Compression::None => pump(MultiGzDecoder::new(reader), output),
     };
     if let Err(error) = outcome {
@@ -175,6 +179,9 @@ mod tests {
         let mut bytes = gzip.finish().unwrap();
         bytes.truncate(bytes.len() / 2);
         assert!(matches!(all(bytes).await, Err(Error::Read(_))));
-        assert!(matches!(all(b"BZh91AY".to_vec()).await, Err(Error::Unsupported(_))));
+        assert!(matches!(
+            all(b"BZh91AY".to_vec()).await,
+            Err(Error::Unsupported(_))
+        ));
     }
 }

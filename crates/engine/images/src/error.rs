@@ -11,8 +11,14 @@ use crate::config::ConfigError;
 pub enum Error {
     #[error("No such image: {0}")]
     NotFound(String),
-    #[error("image with reference {name} was found but its platform ({found}) does not match the specified platform ({wanted})")]
-    WrongPlatform { name: String, found: Platform, wanted: Platform },
+    #[error(
+        "image with reference {name} was found but its platform ({found}) does not match the specified platform ({wanted})"
+    )]
+    WrongPlatform {
+        name: String,
+        found: Platform,
+        wanted: Platform,
+    },
     #[error(transparent)]
     Reference(#[from] ReferenceError),
     #[error(transparent)]
@@ -23,16 +29,28 @@ pub enum Error {
     DigestReference,
     #[error("refusing to create an ambiguous tag using digest algorithm as name")]
     AmbiguousTag,
-    #[error("conflict: unable to delete {0} (must be forced) - image is referenced in multiple repositories")]
+    #[error(
+        "conflict: unable to delete {0} (must be forced) - image is referenced in multiple repositories"
+    )]
     MultipleRepositories(String),
-    #[error("conflict: unable to delete {image} (cannot be forced) - image is being used by running container {container}")]
+    #[error(
+        "conflict: unable to delete {image} (cannot be forced) - image is being used by running container {container}"
+    )]
     RunningContainer { image: String, container: String },
-    #[error("conflict: unable to delete {image} (must be forced) - image is being used by stopped container {container}")]
+    #[error(
+        "conflict: unable to delete {image} (must be forced) - image is being used by stopped container {container}"
+    )]
     StoppedContainer { image: String, container: String },
     #[error("conflict: unable to delete {0} (cannot be forced) - image has dependent child images")]
     Children(String),
-    #[error("conflict: unable to remove repository reference {reference:?} (must force) - container {container} is using its referenced image {image}")]
-    ReferenceInUse { reference: String, container: String, image: String },
+    #[error(
+        "conflict: unable to remove repository reference {reference:?} (must force) - container {container} is using its referenced image {image}"
+    )]
+    ReferenceInUse {
+        reference: String,
+        container: String,
+        image: String,
+    },
     #[error("a prune operation is already running")]
     PruneRunning,
     #[error("invalid filter '{0}'")]
@@ -43,7 +61,9 @@ pub enum Error {
     Untils,
     #[error("syntax error in pattern")]
     Pattern,
-    #[error("pull access denied for {name}, repository does not exist or may require 'docker login'")]
+    #[error(
+        "pull access denied for {name}, repository does not exist or may require 'docker login'"
+    )]
     PullDenied {
         name: String,
         #[source]
@@ -63,7 +83,9 @@ pub enum Error {
     },
     #[error(transparent)]
     Registry(arca_registry::Error),
-    #[error("[DEPRECATION NOTICE] Docker Image Format v1 and Docker Image manifest version 2, schema 1 support is disabled by default and will be removed in an upcoming release. Suggest the author of {0} to upgrade the image to the OCI Format or Docker Image manifest v2, schema 2. More information at https://docs.docker.com/go/deprecated-image-specs/")]
+    #[error(
+        "[DEPRECATION NOTICE] Docker Image Format v1 and Docker Image manifest version 2, schema 1 support is disabled by default and will be removed in an upcoming release. Suggest the author of {0} to upgrade the image to the OCI Format or Docker Image manifest v2, schema 2. More information at https://docs.docker.com/go/deprecated-image-specs/"
+    )]
     Schema1(String),
     #[error("no matching manifest for {0} in the manifest list entries")]
     NoMatchingManifest(Platform),
@@ -82,7 +104,11 @@ pub enum Error {
     #[error("filesystem layer verification failed for digest {0}")]
     LayerDigest(Digest),
     #[error("invalid diffID for layer {position}: expected {expected:?}, got {got:?}")]
-    DiffId { position: usize, expected: String, got: String },
+    DiffId {
+        position: usize,
+        expected: String,
+        got: String,
+    },
     #[error("the image has {layers} layers and its configuration {diff_ids}")]
     LayerCount { layers: usize, diff_ids: usize },
     #[error("{0} is not in the archive")]
@@ -124,9 +150,15 @@ impl Error {
         let named = matches!(cause, arca_registry::Error::Request { .. });
         match cause.code() {
             _ if named => Self::Registry(cause),
-            Some(Code::Denied) => Self::PullDenied { name: repository, cause },
+            Some(Code::Denied) => Self::PullDenied {
+                name: repository,
+                cause,
+            },
             Some(Code::ManifestUnknown) => Self::ManifestUnknown { name, cause },
-            Some(Code::NameUnknown) => Self::RepositoryUnknown { name: repository, cause },
+            Some(Code::NameUnknown) => Self::RepositoryUnknown {
+                name: repository,
+                cause,
+            },
             _ => Self::Registry(cause),
         }
     }

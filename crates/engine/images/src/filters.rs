@@ -20,7 +20,10 @@ pub(crate) struct Labels {
 impl Labels {
     fn of(filters: &Filters) -> Self {
         let values = |key: &str| filters.get(key).cloned().unwrap_or_default();
-        Self { wanted: values("label"), unwanted: values("label!") }
+        Self {
+            wanted: values("label"),
+            unwanted: values("label!"),
+        }
     }
 
     /// All wanted labels are there, and none of the unwanted.
@@ -54,8 +57,15 @@ impl ListFilters {
     /// # Errors
     /// [`Error::Filter`] for a name or a value that does not exist, [`Error::Until`] for what is no time.
     pub fn parse(filters: &Filters, now: Timestamp) -> Result<Self, Error> {
-        let known =
-            ["dangling", "label", "label!", "before", "since", "reference", "until"];
+        let known = [
+            "dangling",
+            "label",
+            "label!",
+            "before",
+            "since",
+            "reference",
+            "until",
+        ];
         check_names(filters, &known)?;
         let values = |key: &str| filters.get(key).cloned().unwrap_or_default();
         Ok(Self {
@@ -104,7 +114,9 @@ fn check_names(filters: &Filters, known: &[&str]) -> Result<(), Error> {
 }
 
 fn boolean(filters: &Filters, name: &str) -> Result<Option<bool>, Error> {
-    let Some(values) = filters.get(name) else { return Ok(None) };
+    let Some(values) = filters.get(name) else {
+        return Ok(None);
+    };
     let one = |value: &str| match value {
         "1" | "true" => Some(true),
         "0" | "false" => Some(false),
@@ -119,7 +131,8 @@ fn boolean(filters: &Filters, name: &str) -> Result<Option<bool>, Error> {
 
 fn times(filters: &Filters, now: Timestamp) -> Result<Vec<Timestamp>, Error> {
     let values = filters.get("until").map(Vec::as_slice).unwrap_or_default();
-    let parse = |value: &String| until::parse(value, now).ok_or_else(|| Error::Until(value.clone()));
+    let parse =
+        |value: &String| until::parse(value, now).ok_or_else(|| Error::Until(value.clone()));
     values.iter().map(parse).collect()
 }
 
@@ -138,7 +151,10 @@ pub(crate) fn glob(pattern: &str, text: &str) -> Result<bool, Error> {
 enum Element {
     Any,
     One,
-    Set { inside: Vec<(char, char)>, negated: bool },
+    Set {
+        inside: Vec<(char, char)>,
+        negated: bool,
+    },
     Character(char),
 }
 
@@ -157,7 +173,7 @@ fn set(pattern: &[char]) -> Option<(Element, usize)> {
     let negated = pattern.first() == Some(&'^');
     let mut at = usize::from(negated);
     let mut inside = Vec::new();
-    let mut character = |at: &mut usize| -> Option<char> {
+    let character = |at: &mut usize| -> Option<char> {
         let found = match pattern.get(*at..)? {
             ['\\', escaped, ..] => {
                 *at += 1;
@@ -228,7 +244,9 @@ fn accepts(element: &Element, character: char) -> bool {
         Element::Any | Element::One => character != '/',
         Element::Character(wanted) => *wanted == character,
         Element::Set { inside, negated } => {
-            let found = inside.iter().any(|(low, high)| (*low..=*high).contains(&character));
+            let found = inside
+                .iter()
+                .any(|(low, high)| (*low..=*high).contains(&character));
             character != '/' && found != *negated
         }
     }
@@ -256,12 +274,19 @@ mod tests {
             assert_eq!(glob(pattern, text).unwrap(), wanted, "{pattern} {text}");
         }
         for pattern in ["[a", "[]a]", "[-a]", "\\", "[a-"] {
-            assert_eq!(glob(pattern, "x").unwrap_err().to_string(), "syntax error in pattern", "{pattern}");
+            assert_eq!(
+                glob(pattern, "x").unwrap_err().to_string(),
+                "syntax error in pattern",
+                "{pattern}"
+            );
         }
     }
 
     fn filters(name: &str, values: &[&str]) -> Filters {
-        Filters::from([(name.to_owned(), values.iter().map(|value| (*value).to_owned()).collect())])
+        Filters::from([(
+            name.to_owned(),
+            values.iter().map(|value| (*value).to_owned()).collect(),
+        )])
     }
 
     #[test]
@@ -269,13 +294,27 @@ mod tests {
         let now = Timestamp::from_unix(1_000_000, 0);
         for (name, values, wanted) in [
             ("dangling", vec!["x"], "invalid filter 'dangling=[x]'"),
-            ("dangling", vec!["true", "false"], "invalid filter 'dangling=[true false]'"),
+            (
+                "dangling",
+                vec!["true", "false"],
+                "invalid filter 'dangling=[true false]'",
+            ),
             ("foo", vec!["x"], "invalid filter 'foo'"),
-            ("until", vec!["xx"], "failed to parse value as time or duration: \"xx\""),
+            (
+                "until",
+                vec!["xx"],
+                "failed to parse value as time or duration: \"xx\"",
+            ),
         ] {
             let filters = filters(name, &values);
-            assert_eq!(ListFilters::parse(&filters, now).unwrap_err().to_string(), wanted);
-            assert_eq!(PruneFilters::parse(&filters, now).unwrap_err().to_string(), wanted);
+            assert_eq!(
+                ListFilters::parse(&filters, now).unwrap_err().to_string(),
+                wanted
+            );
+            assert_eq!(
+                PruneFilters::parse(&filters, now).unwrap_err().to_string(),
+                wanted
+            );
         }
         let two = filters("until", &["1h", "2h"]);
         assert_eq!(
@@ -295,7 +334,11 @@ mod tests {
             ("label!", "a=c", true),
         ] {
             let condition = Labels::of(&filters(name, &[value]));
-            assert_eq!(condition.match_labels(Some(&labels)), wanted, "{name} {value}");
+            assert_eq!(
+                condition.match_labels(Some(&labels)),
+                wanted,
+                "{name} {value}"
+            );
         }
     }
 }

@@ -45,7 +45,11 @@ impl Images {
                 created: step.created,
                 created_by: step.created_by.clone(),
                 tags: None,
-                size: if step.empty_layer { 0 } else { sizes.next().unwrap_or(0) },
+                size: if step.empty_layer {
+                    0
+                } else {
+                    sizes.next().unwrap_or(0)
+                },
                 comment: step.comment.clone(),
             })
             .collect();
@@ -58,7 +62,12 @@ impl Images {
             let names = index.names_of(&current.id);
             let tags = repo_tags(names.iter().map(AsRef::as_ref));
             item.tags = (!tags.is_empty()).then_some(tags);
-            image = current.record.parent.as_ref().and_then(|id| index.images.get(id)).cloned();
+            image = current
+                .record
+                .parent
+                .as_ref()
+                .and_then(|id| index.images.get(id))
+                .cloned();
         }
         Ok(items)
     }

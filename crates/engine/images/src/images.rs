@@ -58,7 +58,9 @@ struct State {
 
 impl std::fmt::Debug for Images {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Images").field("images", &self.index().images.len()).finish_non_exhaustive()
+        f.debug_struct("Images")
+            .field("images", &self.index().images.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -73,7 +75,11 @@ pub(crate) struct Change {
 
 impl Change {
     pub(crate) fn on(index: &Index) -> Self {
-        Self { batch: Batch::new(), index: index.clone(), leaving: Vec::new() }
+        Self {
+            batch: Batch::new(),
+            index: index.clone(),
+            leaving: Vec::new(),
+        }
     }
 
     pub(crate) fn put_image(mut self, id: &ImageId, record: ImageRecord) -> Result<Self, Error> {
@@ -82,8 +88,15 @@ impl Change {
         Ok(self)
     }
 
-    pub(crate) fn put_name(mut self, reference: &Reference, record: NameRecord) -> Result<Self, Error> {
-        self.batch = self.batch.put(&reference.to_string(), &record).map_err(Error::Store)?;
+    pub(crate) fn put_name(
+        mut self,
+        reference: &Reference,
+        record: NameRecord,
+    ) -> Result<Self, Error> {
+        self.batch = self
+            .batch
+            .put(&reference.to_string(), &record)
+            .map_err(Error::Store)?;
         self.index.put_name(reference.clone(), record);
         Ok(self)
     }
@@ -115,21 +128,32 @@ impl Images {
     /// [`Error::Store`] when the records cannot be read.
     pub fn open(backends: Backends) -> Result<Self, Error> {
         let mut index = Index::default();
-        let images = backends.store.table::<ImageRecord>().load_all().map_err(Error::Store)?;
+        let images = backends
+            .store
+            .table::<ImageRecord>()
+            .load_all()
+            .map_err(Error::Store)?;
         for (key, record) in images {
             match key.parse() {
                 Ok(id) => index.put_image(id, record),
                 Err(error) => tracing::error!(key, %error, "the record of an image has no ID"),
             }
         }
-        let names = backends.store.table::<NameRecord>().load_all().map_err(Error::Store)?;
+        let names = backends
+            .store
+            .table::<NameRecord>()
+            .load_all()
+            .map_err(Error::Store)?;
         for (key, record) in names {
             match key.parse() {
                 Ok(reference) => index.put_name(reference, record),
                 Err(error) => tracing::error!(key, %error, "a name of an image cannot be read"),
             }
         }
-        let state = State { index: Arc::new(index), ..State::default() };
+        let state = State {
+            index: Arc::new(index),
+            ..State::default()
+        };
         Ok(Self {
             inner: Arc::new(Inner {
                 backends,
@@ -160,7 +184,10 @@ impl Images {
         if !state.index.images.contains_key(image) || state.leaving.contains(image) {
             return Err(Error::NotFound(image.to_string()));
         }
-        let used = ImageUse { image: image.clone(), running: false };
+        let used = ImageUse {
+            image: image.clone(),
+            running: false,
+        };
         state.uses.insert(container.clone(), used);
         Ok(())
     }
@@ -194,7 +221,12 @@ impl Images {
     /// # Errors
     /// [`Error::Registry`] as the registry says.
     pub async fn login(&self, server: &str, auth: &Auth) -> Result<Login, Error> {
-        self.inner.backends.registry.login(server, auth).await.map_err(Error::Registry)
+        self.inner
+            .backends
+            .registry
+            .login(server, auth)
+            .await
+            .map_err(Error::Registry)
     }
 
     pub(crate) fn index(&self) -> Arc<Index> {
@@ -236,7 +268,12 @@ impl Images {
             return Ok(outcome);
         }
         self.leave(&change.leaving)?;
-        let saved = self.inner.backends.store.commit(change.batch, Durability::Disk).await;
+        let saved = self
+            .inner
+            .backends
+            .store
+            .commit(change.batch, Durability::Disk)
+            .await;
         let mut state = self.state();
         for id in &change.leaving {
             state.leaving.remove(id);
@@ -249,7 +286,10 @@ impl Images {
     /// Keeps containers from taking images that are about to go.
     fn leave(&self, leaving: &[ImageId]) -> Result<(), Error> {
         let mut state = self.state();
-        let taken = state.uses.iter().find(|(_, used)| used.running && leaving.contains(&used.image));
+        let taken = state
+            .uses
+            .iter()
+            .find(|(_, used)| used.running && leaving.contains(&used.image));
         if let Some((container, used)) = taken {
             return Err(Error::RunningContainer {
                 image: used.image.digest().short().to_owned(),
@@ -277,7 +317,11 @@ impl Images {
             blobs.insert(name.record.target.digest.clone());
         }
         let roots = Roots { blobs, layers };
-        let collected = self.storage().collect(&roots).await.map_err(Error::Storage)?;
+        let collected = self
+            .storage()
+            .collect(&roots)
+            .await
+            .map_err(Error::Storage)?;
         tracing::debug!(?collected, "collected content of images");
         Ok(())
     }
@@ -294,7 +338,10 @@ impl Images {
 
     /// Reads a small blob.
     pub(crate) async fn blob(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
-        self.storage().read_blob(digest).await.map_err(Error::Storage)
+        self.storage()
+            .read_blob(digest)
+            .await
+            .map_err(Error::Storage)
     }
 
     /// An event of one image. Its name is its ID unless the operation says otherwise.
@@ -305,6 +352,9 @@ impl Images {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

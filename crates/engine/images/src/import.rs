@@ -44,9 +44,17 @@ impl ImportRequest {
         }
         let mut config = RunConfig::default();
         config.apply(changes)?;
-        let message =
-            if message.is_empty() { format!("Imported from {source}") } else { message.to_owned() };
-        Ok(Self { name, message, config, platform })
+        let message = if message.is_empty() {
+            format!("Imported from {source}")
+        } else {
+            message.to_owned()
+        };
+        Ok(Self {
+            name,
+            message,
+            config,
+            platform,
+        })
     }
 }
 
@@ -83,9 +91,14 @@ impl Images {
         self.change(|images, index| {
             let event = Self::event_of_new(&prepared, "import");
             let mut record = prepared.over(index);
-            record.last_tagged =
-                request.name.as_ref().map(|_| images.inner.backends.clock.now());
-            let name = NameRecord { target: record.manifest.clone(), images: vec![id.clone()] };
+            record.last_tagged = request
+                .name
+                .as_ref()
+                .map(|_| images.inner.backends.clock.now());
+            let name = NameRecord {
+                target: record.manifest.clone(),
+                images: vec![id.clone()],
+            };
             let mut change = Change::on(index).put_image(&id, record)?;
             if let Some(reference) = &request.name {
                 change = change.put_name(reference, name)?;

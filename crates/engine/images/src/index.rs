@@ -41,18 +41,31 @@ pub(crate) struct Index {
 
 impl Index {
     pub(crate) fn put_image(&mut self, id: ImageId, record: ImageRecord) {
-        let config = self.images.get(&id).map(|old| old.config.clone()).unwrap_or_default();
-        let entry = Entry { id: id.clone(), record, config };
+        let config = self
+            .images
+            .get(&id)
+            .map(|old| old.config.clone())
+            .unwrap_or_default();
+        let entry = Entry {
+            id: id.clone(),
+            record,
+            config,
+        };
         self.images.insert(id, Arc::new(entry));
     }
 
     pub(crate) fn put_name(&mut self, reference: Reference, record: NameRecord) {
-        self.names.insert(reference.to_string(), Arc::new(Name { reference, record }));
+        self.names
+            .insert(reference.to_string(), Arc::new(Name { reference, record }));
     }
 
     /// Returns the names of an image, in order.
     pub(crate) fn names_of(&self, id: &ImageId) -> Vec<Arc<Name>> {
-        self.names.values().filter(|name| name.record.images.contains(id)).cloned().collect()
+        self.names
+            .values()
+            .filter(|name| name.record.images.contains(id))
+            .cloned()
+            .collect()
     }
 
     /// Returns the names of every image, in order.
@@ -68,16 +81,25 @@ impl Index {
 
     /// Returns the images that were made from `id` here.
     pub(crate) fn has_children(&self, id: &ImageId) -> bool {
-        self.images.values().any(|entry| entry.record.parent.as_ref() == Some(id))
+        self.images
+            .values()
+            .any(|entry| entry.record.parent.as_ref() == Some(id))
     }
 
     /// Returns all images that others were made from here.
     pub(crate) fn parents(&self) -> BTreeSet<&ImageId> {
-        self.images.values().filter_map(|entry| entry.record.parent.as_ref()).collect()
+        self.images
+            .values()
+            .filter_map(|entry| entry.record.parent.as_ref())
+            .collect()
     }
 
     /// Finds an image by name, ID or the beginning of an ID, for a platform when it matters.
-    pub(crate) fn find(&self, text: &str, platform: Option<&Platform>) -> Result<Arc<Entry>, Error> {
+    pub(crate) fn find(
+        &self,
+        text: &str,
+        platform: Option<&Platform>,
+    ) -> Result<Arc<Entry>, Error> {
         let found = self.find_any(text, platform)?;
         match platform {
             Some(wanted) if !wanted.runs(&found.record.platform) => Err(Error::WrongPlatform {
@@ -109,7 +131,8 @@ impl Index {
                 return Ok(entry);
             }
         }
-        self.find_prefix(text).ok_or_else(|| Error::NotFound(reference.familiar()))
+        self.find_prefix(text)
+            .ok_or_else(|| Error::NotFound(reference.familiar()))
     }
 
     /// Finds a name. A digest beats a tag that is written beside it.
@@ -125,25 +148,43 @@ impl Index {
 
     /// Chooses among the images of a name: the wanted platform's, else the host's, else the newest.
     fn choose(&self, record: &NameRecord, platform: Option<&Platform>) -> Option<Arc<Entry>> {
-        let entries: Vec<&Arc<Entry>> =
-            record.images.iter().filter_map(|id| self.images.get(id)).collect();
+        let entries: Vec<&Arc<Entry>> = record
+            .images
+            .iter()
+            .filter_map(|id| self.images.get(id))
+            .collect();
         let host = Platform::host();
         let fits = |wanted: &Platform| {
-            let exact = entries.iter().find(|entry| entry.record.platform == *wanted);
-            exact.or_else(|| entries.iter().find(|entry| wanted.runs(&entry.record.platform)))
+            let exact = entries
+                .iter()
+                .find(|entry| entry.record.platform == *wanted);
+            exact.or_else(|| {
+                entries
+                    .iter()
+                    .find(|entry| wanted.runs(&entry.record.platform))
+            })
         };
-        let found = platform.and_then(fits).or_else(|| fits(&host)).or_else(|| entries.first());
+        let found = platform
+            .and_then(fits)
+            .or_else(|| fits(&host))
+            .or_else(|| entries.first());
         found.map(|entry| Arc::clone(entry))
     }
 
     /// Finds the one image whose ID begins with `text`, which may begin with `sha256:`.
     fn find_prefix(&self, text: &str) -> Option<Arc<Entry>> {
         let digits = text.strip_prefix("sha256:").unwrap_or(text);
-        let valid = !digits.is_empty() && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let valid = !digits.is_empty()
+            && digits
+                .bytes()
+                .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         if !valid {
             return None;
         }
-        let mut found = self.images.values().filter(|entry| entry.id.digest().hex().starts_with(digits));
+        let mut found = self
+            .images
+            .values()
+            .filter(|entry| entry.id.digest().hex().starts_with(digits));
         match (found.next(), found.next()) {
             (Some(one), None) => Some(Arc::clone(one)),
             _ => None,
@@ -154,7 +195,11 @@ impl Index {
 /// A whole ID: 64 digits, with or without `sha256:`.
 pub(crate) fn as_id(text: &str) -> Option<ImageId> {
     let id = text.strip_prefix("sha256:").unwrap_or(text);
-    if id.len() == 64 { format!("sha256:{id}").parse().ok() } else { None }
+    if id.len() == 64 {
+        format!("sha256:{id}").parse().ok()
+    } else {
+        None
+    }
 }
 
 /// Does `text` mean the image by its ID, or the beginning of it? (dockerd: `isImageIDPrefix`)

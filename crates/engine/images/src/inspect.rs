@@ -47,7 +47,10 @@ impl Images {
     pub async fn inspect(&self, name: &str, options: &InspectOptions) -> Result<Inspected, Error> {
         let image = self.resolve(name, options.platform.as_ref()).await?;
         let index = self.index();
-        let entry = index.images.get(&image.id).ok_or_else(|| Error::NotFound(name.to_owned()))?;
+        let entry = index
+            .images
+            .get(&image.id)
+            .ok_or_else(|| Error::NotFound(name.to_owned()))?;
         Ok(Inspected {
             id: image.id,
             repo_tags: image.repo_tags,

@@ -37,7 +37,9 @@ mod until;
 mod usage;
 
 pub use add::NewImage;
-pub use arca_registry::{Auth, AuthHeaderError, Descriptor, DescriptorPlatform, Login, Registry, Secret};
+pub use arca_registry::{
+    Auth, AuthHeaderError, Descriptor, DescriptorPlatform, Login, Registry, Secret,
+};
 pub use config::{ConfigError, Healthcheck, HistoryEntry, ImageConfig, RunConfig};
 pub use error::Error;
 pub use filters::{Filters, ListFilters, PruneFilters};

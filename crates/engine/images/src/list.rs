@@ -66,11 +66,22 @@ impl Images {
         for entry in index.images.values() {
             let all_names = names.get(&entry.id).map(Vec::as_slice).unwrap_or_default();
             let has_children = parents.contains(&entry.id);
-            if !window.includes(entry) || !options.filters.labels.match_labels(entry.record.labels.as_ref()) {
+            if !window.includes(entry)
+                || !options
+                    .filters
+                    .labels
+                    .match_labels(entry.record.labels.as_ref())
+            {
                 continue;
             }
-            let Some(names) = shown_names(options, all_names, has_children)? else { continue };
-            found.push(summary(entry, &names, containers.get(&entry.id).copied().unwrap_or(0)));
+            let Some(names) = shown_names(options, all_names, has_children)? else {
+                continue;
+            };
+            found.push(summary(
+                entry,
+                &names,
+                containers.get(&entry.id).copied().unwrap_or(0),
+            ));
         }
         if options.shared_size {
             share(&index, &mut found);
@@ -92,8 +103,16 @@ impl Window {
             let entry = index.find(name, None)?;
             Ok(entry.record.created.unwrap_or(Timestamp::ZERO))
         };
-        let before: Vec<Timestamp> = filters.before.iter().map(created).collect::<Result<_, Error>>()?;
-        let since: Vec<Timestamp> = filters.since.iter().map(created).collect::<Result<_, Error>>()?;
+        let before: Vec<Timestamp> = filters
+            .before
+            .iter()
+            .map(created)
+            .collect::<Result<_, Error>>()?;
+        let since: Vec<Timestamp> = filters
+            .since
+            .iter()
+            .map(created)
+            .collect::<Result<_, Error>>()?;
         Ok(Self {
             before: before.into_iter().chain(filters.until).min(),
             since: since.into_iter().max(),
@@ -102,7 +121,8 @@ impl Window {
 
     fn includes(&self, entry: &Entry) -> bool {
         let created = entry.record.created.unwrap_or(Timestamp::ZERO);
-        self.before.is_none_or(|before| created < before) && self.since.is_none_or(|since| created > since)
+        self.before.is_none_or(|before| created < before)
+            && self.since.is_none_or(|since| created > since)
     }
 }
 
@@ -174,8 +194,13 @@ fn share(index: &Index, found: &mut [Summary]) {
         chains.insert(entry.id.clone(), ids.into_iter().zip(sizes).collect());
     }
     for summary in found {
-        let chain = chains.get(&summary.id).map(Vec::as_slice).unwrap_or_default();
-        let shared = chain.iter().filter(|(id, _)| counts.get(id).is_some_and(|count| *count > 1));
+        let chain = chains
+            .get(&summary.id)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let shared = chain
+            .iter()
+            .filter(|(id, _)| counts.get(id).is_some_and(|count| *count > 1));
         summary.shared_size = Some(shared.map(|(_, size)| size).sum());
     }
 }

@@ -71,10 +71,12 @@ impl Images {
         let mut tar = TarStream::new(plain(archive).await?);
         let mut contents = Contents::default();
         while let Some(member) = tar.next().await? {
-            self.load_member(&mut tar, member, &mut contents, &lease, request, sink).await?;
+            self.load_member(&mut tar, member, &mut contents, &lease, request, sink)
+                .await?;
         }
         for found in images_in(&contents)? {
-            self.load_image(found, &contents, &lease, request, sink).await?;
+            self.load_image(found, &contents, &lease, request, sink)
+                .await?;
         }
         Ok(())
     }
@@ -99,7 +101,9 @@ impl Images {
         let first = tar.peek(512).await?;
         let digest = blob_digest(&member.path);
         if looks_like_layer(&member.path, &first, digest.is_some()) {
-            let known = digest.as_ref().and_then(|digest| self.layer_of_blob(digest, lease));
+            let known = digest
+                .as_ref()
+                .and_then(|digest| self.layer_of_blob(digest, lease));
             let layer = match known {
                 Some(layer) => layer,
                 None => {
@@ -115,7 +119,10 @@ impl Images {
             }
             let content = tar.content(DOCUMENT_LIMIT).await?;
             if digest.is_some_and(|digest| digest_of(&content) != digest) {
-                return Err(Error::Archive(format!("{} has another digest", member.path)));
+                return Err(Error::Archive(format!(
+                    "{} has another digest",
+                    member.path
+                )));
             }
             contents.documents.insert(member.path, content);
         }
@@ -132,7 +139,11 @@ impl Images {
     ) -> Result<LayerRecord, Error> {
         let compression = detect(&tar.peek(6).await?)?;
         let id = short_id(&member.path, digest.as_ref());
-        let source = LayerSource { digest: digest.clone(), size: Some(member.size), ..LayerSource::default() };
+        let source = LayerSource {
+            digest: digest.clone(),
+            size: Some(member.size),
+            ..LayerSource::default()
+        };
         let mut ingest = self.storage().ingest_layer(lease, source);
         let failed = |error: arca_storage::Error| match &error {
             arca_storage::Error::Verification(digest) => Error::LayerDigest(digest.clone()),
@@ -171,7 +182,11 @@ impl Images {
         sink: &ProgressSink,
     ) -> Result<(), Error> {
         let config = ImageConfig::parse(&found.config)?;
-        if request.platform.as_ref().is_some_and(|wanted| !wanted.runs(&config.platform)) {
+        if request
+            .platform
+            .as_ref()
+            .is_some_and(|wanted| !wanted.runs(&config.platform))
+        {
             return Ok(());
         }
         let layers = layers_of(&found, &config, contents)?;
@@ -204,7 +219,10 @@ impl Images {
             for name in names {
                 told.extend(renamed(index, name, &id));
                 told.push(format!("Loaded image: {}\n", name.familiar()));
-                let record = NameRecord { target: target.clone(), images: vec![id.clone()] };
+                let record = NameRecord {
+                    target: target.clone(),
+                    images: vec![id.clone()],
+                };
                 change = change.put_name(name, record)?;
             }
             if names.is_empty() {
@@ -230,7 +248,11 @@ fn renamed(index: &crate::index::Index, name: &Reference, id: &ImageId) -> Optio
 
 async fn loading(sink: Option<&ProgressSink>, id: &str, current: u64, total: u64) {
     if let Some(sink) = sink {
-        tell(sink, Progress::step(id, "Loading layer", Some(Detail { current, total }))).await;
+        tell(
+            sink,
+            Progress::step(id, "Loading layer", Some(Detail { current, total })),
+        )
+        .await;
     }
 }
 
@@ -238,7 +260,13 @@ async fn loading(sink: Option<&ProgressSink>, id: &str, current: u64, total: u64
 fn short_id(path: &str, digest: Option<&Digest>) -> String {
     match digest {
         Some(digest) => digest.short().to_owned(),
-        None => path.split('/').next().unwrap_or(path).chars().take(12).collect(),
+        None => path
+            .split('/')
+            .next()
+            .unwrap_or(path)
+            .chars()
+            .take(12)
+            .collect(),
     }
 }
 
@@ -279,7 +307,11 @@ fn layers_of(
     }
     let layer = |path: &String| {
         let path = contents.follow(path);
-        contents.layers.get(&path).cloned().ok_or(Error::MissingInArchive(path))
+        contents
+            .layers
+            .get(&path)
+            .cloned()
+            .ok_or(Error::MissingInArchive(path))
     };
     found.layers.iter().map(layer).collect()
 }
@@ -289,7 +321,9 @@ impl Contents {
     fn follow(&self, path: &str) -> String {
         let mut path = path.to_owned();
         for _step in 0..10 {
-            let Some(target) = self.links.get(&path) else { break };
+            let Some(target) = self.links.get(&path) else {
+                break;
+            };
             path = join(&path, target);
         }
         path
@@ -297,7 +331,9 @@ impl Contents {
 
     fn document(&self, path: &str) -> Result<&Bytes, Error> {
         let path = self.follow(path);
-        self.documents.get(&path).ok_or(Error::MissingInArchive(path))
+        self.documents
+            .get(&path)
+            .ok_or(Error::MissingInArchive(path))
     }
 }
 
@@ -326,10 +362,15 @@ fn images_in(contents: &Contents) -> Result<Vec<Found>, Error> {
     };
     if let Some(bytes) = contents.documents.get(MANIFEST_FILE) {
         let listed: Vec<ArchivedImage> = serde_json::from_slice(bytes).map_err(Error::Manifest)?;
-        return listed.into_iter().map(|image| dockers(image, index.as_ref(), contents)).collect();
+        return listed
+            .into_iter()
+            .map(|image| dockers(image, index.as_ref(), contents))
+            .collect();
     }
     let Some(index) = index else {
-        return Err(Error::Archive(format!("it has neither {MANIFEST_FILE} nor {INDEX_FILE}")));
+        return Err(Error::Archive(format!(
+            "it has neither {MANIFEST_FILE} nor {INDEX_FILE}"
+        )));
     };
     let mut found: Vec<Found> = Vec::new();
     for descriptor in &index.manifests {
@@ -347,15 +388,24 @@ fn dockers(
     let config = contents.document(&image.config)?.clone();
     let digest = digest_of(&config);
     let layers = image.layers.unwrap_or_default();
-    let manifests = index.map(|index| index.manifests.as_slice()).unwrap_or_default();
+    let manifests = index
+        .map(|index| index.manifests.as_slice())
+        .unwrap_or_default();
     let manifest = manifests.iter().find_map(|descriptor| {
         let bytes = contents.document(&blob_path(&descriptor.digest)).ok()?;
         let Document::Image(image) = parse(bytes, &descriptor.media_type, "").ok()? else {
             return None;
         };
         let same = image.config.digest == digest
-            && image.layers.iter().map(|layer| blob_path(&layer.digest)).eq(layers.iter().cloned());
-        let plain = Descriptor { annotations: BTreeMap::new(), ..descriptor.clone() };
+            && image
+                .layers
+                .iter()
+                .map(|layer| blob_path(&layer.digest))
+                .eq(layers.iter().cloned());
+        let plain = Descriptor {
+            annotations: BTreeMap::new(),
+            ..descriptor.clone()
+        };
         same.then(|| (plain, bytes.clone()))
     });
     let mut names = Vec::new();
@@ -366,7 +416,12 @@ fn dockers(
         }
         names.push(name);
     }
-    Ok(Found { config, layers, names, manifest })
+    Ok(Found {
+        config,
+        layers,
+        names,
+        manifest,
+    })
 }
 
 /// The images of one entry of an OCI layout: those of an index, as far as their content is there.
@@ -380,18 +435,33 @@ fn ocis(
     let path = blob_path(&descriptor.digest);
     let Some(bytes) = contents.documents.get(&path) else {
         // An index may name platforms that its archive leaves out.
-        return if depth > 0 { Ok(()) } else { Err(Error::MissingInArchive(path)) };
+        return if depth > 0 {
+            Ok(())
+        } else {
+            Err(Error::MissingInArchive(path))
+        };
     };
     match parse(bytes, &descriptor.media_type, "")? {
         Document::Image(image) => {
             let Ok(config) = contents.document(&blob_path(&image.config.digest)) else {
-                return if depth > 0 { Ok(()) } else { Err(Error::MissingInArchive(path)) };
+                return if depth > 0 {
+                    Ok(())
+                } else {
+                    Err(Error::MissingInArchive(path))
+                };
             };
-            let plain =
-                Descriptor { annotations: BTreeMap::new(), platform: None, ..descriptor.clone() };
+            let plain = Descriptor {
+                annotations: BTreeMap::new(),
+                platform: None,
+                ..descriptor.clone()
+            };
             found.push(Found {
                 config: config.clone(),
-                layers: image.layers.iter().map(|layer| blob_path(&layer.digest)).collect(),
+                layers: image
+                    .layers
+                    .iter()
+                    .map(|layer| blob_path(&layer.digest))
+                    .collect(),
                 names: names.to_vec(),
                 manifest: Some((plain, bytes.clone())),
             });
@@ -410,7 +480,10 @@ fn ocis(
 }
 
 fn is_attestation(descriptor: &Descriptor) -> bool {
-    descriptor.platform.as_ref().is_some_and(|platform| platform.os == "unknown")
+    descriptor
+        .platform
+        .as_ref()
+        .is_some_and(|platform| platform.os == "unknown")
 }
 
 /// The names that an entry of a layout has by its annotations.
@@ -419,6 +492,12 @@ fn names_of(descriptor: &Descriptor) -> Result<Vec<Reference>, Error> {
         return Ok(vec![name.parse()?]);
     }
     // Only a whole name is one: the annotation may also hold a mere tag.
-    let name = descriptor.annotations.get(REF_ANNOTATION).filter(|name| name.contains(['/', ':']));
-    Ok(name.and_then(|name| name.parse().ok()).into_iter().collect())
+    let name = descriptor
+        .annotations
+        .get(REF_ANNOTATION)
+        .filter(|name| name.contains(['/', ':']));
+    Ok(name
+        .and_then(|name| name.parse().ok())
+        .into_iter()
+        .collect())
 }

@@ -56,7 +56,9 @@ pub(crate) fn parse(bytes: &[u8], media_type: &str, name: &str) -> Result<Docume
     let kind = if inner.is_empty() { media_type } else { inner };
     if shape.manifests.is_some() && shape.config.is_some() {
         // One document that two readers would take for different things.
-        return Err(Error::ManifestContent("it is an index and an image at once"));
+        return Err(Error::ManifestContent(
+            "it is an index and an image at once",
+        ));
     }
     match (shape.manifests, kind) {
         (Some(manifests), kind) if !media_type::is_manifest(kind) => Ok(Document::Index(manifests)),
@@ -68,7 +70,9 @@ pub(crate) fn parse(bytes: &[u8], media_type: &str, name: &str) -> Result<Docume
             let manifest: ImageManifest = serde_json::from_slice(bytes).map_err(Error::Manifest)?;
             check(manifest).map(Document::Image)
         }
-        _ => Err(Error::ManifestContent("its media type is not that of its content")),
+        _ => Err(Error::ManifestContent(
+            "its media type is not that of its content",
+        )),
     }
 }
 
@@ -78,9 +82,15 @@ fn check(manifest: ImageManifest) -> Result<ImageManifest, Error> {
         return Err(Error::MediaType(config.to_owned()));
     }
     if manifest.layers.len() > LAYER_LIMIT {
-        return Err(Error::ManifestContent("it has more layers than can be mounted"));
+        return Err(Error::ManifestContent(
+            "it has more layers than can be mounted",
+        ));
     }
-    if let Some(layer) = manifest.layers.iter().find(|layer| !is_layer(&layer.media_type)) {
+    if let Some(layer) = manifest
+        .layers
+        .iter()
+        .find(|layer| !is_layer(&layer.media_type))
+    {
         return Err(Error::MediaType(layer.media_type.clone()));
     }
     Ok(manifest)
@@ -92,25 +102,38 @@ fn is_layer(media_type: &str) -> bool {
 }
 
 /// Chooses the image for `wanted` from an index: the exact platform, else the highest variant that runs.
-pub(crate) fn choose<'a>(manifests: &'a [Descriptor], wanted: &Platform) -> Result<&'a Descriptor, Error> {
+pub(crate) fn choose<'a>(
+    manifests: &'a [Descriptor],
+    wanted: &Platform,
+) -> Result<&'a Descriptor, Error> {
     let candidates = || {
         manifests.iter().filter_map(|descriptor| {
             let platform = descriptor.platform.as_ref()?.platform();
-            let known = media_type::is_manifest(&descriptor.media_type) || descriptor.media_type.is_empty();
+            let known =
+                media_type::is_manifest(&descriptor.media_type) || descriptor.media_type.is_empty();
             (known && wanted.runs(&platform)).then_some((platform, descriptor))
         })
     };
     let exact = candidates().find(|(platform, _)| platform == wanted);
     // The first one of the highest variant: `max_by` would take the last.
     let best = exact.or_else(|| {
-        candidates().reduce(|best, next| if next.0.variant > best.0.variant { next } else { best })
+        candidates().reduce(|best, next| {
+            if next.0.variant > best.0.variant {
+                next
+            } else {
+                best
+            }
+        })
     });
     let found = best.map(|(_, descriptor)| descriptor);
     found.ok_or_else(|| Error::NoMatchingManifest(wanted.clone()))
 }
 
 /// Makes the manifest of an image that came without one. Returns its bytes and descriptor.
-pub(crate) fn make(config: Descriptor, layers: Vec<Descriptor>) -> Result<(Vec<u8>, Descriptor), Error> {
+pub(crate) fn make(
+    config: Descriptor,
+    layers: Vec<Descriptor>,
+) -> Result<(Vec<u8>, Descriptor), Error> {
     let manifest = ImageManifest {
         schema_version: 2,
         media_type: media_type::OCI_MANIFEST.to_owned(),
@@ -118,7 +141,11 @@ pub(crate) fn make(config: Descriptor, layers: Vec<Descriptor>) -> Result<(Vec<u
         layers,
     };
     let bytes = serde_json::to_vec(&manifest).map_err(Error::Manifest)?;
-    let descriptor = Descriptor::new(media_type::OCI_MANIFEST, digest_of(&bytes), bytes.len() as u64);
+    let descriptor = Descriptor::new(
+        media_type::OCI_MANIFEST,
+        digest_of(&bytes),
+        bytes.len() as u64,
+    );
     Ok((bytes, descriptor))
 }
 
@@ -140,23 +167,38 @@ mod tests {
     #[test]
     fn documents_are_told_apart() {
         let index = br#"{"schemaVersion":2,"manifests":[]}"#;
-        assert_eq!(parse(index, media_type::OCI_INDEX, "x").unwrap(), Document::Index(vec![]));
+        assert_eq!(
+            parse(index, media_type::OCI_INDEX, "x").unwrap(),
+            Document::Index(vec![])
+        );
         let text = image(CONFIG, "");
-        assert!(matches!(parse(text.as_bytes(), media_type::OCI_MANIFEST, "x"), Ok(Document::Image(_))));
+        assert!(matches!(
+            parse(text.as_bytes(), media_type::OCI_MANIFEST, "x"),
+            Ok(Document::Image(_))
+        ));
     }
 
     #[test]
     fn what_is_not_an_image_is_refused() {
         let artifact = image(&CONFIG.replace("image.config", "empty"), "");
         let error = parse(artifact.as_bytes(), media_type::OCI_MANIFEST, "x").unwrap_err();
-        assert_eq!(error.to_string(), "unsupported media type application/vnd.oci.empty.v1+json");
+        assert_eq!(
+            error.to_string(),
+            "unsupported media type application/vnd.oci.empty.v1+json"
+        );
         let helm = image(CONFIG, &CONFIG.replace("image.config", "helm"));
-        assert!(matches!(parse(helm.as_bytes(), media_type::OCI_MANIFEST, "x"), Err(Error::MediaType(_))));
+        assert!(matches!(
+            parse(helm.as_bytes(), media_type::OCI_MANIFEST, "x"),
+            Err(Error::MediaType(_))
+        ));
         for (text, kind) in [
             (r#"{"schemaVersion":1}"#, "application/json"),
             ("nonsense", media_type::SCHEMA1_SIGNED),
         ] {
-            assert!(matches!(parse(text.as_bytes(), kind, "x"), Err(Error::Schema1(_))));
+            assert!(matches!(
+                parse(text.as_bytes(), kind, "x"),
+                Err(Error::Schema1(_))
+            ));
         }
     }
 
@@ -168,16 +210,26 @@ mod tests {
             Err(Error::ManifestContent(_))
         ));
         assert!(matches!(
-            parse(br#"{"schemaVersion":2,"manifests":[]}"#, media_type::OCI_MANIFEST, "x"),
+            parse(
+                br#"{"schemaVersion":2,"manifests":[]}"#,
+                media_type::OCI_MANIFEST,
+                "x"
+            ),
             Err(Error::ManifestContent(_))
         ));
     }
 
     #[test]
     fn sizes_and_digests_are_checked_when_read() {
-        for config in [CONFIG.replace("\"size\":2", "\"size\":-2"), CONFIG.replace("44136", "../..")] {
+        for config in [
+            CONFIG.replace("\"size\":2", "\"size\":-2"),
+            CONFIG.replace("44136", "../.."),
+        ] {
             let text = image(&config, "");
-            assert!(matches!(parse(text.as_bytes(), "", "x"), Err(Error::Manifest(_))), "{config}");
+            assert!(
+                matches!(parse(text.as_bytes(), "", "x"), Err(Error::Manifest(_))),
+                "{config}"
+            );
         }
     }
 
@@ -191,8 +243,15 @@ mod tests {
             );
             serde_json::from_str(&text).unwrap()
         };
-        let index = [entry("arm", "v5", "1"), entry("arm", "v6", "2"), entry("amd64", "", "3"), entry("unknown", "", "4")];
-        let chosen = |text: &str| choose(&index, &text.parse().unwrap()).map(|d| d.digest.hex()[..1].to_owned());
+        let index = [
+            entry("arm", "v5", "1"),
+            entry("arm", "v6", "2"),
+            entry("amd64", "", "3"),
+            entry("unknown", "", "4"),
+        ];
+        let chosen = |text: &str| {
+            choose(&index, &text.parse().unwrap()).map(|d| d.digest.hex()[..1].to_owned())
+        };
         assert_eq!(chosen("linux/arm/v7").unwrap(), "2");
         assert_eq!(chosen("linux/arm/v5").unwrap(), "1");
         assert_eq!(chosen("linux/amd64").unwrap(), "3");

@@ -41,12 +41,19 @@ pub enum Progress {
 impl Progress {
     /// A line about the whole operation.
     pub(crate) fn status(status: impl Into<String>) -> Self {
-        Self::Status { id: None, status: status.into() }
+        Self::Status {
+            id: None,
+            status: status.into(),
+        }
     }
 
     /// A line about one layer.
     pub(crate) fn step(id: &str, status: impl Into<String>, detail: Option<Detail>) -> Self {
-        Self::Step { id: id.to_owned(), status: status.into(), detail }
+        Self::Step {
+            id: id.to_owned(),
+            status: status.into(),
+            detail,
+        }
     }
 }
 
@@ -115,10 +122,26 @@ mod tests {
     #[test]
     fn bars_look_like_those_of_dockerd() {
         for (current, total, wanted) in [
-            (167, 167, "[==================================================>]     167B/167B"),
-            (36445, 3_073_791, "[>                                                  ]  36.45kB/3.074MB"),
-            (32768, 3_073_791, "[>                                                  ]  32.77kB/3.074MB"),
-            (3_073_791, 3_073_791, "[==================================================>]  3.074MB/3.074MB"),
+            (
+                167,
+                167,
+                "[==================================================>]     167B/167B",
+            ),
+            (
+                36445,
+                3_073_791,
+                "[>                                                  ]  36.45kB/3.074MB",
+            ),
+            (
+                32768,
+                3_073_791,
+                "[>                                                  ]  32.77kB/3.074MB",
+            ),
+            (
+                3_073_791,
+                3_073_791,
+                "[==================================================>]  3.074MB/3.074MB",
+            ),
             (5, 0, "      5B"),
             (0, 0, ""),
         ] {
@@ -128,9 +151,14 @@ mod tests {
 
     #[test]
     fn amounts_have_four_digits() {
-        for (bytes, wanted) in
-            [(0, "0B"), (999, "999B"), (1000, "1kB"), (45_189_523, "45.19MB"), (100_000, "100kB"), (123_456, "123.5kB")]
-        {
+        for (bytes, wanted) in [
+            (0, "0B"),
+            (999, "999B"),
+            (1000, "1kB"),
+            (45_189_523, "45.19MB"),
+            (100_000, "100kB"),
+            (123_456, "123.5kB"),
+        ] {
             assert_eq!(human(bytes), wanted);
         }
     }

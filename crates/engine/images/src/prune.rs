@@ -26,7 +26,9 @@ impl Images {
     /// # Errors
     /// [`Error::PruneRunning`] when another prune runs; failures of the store.
     pub async fn prune(&self, filters: &PruneFilters) -> Result<Pruned, Error> {
-        let Ok(_running) = self.inner.pruning.try_lock() else { return Err(Error::PruneRunning) };
+        let Ok(_running) = self.inner.pruning.try_lock() else {
+            return Err(Error::PruneRunning);
+        };
         let candidates = candidates(&self.index(), filters);
         let mut pruned = Pruned::default();
         for entry in candidates {
@@ -47,7 +49,8 @@ impl Images {
             }
         }
         self.reclaim().await?;
-        let event = Event::new(Type::Image, "prune", "").with("reclaimed", pruned.reclaimed.to_string());
+        let event =
+            Event::new(Type::Image, "prune", "").with("reclaimed", pruned.reclaimed.to_string());
         self.inner.backends.events.publish(event).await;
         Ok(pruned)
     }
@@ -64,9 +67,9 @@ fn candidates(index: &Index, filters: &PruneFilters) -> Vec<Arc<Entry>> {
             let names = names.get(&entry.id).map(Vec::as_slice).unwrap_or_default();
             let tagged = names.iter().any(|name| !name.is_digest());
             let in_between = names.is_empty() && parents.contains(&entry.id);
-            let old = filters.until.is_none_or(|until| {
-                entry.record.created.is_some_and(|created| created <= until)
-            });
+            let old = filters
+                .until
+                .is_none_or(|until| entry.record.created.is_some_and(|created| created <= until));
             old && !in_between
                 && !(filters.dangling && tagged)
                 && filters.labels.match_labels(entry.record.labels.as_ref())
@@ -95,7 +98,12 @@ fn prune_one(
         return removal.remove(entry, entry.id.digest().hex(), &options);
     }
     for name in names {
-        if removal.change.index.names.contains_key(&name.reference.to_string()) {
+        if removal
+            .change
+            .index
+            .names
+            .contains_key(&name.reference.to_string())
+        {
             removal.remove(entry, &name.reference.to_string(), &options)?;
         }
     }

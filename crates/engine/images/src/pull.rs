@@ -3,8 +3,8 @@
 mod fetch;
 mod in_flight;
 
-use arca_registry::{Auth, Remote, Resolved};
 use arca_events::{Event, Type};
+use arca_registry::{Auth, Remote, Resolved};
 use arca_types::{Digest, ImageId, Platform, Reference, Repository};
 
 use crate::error::Error;
@@ -49,7 +49,12 @@ impl PullRequest {
         } else {
             Some(with_tag(repository.clone(), tag)?)
         };
-        Ok(Self { repository, reference, platform, auth })
+        Ok(Self {
+            repository,
+            reference,
+            platform,
+            auth,
+        })
     }
 
     /// The name as the last line of progress shows it.
@@ -77,7 +82,11 @@ impl Images {
             None => self.pull_all(request, &remote, sink).await?,
         };
         let name = request.familiar();
-        let what = if newer { "Downloaded newer image for" } else { "Image is up to date for" };
+        let what = if newer {
+            "Downloaded newer image for"
+        } else {
+            "Image is up to date for"
+        };
         tell(sink, Progress::status(format!("Status: {what} {name}"))).await;
         if let Some(warning) = self.platform_warning(request) {
             tell(sink, Progress::status(warning)).await;
@@ -92,7 +101,10 @@ impl Images {
         sink: &ProgressSink,
     ) -> Result<bool, Error> {
         let name = request.repository.familiar();
-        let tags = remote.tags().await.map_err(|error| Error::pull(error, &name, &name))?;
+        let tags = remote
+            .tags()
+            .await
+            .map_err(|error| Error::pull(error, &name, &name))?;
         let mut newer = false;
         for tag in tags {
             let reference = with_tag(request.repository.clone(), &tag)?;
@@ -116,15 +128,29 @@ impl Images {
         let known = self.known(&request.repository, &resolved, request.platform.as_ref());
         let fetched = match known {
             Some(_) => None,
-            None => Some(self.read_target(remote, resolved.clone(), reference).await?),
+            None => Some(
+                self.read_target(remote, resolved.clone(), reference)
+                    .await?,
+            ),
         };
-        let id = reference.digest().map_or_else(|| reference.manifest_selector().to_owned(), |_| name);
+        let id = reference
+            .digest()
+            .map_or_else(|| reference.manifest_selector().to_owned(), |_| name);
         let status = format!("Pulling from {}", request.repository.path());
-        tell(sink, Progress::Status { id: Some(id), status }).await;
+        tell(
+            sink,
+            Progress::Status {
+                id: Some(id),
+                status,
+            },
+        )
+        .await;
         let newer = match (known, fetched) {
             (Some(image), _) => self.rename(reference, &resolved, image).await?,
             (None, Some(document)) => {
-                let fetched = self.fetch(remote, document, request.platform.as_ref(), sink).await?;
+                let fetched = self
+                    .fetch(remote, document, request.platform.as_ref(), sink)
+                    .await?;
                 self.commit(reference, &resolved, fetched).await?
             }
             (None, None) => false,
@@ -145,13 +171,22 @@ impl Images {
         let own = Reference::digested(repository.clone(), digest.clone());
         let name = index.name(&own).or_else(|| {
             // The same content under another name is the same content.
-            index.names.values().find(|name| name.record.target.digest == *digest)
+            index
+                .names
+                .values()
+                .find(|name| name.record.target.digest == *digest)
         })?;
         let host = Platform::host();
         let wanted = platform.unwrap_or(&host);
-        let images: Vec<_> =
-            name.record.images.iter().filter_map(|id| index.images.get(id)).collect();
-        let found = images.iter().find(|entry| wanted.runs(&entry.record.platform));
+        let images: Vec<_> = name
+            .record
+            .images
+            .iter()
+            .filter_map(|id| index.images.get(id))
+            .collect();
+        let found = images
+            .iter()
+            .find(|entry| wanted.runs(&entry.record.platform));
         let single = || {
             // A manifest that is no index has one platform: pulling it again changes nothing.
             let index = arca_registry::media_type::is_index(&name.record.target.media_type);
@@ -208,7 +243,10 @@ impl Images {
         reference: &Reference,
         image: &ImageId,
     ) -> Result<Change, Error> {
-        let labels = index.images.get(image).and_then(|entry| entry.record.labels.clone());
+        let labels = index
+            .images
+            .get(image)
+            .and_then(|entry| entry.record.labels.clone());
         let event = Event::new(Type::Image, "pull", reference.familiar())
             .with_all(labels.unwrap_or_default())
             .with("name", reference.repository().familiar());
@@ -242,7 +280,11 @@ fn name_image(
 ) -> Result<(Change, bool), Error> {
     let digest = resolved.descriptor.digest.clone();
     let canonical = Reference::digested(reference.repository().clone(), digest);
-    let tagged = if reference.digest().is_none() { Some(reference.clone()) } else { None };
+    let tagged = if reference.digest().is_none() {
+        Some(reference.clone())
+    } else {
+        None
+    };
     let asked = tagged.as_ref().unwrap_or(&canonical);
     let newer = change
         .index
@@ -252,8 +294,16 @@ fn name_image(
         let old = change.index.name(name).map(|name| name.record.clone());
         let same = old.filter(|old| old.target.digest == resolved.descriptor.digest);
         let mut images = vec![image.clone()];
-        images.extend(same.iter().flat_map(|old| &old.images).filter(|id| *id != image).cloned());
-        let record = NameRecord { target: resolved.descriptor.clone(), images };
+        images.extend(
+            same.iter()
+                .flat_map(|old| &old.images)
+                .filter(|id| *id != image)
+                .cloned(),
+        );
+        let record = NameRecord {
+            target: resolved.descriptor.clone(),
+            images,
+        };
         if same.as_ref() != Some(&record) {
             change = change.put_name(name, record)?;
         }
@@ -279,12 +329,24 @@ mod tests {
         assert_eq!(request("busybox", "x"), Ok(Some("busybox:x".to_owned())));
         assert_eq!(request("busybox:y", "x"), Ok(Some("busybox:x".to_owned())));
         assert_eq!(request("busybox:y", ""), Ok(Some("busybox:y".to_owned())));
-        assert_eq!(request("busybox", &digest), Ok(Some(format!("busybox@{digest}"))));
-        assert_eq!(request(&format!("busybox@{digest}"), ""), Ok(Some(format!("busybox@{digest}"))));
-        assert_eq!(request("busybox", "sha256:abc"), Err("invalid tag format".to_owned()));
+        assert_eq!(
+            request("busybox", &digest),
+            Ok(Some(format!("busybox@{digest}")))
+        );
+        assert_eq!(
+            request(&format!("busybox@{digest}"), ""),
+            Ok(Some(format!("busybox@{digest}")))
+        );
+        assert_eq!(
+            request("busybox", "sha256:abc"),
+            Err("invalid tag format".to_owned())
+        );
         assert_eq!(
             request("UPPER", ""),
-            Err("invalid reference format: repository name (library/UPPER) must be lowercase".to_owned())
+            Err(
+                "invalid reference format: repository name (library/UPPER) must be lowercase"
+                    .to_owned()
+            )
         );
     }
 }

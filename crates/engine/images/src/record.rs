@@ -44,7 +44,10 @@ impl ImageRecord {
     }
 
     pub(crate) fn diff_ids(&self) -> Vec<DiffId> {
-        self.layers.iter().map(|layer| layer.diff_id.clone()).collect()
+        self.layers
+            .iter()
+            .map(|layer| layer.diff_id.clone())
+            .collect()
     }
 }
 

@@ -60,7 +60,12 @@ impl Images {
 
 impl<'a> Removal<'a> {
     pub(crate) fn new(images: &'a Images, index: &Index) -> Self {
-        Self { images, change: Change::on(index), removed: Vec::new(), freed: 0 }
+        Self {
+            images,
+            change: Change::on(index),
+            removed: Vec::new(),
+            freed: 0,
+        }
     }
 
     /// Plans the removal of what `name` stands for.
@@ -95,7 +100,9 @@ impl<'a> Removal<'a> {
 
     /// Takes one name; when that was the last tag in its repository, the digests there go too.
     fn untag_repository(&mut self, entry: &Arc<Entry>, reference: &Reference) -> Result<(), Error> {
-        let Some(name) = self.change.index.name(reference).cloned() else { return Ok(()) };
+        let Some(name) = self.change.index.name(reference).cloned() else {
+            return Ok(());
+        };
         self.untag(entry, &name)?;
         if name.is_digest() {
             return Ok(());
@@ -111,14 +118,20 @@ impl<'a> Removal<'a> {
     }
 
     fn untag(&mut self, entry: &Arc<Entry>, name: &Name) -> Result<(), Error> {
-        let others: Vec<ImageId> =
-            name.record.images.iter().filter(|id| **id != entry.id).cloned().collect();
+        let others: Vec<ImageId> = name
+            .record
+            .images
+            .iter()
+            .filter(|id| **id != entry.id)
+            .cloned()
+            .collect();
         let change = std::mem::replace(&mut self.change, Change::on(&Index::default()));
         let event = Images::event_of(entry, "untag");
         // The name of an index goes as a whole: images of other platforms lose it too.
         let change = change.delete_name(&name.reference);
         self.change = change.event(&self.images.inner.backends.events, event)?;
-        self.removed.push(Removed::Untagged(name.reference.familiar()));
+        self.removed
+            .push(Removed::Untagged(name.reference.familiar()));
         for other in others {
             self.delete_nameless(&other)?;
         }
@@ -127,7 +140,9 @@ impl<'a> Removal<'a> {
 
     /// The image of another platform that lost its last name goes, unless somebody uses it.
     fn delete_nameless(&mut self, id: &ImageId) -> Result<(), Error> {
-        let Some(entry) = self.change.index.images.get(id).cloned() else { return Ok(()) };
+        let Some(entry) = self.change.index.images.get(id).cloned() else {
+            return Ok(());
+        };
         if !self.change.index.names_of(id).is_empty() {
             return Ok(());
         }
@@ -155,7 +170,10 @@ impl<'a> Removal<'a> {
             self.untag(entry, &name)?;
         }
         let event = Images::event_of(entry, "delete");
-        let event = arca_events::Event { actor: without_labels(event.actor), ..event };
+        let event = arca_events::Event {
+            actor: without_labels(event.actor),
+            ..event
+        };
         let before = std::mem::replace(&mut self.change, Change::on(&Index::default()));
         let layers = layers_of_nobody_else(self.images, &before.index, entry);
         let change = before.delete_image(&entry.id);
@@ -165,7 +183,11 @@ impl<'a> Removal<'a> {
             self.freed += size;
             self.removed.push(Removed::Deleted(chain));
         }
-        let parent = entry.record.parent.as_ref().and_then(|id| self.change.index.images.get(id));
+        let parent = entry
+            .record
+            .parent
+            .as_ref()
+            .and_then(|id| self.change.index.images.get(id));
         match parent.cloned() {
             Some(parent) if prune => self.delete(&parent, false, true, true),
             _ => Ok(()),
@@ -198,7 +220,9 @@ impl<'a> Removal<'a> {
         }
         let uses = self.images.uses();
         let by = |running: bool| {
-            let found = uses.iter().find(|(_, used)| used.image == entry.id && used.running == running);
+            let found = uses
+                .iter()
+                .find(|(_, used)| used.image == entry.id && used.running == running);
             found.map(|(container, _)| container.short().to_owned())
         };
         if let Some(container) = by(true) {
@@ -218,8 +242,15 @@ impl<'a> Removal<'a> {
 }
 
 fn without_labels(actor: arca_events::Actor) -> arca_events::Actor {
-    let attributes = actor.attributes.into_iter().filter(|(name, _)| name == "name").collect();
-    arca_events::Actor { id: actor.id, attributes }
+    let attributes = actor
+        .attributes
+        .into_iter()
+        .filter(|(name, _)| name == "name")
+        .collect();
+    arca_events::Actor {
+        id: actor.id,
+        attributes,
+    }
 }
 
 /// Is there at most one tag, and are all names in its repository? (dockerd: `isSingleReference`)
@@ -228,14 +259,18 @@ fn single_repository(names: &[Arc<Name>]) -> bool {
         return true;
     }
     let tags: Vec<&Arc<Name>> = names.iter().filter(|name| !name.is_digest()).collect();
-    let digests: BTreeSet<_> =
-        names.iter().filter(|name| name.is_digest()).map(|name| name.reference.repository()).collect();
+    let digests: BTreeSet<_> = names
+        .iter()
+        .filter(|name| name.is_digest())
+        .map(|name| name.reference.repository())
+        .collect();
     let single = match tags.as_slice() {
         [] => names.first(),
         [one] => Some(*one),
         _ => return false,
     };
-    digests.len() == 1 && single.is_some_and(|single| digests.contains(single.reference.repository()))
+    digests.len() == 1
+        && single.is_some_and(|single| digests.contains(single.reference.repository()))
 }
 
 /// The layers that go with an image: chain ID and size, the topmost first. Layers below the first one
@@ -243,7 +278,9 @@ fn single_repository(names: &[Arc<Name>]) -> bool {
 fn layers_of_nobody_else(images: &Images, index: &Index, entry: &Entry) -> Vec<(String, u64)> {
     let mut kept: BTreeSet<arca_types::Digest> = BTreeSet::new();
     for other in index.images.values().filter(|other| other.id != entry.id) {
-        kept.extend(chain_ids(other.record.layers.iter().map(|layer| &layer.diff_id)));
+        kept.extend(chain_ids(
+            other.record.layers.iter().map(|layer| &layer.diff_id),
+        ));
     }
     if images.uses().values().any(|used| used.image == entry.id) {
         return Vec::new();

@@ -35,7 +35,9 @@ impl Images {
     /// Does `name` still stand for the image `id`? (For `docker ps`, without reading anything.)
     #[must_use]
     pub fn means(&self, name: &str, id: &arca_types::ImageId) -> bool {
-        self.index().find(name, None).is_ok_and(|entry: Arc<Entry>| entry.id == *id)
+        self.index()
+            .find(name, None)
+            .is_ok_and(|entry: Arc<Entry>| entry.id == *id)
     }
 }
 

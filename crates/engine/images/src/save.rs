@@ -63,9 +63,11 @@ impl Images {
         let members = self.members(&selected).await?;
         self.change(|images, index| {
             let events = &images.inner.backends.events;
-            let change = selected.iter().try_fold(Change::on(index), |change, selected| {
-                change.event(events, Self::event_of(&selected.entry, "save"))
-            })?;
+            let change = selected
+                .iter()
+                .try_fold(Change::on(index), |change, selected| {
+                    change.event(events, Self::event_of(&selected.entry, "save"))
+                })?;
             Ok((change, ()))
         })
         .await?;
@@ -78,7 +80,9 @@ impl Images {
                 }
             }
         });
-        Ok(Box::pin(futures_util::stream::poll_fn(move |context| archive.poll_recv(context))))
+        Ok(Box::pin(futures_util::stream::poll_fn(move |context| {
+            archive.poll_recv(context)
+        })))
     }
 
     /// Opens all content and makes the documents, so that nothing is missing once the archive has begun.
@@ -87,17 +91,32 @@ impl Images {
         for Selected { entry, .. } in selected {
             blobs.insert(entry.id.digest().clone());
             blobs.insert(entry.record.manifest.digest.clone());
-            blobs.extend(entry.record.layers.iter().map(|layer| layer.blob.digest.clone()));
+            blobs.extend(
+                entry
+                    .record
+                    .layers
+                    .iter()
+                    .map(|layer| layer.blob.digest.clone()),
+            );
         }
-        let mut members = vec![Member::Directory("blobs/"), Member::Directory("blobs/sha256/")];
+        let mut members = vec![
+            Member::Directory("blobs/"),
+            Member::Directory("blobs/sha256/"),
+        ];
         for digest in blobs {
             let info = self.storage().blob(&digest);
             let size = info.ok_or_else(|| Error::Content(digest.to_string()))?.size;
             let file = self.storage().open_blob(&digest).map_err(Error::Storage)?;
             members.push(Member::Blob(digest, file, size));
         }
-        members.push(Member::Document(INDEX_FILE, json(&index_document(selected))?));
-        members.push(Member::Document(MANIFEST_FILE, json(&manifest_document(selected))?));
+        members.push(Member::Document(
+            INDEX_FILE,
+            json(&index_document(selected))?,
+        ));
+        members.push(Member::Document(
+            MANIFEST_FILE,
+            json(&manifest_document(selected))?,
+        ));
         members.push(Member::Document(LAYOUT_FILE, LAYOUT.to_vec()));
         let repositories = repositories_document(selected);
         if !repositories.is_empty() {
@@ -123,16 +142,23 @@ fn select(
                 .map(|found| found.reference.clone())
                 .collect();
             for tag in &tags {
-                add(index, &tag.to_string(), Some(tag.clone()), platform, selected)?;
+                add(
+                    index,
+                    &tag.to_string(),
+                    Some(tag.clone()),
+                    platform,
+                    selected,
+                )?;
             }
             if !tags.is_empty() {
                 return Ok(());
             }
         }
     }
-    let by_name = name.parse::<Reference>().ok().filter(|reference| {
-        reference.digest().is_none() && index.name(reference).is_some()
-    });
+    let by_name = name
+        .parse::<Reference>()
+        .ok()
+        .filter(|reference| reference.digest().is_none() && index.name(reference).is_some());
     add(index, name, by_name, platform, selected)
 }
 
@@ -148,13 +174,18 @@ fn add(
         Error::WrongPlatform { wanted, .. } => Error::NoExportTarget(wanted),
         other => other,
     })?;
-    let position = selected.iter().position(|selected| selected.entry.id == entry.id);
+    let position = selected
+        .iter()
+        .position(|selected| selected.entry.id == entry.id);
     match position.and_then(|at| selected.get_mut(at)) {
         Some(selected) => {
             let new = name.filter(|name| !selected.names.contains(name));
             selected.names.extend(new);
         }
-        None => selected.push(Selected { entry, names: name.into_iter().collect() }),
+        None => selected.push(Selected {
+            entry,
+            names: name.into_iter().collect(),
+        }),
     }
     Ok(())
 }
@@ -173,22 +204,39 @@ fn index_document(selected: &[Selected]) -> LayoutIndex {
         manifests.extend(names.iter().map(|name| {
             let mut annotations = plain.annotations.clone();
             annotations.insert(NAME_ANNOTATION.to_owned(), name.to_string());
-            annotations.insert(REF_ANNOTATION.to_owned(), name.tag().unwrap_or_default().to_owned());
-            Descriptor { annotations, ..plain.clone() }
+            annotations.insert(
+                REF_ANNOTATION.to_owned(),
+                name.tag().unwrap_or_default().to_owned(),
+            );
+            Descriptor {
+                annotations,
+                ..plain.clone()
+            }
         }));
     }
-    LayoutIndex { schema_version: 2, media_type: media_type::OCI_INDEX.to_owned(), manifests }
+    LayoutIndex {
+        schema_version: 2,
+        media_type: media_type::OCI_INDEX.to_owned(),
+        manifests,
+    }
 }
 
 fn manifest_document(selected: &[Selected]) -> Vec<ArchivedImage> {
     let image = |selected: &Selected| {
         let layers = &selected.entry.record.layers;
-        let sources = layers.iter().map(|layer| (layer.diff_id.to_string(), layer.blob.clone()));
+        let sources = layers
+            .iter()
+            .map(|layer| (layer.diff_id.to_string(), layer.blob.clone()));
         let tags: Vec<String> = selected.names.iter().map(Reference::familiar).collect();
         ArchivedImage {
             config: blob_path(selected.entry.id.digest()),
             repo_tags: (!tags.is_empty()).then_some(tags),
-            layers: Some(layers.iter().map(|layer| blob_path(&layer.blob.digest)).collect()),
+            layers: Some(
+                layers
+                    .iter()
+                    .map(|layer| blob_path(&layer.blob.digest))
+                    .collect(),
+            ),
             layer_sources: Some(sources.collect()),
         }
     };
@@ -199,9 +247,13 @@ fn manifest_document(selected: &[Selected]) -> Vec<ArchivedImage> {
 fn repositories_document(selected: &[Selected]) -> BTreeMap<String, BTreeMap<String, String>> {
     let mut repositories: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     for Selected { entry, names } in selected {
-        let Some(top) = entry.record.layers.last() else { continue };
+        let Some(top) = entry.record.layers.last() else {
+            continue;
+        };
         for name in names {
-            let tags = repositories.entry(name.repository().familiar()).or_default();
+            let tags = repositories
+                .entry(name.repository().familiar())
+                .or_default();
             tags.insert(
                 name.tag().unwrap_or_default().to_owned(),
                 top.blob.digest.hex().to_owned(),
@@ -259,10 +311,19 @@ fn header(path: &str, size: u64, directory: bool) -> Vec<u8> {
     let mut block = vec![0_u8; 512];
     let mut put = |at: usize, bytes: &[u8]| {
         let field = block.get_mut(at..at + bytes.len());
-        field.into_iter().for_each(|field| field.copy_from_slice(bytes));
+        field
+            .into_iter()
+            .for_each(|field| field.copy_from_slice(bytes));
     };
     put(0, path.as_bytes());
-    put(100, if directory { b"0000755\0" } else { b"0000644\0" });
+    put(
+        100,
+        if directory {
+            b"0000755\0"
+        } else {
+            b"0000644\0"
+        },
+    );
     put(108, b"0000000\0");
     put(116, b"0000000\0");
     // Twelve digits hold 64 GiB; GNU's binary form holds the rest.

@@ -45,7 +45,9 @@ impl Images {
     /// [`Error::NotFound`] for `source`; [`Error::Reference`], [`Error::Tag`], [`Error::DigestReference`],
     /// [`Error::AmbiguousTag`] for the name.
     pub async fn tag(&self, source: &str, repo: &str, tag: &str) -> Result<(), Error> {
-        let Some(reference) = target(repo, tag)? else { return Ok(()) };
+        let Some(reference) = target(repo, tag)? else {
+            return Ok(());
+        };
         check_name(&reference)?;
         self.change(|images, index| {
             let entry = index.find(source, None)?;
@@ -74,10 +76,24 @@ mod tests {
     fn the_target_of_a_tag_is_checked_in_dockerds_words() {
         let digest = "a".repeat(64);
         for (repo, tag, wanted) in [
-            ("FOO", "", "invalid reference format: repository name (library/FOO) must be lowercase"),
+            (
+                "FOO",
+                "",
+                "invalid reference format: repository name (library/FOO) must be lowercase",
+            ),
             ("foo", "-bad", "invalid tag format"),
-            (&format!("foo@sha256:{digest}"), "", "cannot import digest reference"),
-            (&digest, "", &format!("invalid repository name ({digest}), cannot specify 64-byte hexadecimal strings")),
+            (
+                &format!("foo@sha256:{digest}"),
+                "",
+                "cannot import digest reference",
+            ),
+            (
+                &digest,
+                "",
+                &format!(
+                    "invalid repository name ({digest}), cannot specify 64-byte hexadecimal strings"
+                ),
+            ),
         ] {
             assert_eq!(target(repo, tag).unwrap_err().to_string(), wanted);
         }
@@ -85,6 +101,9 @@ mod tests {
         assert_eq!(target("foo", "").unwrap().unwrap().familiar(), "foo:latest");
         assert!(target("", "x").unwrap().is_none());
         let error = check_name(&target("sha256", "").unwrap().unwrap()).unwrap_err();
-        assert_eq!(error.to_string(), "refusing to create an ambiguous tag using digest algorithm as name");
+        assert_eq!(
+            error.to_string(),
+            "refusing to create an ambiguous tag using digest algorithm as name"
+        );
     }
 }

@@ -45,7 +45,10 @@ pub(crate) struct Source {
 
 impl Source {
     pub(crate) fn new(stream: ByteStream) -> Self {
-        Self { stream, ahead: VecDeque::new() }
+        Self {
+            stream,
+            ahead: VecDeque::new(),
+        }
     }
 
     /// Returns the next bytes, at most `limit`; `None` at the end.
@@ -72,7 +75,9 @@ impl Source {
 
     /// Returns the next `length` bytes, fewer at the end only.
     pub(crate) async fn take(&mut self, length: usize) -> Result<Bytes, Error> {
-        let Some(first) = self.next(length).await? else { return Ok(Bytes::new()) };
+        let Some(first) = self.next(length).await? else {
+            return Ok(Bytes::new());
+        };
         if first.len() == length {
             return Ok(first);
         }
@@ -122,7 +127,11 @@ pub(crate) struct TarStream {
 
 impl TarStream {
     pub(crate) fn new(source: Source) -> Self {
-        Self { source, left: 0, padding: 0 }
+        Self {
+            source,
+            left: 0,
+            padding: 0,
+        }
     }
 
     /// Returns the next member; what was not taken of the last one is passed over. `None` at the end of
@@ -159,10 +168,18 @@ impl TarStream {
             _ => Kind::Other,
         };
         // A link or a directory has no content, whatever its header says.
-        let size = if matches!(kind, Kind::File | Kind::Other) { size } else { 0 };
+        let size = if matches!(kind, Kind::File | Kind::Other) {
+            size
+        } else {
+            0
+        };
         self.open(size)?;
         let path = extension.path.unwrap_or(header.path);
-        Ok(Member { path: clean(&path), kind, size })
+        Ok(Member {
+            path: clean(&path),
+            kind,
+            size,
+        })
     }
 
     fn open(&mut self, size: u64) -> Result<(), Error> {
@@ -198,12 +215,19 @@ impl TarStream {
     /// Returns what is left of the current member as a whole.
     pub(crate) async fn content(&mut self, limit: u64) -> Result<Bytes, Error> {
         if self.left > limit {
-            return Err(Error::Archive(format!("a document of {} bytes is too large", self.left)));
+            return Err(Error::Archive(format!(
+                "a document of {} bytes is too large",
+                self.left
+            )));
         }
         let wanted = usize::try_from(self.left).unwrap_or(usize::MAX);
         let content = self.source.take(wanted).await?;
         self.left -= content.len() as u64;
-        if self.left > 0 { Err(truncated()) } else { Ok(content) }
+        if self.left > 0 {
+            Err(truncated())
+        } else {
+            Ok(content)
+        }
     }
 
     async fn extension(&mut self) -> Result<Bytes, Error> {
@@ -228,7 +252,10 @@ fn truncated() -> Error {
 
 /// `./a//b/` becomes `a/b`. Names are keys here, so `..` needs no resolving: it matches nothing.
 fn clean(path: &str) -> String {
-    let parts: Vec<&str> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    let parts: Vec<&str> = path
+        .split('/')
+        .filter(|part| !matches!(*part, "" | "."))
+        .collect();
     parts.join("/")
 }
 
@@ -250,30 +277,54 @@ impl Header {
         }
         let name = text(block, 0, 100);
         let is_ustar = block.get(257..263) == Some(b"ustar\0".as_slice());
-        let prefix = if is_ustar { text(block, 345, 155) } else { String::new() };
-        let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
+        let prefix = if is_ustar {
+            text(block, 345, 155)
+        } else {
+            String::new()
+        };
+        let path = if prefix.is_empty() {
+            name
+        } else {
+            format!("{prefix}/{name}")
+        };
         let kind = block.get(156).copied().unwrap_or_default();
         let size = number(block.get(124..136).unwrap_or_default())
             .ok_or_else(|| Error::Archive("invalid tar header".to_owned()))?;
-        Ok(Self { path, link: text(block, 157, 100), kind, size })
+        Ok(Self {
+            path,
+            link: text(block, 157, 100),
+            kind,
+            size,
+        })
     }
 }
 
 /// Is this a tar header, by its checksum?
 pub(crate) fn checksum_is_right(block: &[u8]) -> bool {
-    let Some(stored) = block.get(148..156).and_then(number) else { return false };
+    let Some(stored) = block.get(148..156).and_then(number) else {
+        return false;
+    };
     let unsigned: u64 = block
         .iter()
         .take(BLOCK)
         .enumerate()
-        .map(|(at, byte)| if (148..156).contains(&at) { u64::from(b' ') } else { u64::from(*byte) })
+        .map(|(at, byte)| {
+            if (148..156).contains(&at) {
+                u64::from(b' ')
+            } else {
+                u64::from(*byte)
+            }
+        })
         .sum();
     block.len() >= BLOCK && stored == unsigned
 }
 
 fn text(block: &[u8], from: usize, length: usize) -> String {
     let field = block.get(from..from + length).unwrap_or_default();
-    let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
+    let end = field
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(field.len());
     String::from_utf8_lossy(field.get(..end).unwrap_or_default()).into_owned()
 }
 
@@ -289,7 +340,10 @@ fn number(field: &[u8]) -> Option<u64> {
         });
     }
     let digits = field.iter().skip_while(|byte| **byte == b' ');
-    let digits: Vec<u8> = digits.take_while(|byte| !matches!(**byte, 0 | b' ')).copied().collect();
+    let digits: Vec<u8> = digits
+        .take_while(|byte| !matches!(**byte, 0 | b' '))
+        .copied()
+        .collect();
     digits.iter().try_fold(0_u64, |value, byte| match byte {
         b'0'..=b'7' => value.checked_mul(8)?.checked_add(u64::from(byte - b'0')),
         _ => None,
@@ -312,11 +366,18 @@ impl Extension {
         let malformed = || Error::Archive("invalid pax header".to_owned());
         let mut rest = content;
         while !rest.is_empty() {
-            let space = rest.iter().position(|byte| *byte == b' ').ok_or_else(malformed)?;
+            let space = rest
+                .iter()
+                .position(|byte| *byte == b' ')
+                .ok_or_else(malformed)?;
             let digits = std::str::from_utf8(rest.get(..space).unwrap_or_default());
-            let length: usize =
-                digits.ok().and_then(|digits| digits.parse().ok()).ok_or_else(malformed)?;
-            let record = rest.get(space + 1..length.saturating_sub(1)).ok_or_else(malformed)?;
+            let length: usize = digits
+                .ok()
+                .and_then(|digits| digits.parse().ok())
+                .ok_or_else(malformed)?;
+            let record = rest
+                .get(space + 1..length.saturating_sub(1))
+                .ok_or_else(malformed)?;
             let record = String::from_utf8_lossy(record);
             let (key, value) = record.split_once('=').ok_or_else(malformed)?;
             match key {
@@ -359,8 +420,10 @@ pub(crate) mod tests {
 
     /// A stream that hands the bytes over in odd portions.
     pub(crate) fn stream(bytes: Vec<u8>) -> ByteStream {
-        let chunks: Vec<_> =
-            bytes.chunks(777).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
+        let chunks: Vec<_> = bytes
+            .chunks(777)
+            .map(|chunk| Ok(Bytes::copy_from_slice(chunk)))
+            .collect();
         Box::pin(futures_util::stream::iter(chunks))
     }
 
@@ -381,7 +444,10 @@ pub(crate) mod tests {
         archive.extend(file("b", &[7; 5000]));
         archive.extend([0; 1024]);
         let members = read(archive).await.unwrap();
-        let names: Vec<_> = members.iter().map(|(member, _)| member.path.as_str()).collect();
+        let names: Vec<_> = members
+            .iter()
+            .map(|(member, _)| member.path.as_str())
+            .collect();
         assert_eq!(names, ["a", "dir", "l", "b"]);
         assert_eq!(members[0].1, "hello");
         assert_eq!(members[2].0.kind, Kind::Link("../a".to_owned()));
@@ -400,14 +466,20 @@ pub(crate) mod tests {
         archive.extend(file("short", b"2"));
         let members = read(archive).await.unwrap();
         assert_eq!(members[0].0.path, "long/name");
-        assert_eq!((members[1].0.path.as_str(), members[1].1.as_ref()), ("other", b"2".as_slice()));
+        assert_eq!(
+            (members[1].0.path.as_str(), members[1].1.as_ref()),
+            ("other", b"2".as_slice())
+        );
     }
 
     #[tokio::test]
     async fn broken_archives_are_refused() {
         let whole = file("a", &[1; 1000]);
         for cut in [100, 600, 1100] {
-            assert!(matches!(read(whole[..cut].to_vec()).await, Err(Error::Archive(_))), "{cut}");
+            assert!(
+                matches!(read(whole[..cut].to_vec()).await, Err(Error::Archive(_))),
+                "{cut}"
+            );
         }
         let mut wrong = whole.clone();
         wrong[0] = b'b';
@@ -417,7 +489,9 @@ pub(crate) mod tests {
         pax.resize(1024, 0);
         assert!(matches!(read(pax).await, Err(Error::Archive(_))));
         let mut huge = header("a", b'0', "", 0);
-        huge[124..136].copy_from_slice(&[0x80, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+        huge[124..136].copy_from_slice(&[
+            0x80, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        ]);
         huge[148..156].fill(b' ');
         let sum: u64 = huge.iter().map(|byte| u64::from(*byte)).sum();
         huge[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());

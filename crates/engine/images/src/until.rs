@@ -8,9 +8,17 @@ use arca_types::Timestamp;
 /// 1970 with an optional fraction. `None` when it is nothing of these.
 pub(crate) fn parse(text: &str, now: Timestamp) -> Option<Timestamp> {
     if let Some(duration) = duration(text) {
-        let back = Duration::from_nanos(now.since(Timestamp::from_unix(0, 0)).as_nanos().try_into().ok()?)
-            .checked_sub(duration)?;
-        return Some(Timestamp::from_unix(back.as_secs().try_into().ok()?, back.subsec_nanos()));
+        let back = Duration::from_nanos(
+            now.since(Timestamp::from_unix(0, 0))
+                .as_nanos()
+                .try_into()
+                .ok()?,
+        )
+        .checked_sub(duration)?;
+        return Some(Timestamp::from_unix(
+            back.as_secs().try_into().ok()?,
+            back.subsec_nanos(),
+        ));
     }
     if text.contains('-') && !text.starts_with('-') {
         return calendar(text);
@@ -30,7 +38,10 @@ fn calendar(text: &str) -> Option<Timestamp> {
         16 => format!("{text}:00Z"),
         _ => text.to_owned(),
     };
-    completed.parse().or_else(|_| format!("{completed}Z").parse()).ok()
+    completed
+        .parse()
+        .or_else(|_| format!("{completed}Z").parse())
+        .ok()
 }
 
 /// Go's `time.ParseDuration` without a sign: `300ms`, `1.5h`, `1h30m`.
@@ -43,7 +54,9 @@ pub(crate) fn duration(text: &str) -> Option<Duration> {
     while !rest.is_empty() {
         let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, after) = rest.split_at(end);
-        let end = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
+        let end = after
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(after.len());
         let (unit, after) = after.split_at(end);
         let unit = match unit {
             "ns" => 1e-9,
@@ -80,7 +93,11 @@ mod tests {
             ("2006-01-01T01:00:00+01:00", 1_136_073_600, 0),
             ("2006-01-01T00:00:00.5Z", 1_136_073_600, 500_000_000),
         ] {
-            assert_eq!(parse(text, now), Some(Timestamp::from_unix(seconds, nanoseconds)), "{text}");
+            assert_eq!(
+                parse(text, now),
+                Some(Timestamp::from_unix(seconds, nanoseconds)),
+                "{text}"
+            );
         }
         for text in ["xx", "", "1x", "2006-13-01", "h"] {
             assert_eq!(parse(text, now), None, "{text}");

@@ -30,7 +30,13 @@ impl Images {
             .flat_map(|entry| &entry.record.layers)
             .map(|layer| (&layer.diff_id, layer.size))
             .collect();
-        let options = ListOptions { shared_size: true, ..ListOptions::default() };
-        Ok(ImagesUsage { layers_size: layers.values().sum(), images: self.list(&options)? })
+        let options = ListOptions {
+            shared_size: true,
+            ..ListOptions::default()
+        };
+        Ok(ImagesUsage {
+            layers_size: layers.values().sum(),
+            images: self.list(&options)?,
+        })
     }
 }

@@ -32,7 +32,7 @@ pub(super) struct Target {
 #[derive(Debug)]
 pub(super) struct Fetched {
     pub(super) prepared: Prepared,
-    pub(super) lease: Lease,
+    _lease: Lease,
     /// Each holds the lease of its layer.
     _tasks: Vec<Arc<LayerTask>>,
 }
@@ -54,7 +54,11 @@ impl Images {
                 .map_err(|error| Error::pull(error, &name, &repository))?,
         };
         let document = parse(&manifest.bytes, &manifest.descriptor.media_type, &name)?;
-        Ok(Target { name, manifest, document })
+        Ok(Target {
+            name,
+            manifest,
+            document,
+        })
     }
 
     /// Reads a manifest from storage, else from the registry.
@@ -65,7 +69,10 @@ impl Images {
     ) -> Result<Result<Manifest, arca_registry::Error>, Error> {
         if self.storage().blob(&descriptor.digest).is_some() {
             let bytes = Bytes::from(self.blob(&descriptor.digest).await?);
-            return Ok(Ok(Manifest { descriptor: descriptor.clone(), bytes }));
+            return Ok(Ok(Manifest {
+                descriptor: descriptor.clone(),
+                bytes,
+            }));
         }
         Ok(remote.manifest(&descriptor.digest).await)
     }
@@ -85,7 +92,10 @@ impl Images {
             Document::Image(image) => (target.manifest, image),
             Document::Index(entries) => {
                 let chosen = choose(&entries, wanted)?;
-                let manifest = self.manifest(remote, chosen).await?.map_err(Error::Registry)?;
+                let manifest = self
+                    .manifest(remote, chosen)
+                    .await?
+                    .map_err(Error::Registry)?;
                 let kind = pick(&chosen.media_type, &manifest.descriptor.media_type);
                 let Document::Image(image) = parse(&manifest.bytes, &kind, &target.name)? else {
                     return Err(Error::ManifestContent("an index in an index"));
@@ -117,19 +127,31 @@ impl Images {
                 diff_ids: parsed.diff_ids.len(),
             });
         }
-        let (layers, tasks) = self.fetch_layers(remote, (&image, &parsed), &lease, sink).await?;
+        let (layers, tasks) = self
+            .fetch_layers(remote, (&image, &parsed), &lease, sink)
+            .await?;
         let kind = pick(&manifest.descriptor.media_type, &image.media_type);
-        let descriptor = Descriptor { media_type: kind, ..manifest.descriptor };
+        let descriptor = Descriptor {
+            media_type: kind,
+            ..manifest.descriptor
+        };
         let manifest = Some((descriptor, manifest.bytes.as_ref()));
         let prepared = self.prepare(&config, layers, manifest, &lease).await?;
-        Ok(Fetched { prepared, lease, _tasks: tasks })
+        Ok(Fetched {
+            prepared,
+            _lease: lease,
+            _tasks: tasks,
+        })
     }
 
     async fn fetch_config(&self, remote: &Remote, config: &Descriptor) -> Result<Bytes, Error> {
         if self.storage().blob(&config.digest).is_some() {
             return Ok(Bytes::from(self.blob(&config.digest).await?));
         }
-        let bytes = remote.small_blob(config, CONFIG_LIMIT).await.map_err(Error::Registry)?;
+        let bytes = remote
+            .small_blob(config, CONFIG_LIMIT)
+            .await
+            .map_err(Error::Registry)?;
         if digest_of(&bytes) != config.digest {
             return Err(Error::ConfigDigest(config.digest.clone()));
         }
@@ -156,12 +178,16 @@ impl Images {
             tell(sink, Progress::step(id, "Pulling fs layer", None)).await;
             let task = self.inner.in_flight.join(self.storage(), remote, layer);
             tasks.push(Arc::clone(&task));
-            steps.push(Step::Coming { position, task, layer: layer.clone(), diff_id: diff_id.clone() });
+            steps.push(Step::Coming {
+                position,
+                task,
+                layer: layer.clone(),
+                diff_id: diff_id.clone(),
+            });
         }
         let layers = try_join_all(steps.into_iter().map(|step| step.finish(sink))).await?;
         Ok((layers, tasks))
     }
-
 }
 
 /// The record of a layer that is unpacked here. The blob has to be here as well, for push and save.
@@ -172,20 +198,34 @@ fn layer_here(
 ) -> Option<LayerRecord> {
     lease.blob(&layer.digest)?;
     let size = lease.layer(diff_id)?.size;
-    Some(LayerRecord { diff_id: diff_id.clone(), size, blob: layer.clone() })
+    Some(LayerRecord {
+        diff_id: diff_id.clone(),
+        size,
+        blob: layer.clone(),
+    })
 }
 
 /// One layer of the image that is being fetched.
 enum Step {
     Here(LayerRecord),
-    Coming { position: usize, task: Arc<LayerTask>, layer: Descriptor, diff_id: arca_types::DiffId },
+    Coming {
+        position: usize,
+        task: Arc<LayerTask>,
+        layer: Descriptor,
+        diff_id: arca_types::DiffId,
+    },
 }
 
 impl Step {
     async fn finish(self, sink: &ProgressSink) -> Result<LayerRecord, Error> {
         let (position, task, layer, expected) = match self {
             Self::Here(record) => return Ok(record),
-            Self::Coming { position, task, layer, diff_id } => (position, task, layer, diff_id),
+            Self::Coming {
+                position,
+                task,
+                layer,
+                diff_id,
+            } => (position, task, layer, diff_id),
         };
         let done = task.follow(layer.digest.short(), sink).await?;
         if done.diff_id != expected {
@@ -202,5 +242,9 @@ impl Step {
 /// The more telling of two media types.
 fn pick(first: &str, second: &str) -> String {
     let known = |kind: &str| media_type::is_manifest(kind) || media_type::is_index(kind);
-    if known(first) || second.is_empty() { first.to_owned() } else { second.to_owned() }
+    if known(first) || second.is_empty() {
+        first.to_owned()
+    } else {
+        second.to_owned()
+    }
 }

@@ -40,11 +40,18 @@ struct Failure {
 impl Failure {
     fn new(error: Error) -> Self {
         let text = arca_types::chain(&error);
-        Self { first: Arc::new(Mutex::new(Some(error))), text }
+        Self {
+            first: Arc::new(Mutex::new(Some(error))),
+            text,
+        }
     }
 
     fn take(&self) -> Error {
-        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let first = self
+            .first
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         first.unwrap_or_else(|| Error::Shared(self.text.clone()))
     }
 }
@@ -73,7 +80,12 @@ pub(crate) struct InFlight {
 
 impl InFlight {
     /// Joins whoever waits for this layer, or begins.
-    pub(crate) fn join(&self, storage: &Storage, remote: &Remote, layer: &Descriptor) -> Arc<LayerTask> {
+    pub(crate) fn join(
+        &self,
+        storage: &Storage,
+        remote: &Remote,
+        layer: &Descriptor,
+    ) -> Arc<LayerTask> {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.retain(|_, task| task.strong_count() > 0);
         let running = tasks.get(&layer.digest).and_then(Weak::upgrade);
@@ -103,7 +115,12 @@ impl LayerTask {
         };
         let digest = layer.digest.clone();
         let task = tokio::spawn(download.run(digest));
-        Self { size: layer.size, state, task, _lease: lease }
+        Self {
+            size: layer.size,
+            state,
+            task,
+            _lease: lease,
+        }
     }
 
     fn has_failed(&self) -> bool {
@@ -113,7 +130,13 @@ impl LayerTask {
     /// Tells of the layer until it is here.
     pub(crate) async fn follow(&self, id: &str, sink: &ProgressSink) -> Result<Layer, Error> {
         let mut state = self.state.clone();
-        let mut teller = Teller { id, size: self.size, sink, due: None, complete: false };
+        let mut teller = Teller {
+            id,
+            size: self.size,
+            sink,
+            due: None,
+            complete: false,
+        };
         loop {
             let now = state.borrow_and_update().clone();
             if let Some(outcome) = teller.tell(now).await {
@@ -145,13 +168,21 @@ impl Download {
     }
 
     async fn transfer(mut self, digest: &Digest) -> Result<Layer, Error> {
-        let slot = self.registry.download_slot().await.map_err(Error::Registry)?;
+        let slot = self
+            .registry
+            .download_slot()
+            .await
+            .map_err(Error::Registry)?;
         self.state.send_replace(State::Downloading(0));
         while let Some(piece) = self.blob.next().await.map_err(Error::Registry)? {
             match piece {
                 Piece::Data(data) => {
-                    self.ingest.write(data).await.map_err(|error| failed(digest, error))?;
-                    self.state.send_replace(State::Downloading(self.blob.received()));
+                    self.ingest
+                        .write(data)
+                        .await
+                        .map_err(|error| failed(digest, error))?;
+                    self.state
+                        .send_replace(State::Downloading(self.blob.received()));
                 }
                 Piece::Retrying(pause) => {
                     self.state.send_replace(State::Retrying(pause));
@@ -160,7 +191,10 @@ impl Download {
         }
         drop(slot);
         self.state.send_replace(State::Unpacking);
-        self.ingest.finish().await.map_err(|error| failed(digest, error))
+        self.ingest
+            .finish()
+            .await
+            .map_err(|error| failed(digest, error))
     }
 }
 
@@ -192,7 +226,8 @@ impl Teller<'_> {
             State::Retrying(pause) => {
                 let seconds = pause.as_secs().max(1);
                 let plural = if seconds == 1 { "" } else { "s" };
-                self.line(&format!("Retrying in {seconds} second{plural}"), None).await;
+                self.line(&format!("Retrying in {seconds} second{plural}"), None)
+                    .await;
             }
             State::Unpacking => self.completed().await,
             State::Done(layer) => {
@@ -225,7 +260,10 @@ impl Teller<'_> {
     }
 
     async fn line(&self, status: &str, current: Option<u64>) {
-        let detail = current.map(|current| Detail { current, total: self.size });
+        let detail = current.map(|current| Detail {
+            current,
+            total: self.size,
+        });
         tell(self.sink, Progress::step(self.id, status, detail)).await;
     }
 }

@@ -1,0 +1,395 @@
+//! Images to pull, a registry that serves them, and an engine of a test's own.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arca_events::{Event, Events, Filter, Range};
+use arca_images::{
+    Auth, Backends, ByteStream, Error, Filters, Images, ListFilters, ListOptions, LoadRequest,
+    Progress, PullRequest, Summary,
+};
+use arca_registry::{Config, Registry};
+use arca_storage::Storage;
+use arca_store::Store;
+use arca_types::{Clock, Digest, SystemClock, Timestamp};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+use crate::common::{Reply, Server};
+
+pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+pub(crate) fn digest(bytes: &[u8]) -> Digest {
+    Digest::sha256(&Sha256::digest(bytes).into())
+}
+
+/// An archive of one file.
+pub(crate) fn tar(path: &str, content: &str) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_ustar();
+    header.set_size(content.len() as u64);
+    header.set_mode(0o644);
+    archive
+        .append_data(&mut header, path, content.as_bytes())
+        .unwrap();
+    archive.into_inner().unwrap()
+}
+
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// An image as a registry has it.
+#[derive(Clone)]
+pub(crate) struct Sample {
+    pub(crate) config: Vec<u8>,
+    /// Plain archives.
+    pub(crate) layers: Vec<Vec<u8>>,
+    /// As they are stored.
+    pub(crate) blobs: Vec<Vec<u8>>,
+    pub(crate) manifest: Vec<u8>,
+}
+
+impl Sample {
+    /// An image whose layers hold one file each, of these names.
+    pub(crate) fn new(files: &[&str]) -> Self {
+        Self::with(files, "amd64", "")
+    }
+
+    pub(crate) fn with(files: &[&str], architecture: &str, extra: &str) -> Self {
+        let layers: Vec<_> = files
+            .iter()
+            .map(|name| tar(name, &format!("content of {name}")))
+            .collect();
+        let diff_ids: Vec<_> = layers
+            .iter()
+            .map(|layer| format!("\"{}\"", digest(layer)))
+            .collect();
+        let history: Vec<_> = files
+            .iter()
+            .map(|name| format!(r#"{{"created_by":"ADD {name}"}}"#))
+            .collect();
+        let config = format!(
+            r#"{{"architecture":"{architecture}","os":"linux","created":"2024-01-0{}T00:00:00Z",{extra}"config":{{"Cmd":["sh"],"Labels":{{"first":"{}"}}}},"rootfs":{{"type":"layers","diff_ids":[{}]}},"history":[{}]}}"#,
+            files.len(),
+            files.first().unwrap_or(&""),
+            diff_ids.join(","),
+            history.join(",")
+        );
+        Self::of(config.into_bytes(), layers)
+    }
+
+    pub(crate) fn of(config: Vec<u8>, layers: Vec<Vec<u8>>) -> Self {
+        let blobs: Vec<_> = layers.iter().map(|layer| gzip(layer)).collect();
+        let entries: Vec<_> = blobs
+            .iter()
+            .map(|blob| {
+                format!(
+                    r#"{{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":"{}","size":{}}}"#,
+                    digest(blob),
+                    blob.len()
+                )
+            })
+            .collect();
+        let manifest = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{}","size":{}}},"layers":[{}]}}"#,
+            digest(&config),
+            config.len(),
+            entries.join(",")
+        );
+        Self {
+            config,
+            layers,
+            blobs,
+            manifest: manifest.into_bytes(),
+        }
+    }
+
+    pub(crate) fn id(&self) -> String {
+        digest(&self.config).to_string()
+    }
+
+    pub(crate) fn digest(&self) -> Digest {
+        digest(&self.manifest)
+    }
+}
+
+/// What a registry serves: answers by path.
+#[derive(Default)]
+pub(crate) struct Shelf {
+    content: Mutex<HashMap<String, (String, Vec<u8>)>>,
+}
+
+impl Shelf {
+    fn put(&self, path: String, kind: &str, bytes: &[u8]) {
+        self.content
+            .lock()
+            .unwrap()
+            .insert(path, (kind.to_owned(), bytes.to_vec()));
+    }
+
+    pub(crate) fn blob(&self, repository: &str, digest: &Digest, bytes: &[u8]) {
+        let path = format!("/v2/{repository}/blobs/{digest}");
+        self.put(path, "application/octet-stream", bytes);
+    }
+
+    pub(crate) fn manifest(&self, repository: &str, name: &str, kind: &str, bytes: &[u8]) {
+        self.put(format!("/v2/{repository}/manifests/{name}"), kind, bytes);
+        self.put(
+            format!("/v2/{repository}/manifests/{}", digest(bytes)),
+            kind,
+            bytes,
+        );
+    }
+
+    pub(crate) fn image(&self, repository: &str, tag: &str, sample: &Sample) {
+        self.blob(repository, &digest(&sample.config), &sample.config);
+        for blob in &sample.blobs {
+            self.blob(repository, &digest(blob), blob);
+        }
+        self.manifest(repository, tag, MANIFEST, &sample.manifest);
+    }
+
+    pub(crate) fn index(
+        &self,
+        repository: &str,
+        tag: &str,
+        samples: &[(&str, &Sample)],
+    ) -> Vec<u8> {
+        let entries: Vec<_> = samples
+            .iter()
+            .map(|(architecture, sample)| {
+                self.image(repository, architecture, sample);
+                format!(
+                    r#"{{"mediaType":"{MANIFEST}","digest":"{}","size":{},"platform":{{"os":"linux","architecture":"{architecture}"}}}}"#,
+                    sample.digest(),
+                    sample.manifest.len()
+                )
+            })
+            .collect();
+        let index = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[{}]}}"#,
+            entries.join(",")
+        );
+        self.manifest(repository, tag, INDEX, index.as_bytes());
+        index.into_bytes()
+    }
+
+    pub(crate) async fn serve(self: &Arc<Self>) -> Server {
+        let shelf = Arc::clone(self);
+        Server::start(move |request| {
+            if let Some(repository) = request.path.strip_suffix("/tags/list") {
+                return shelf.tags(repository);
+            }
+            let content = shelf.content.lock().unwrap();
+            match content.get(&request.path) {
+                Some((kind, bytes)) => {
+                    let name = request.path.rsplit('/').next().unwrap();
+                    let told = if name.starts_with("sha256:") {
+                        name.to_owned()
+                    } else {
+                        digest(bytes).to_string()
+                    };
+                    Reply::new(200, bytes.clone())
+                        .with("content-type", kind)
+                        .with("docker-content-digest", told)
+                }
+                None => Reply::new(
+                    404,
+                    r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#,
+                ),
+            }
+        })
+        .await
+    }
+
+    fn tags(&self, repository: &str) -> Reply {
+        let prefix = format!("{repository}/manifests/");
+        let content = self.content.lock().unwrap();
+        let mut tags: Vec<_> = content
+            .keys()
+            .filter_map(|path| path.strip_prefix(&prefix))
+            .filter(|tag| !tag.contains(':'))
+            .map(|tag| format!("\"{tag}\""))
+            .collect();
+        tags.sort();
+        Reply::new(200, format!(r#"{{"tags":[{}]}}"#, tags.join(",")))
+    }
+}
+
+/// An engine with a directory of its own.
+pub(crate) struct Engine {
+    pub(crate) images: Images,
+    pub(crate) storage: Storage,
+    pub(crate) events: Events,
+    pub(crate) dir: TempDir,
+}
+
+impl Engine {
+    pub(crate) fn new() -> Self {
+        Self::at(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn at(dir: TempDir) -> Self {
+        let store = Store::open(dir.path().join("arca.db")).unwrap();
+        let root = dir.path().to_owned();
+        let config = arca_storage::Config {
+            root,
+            driver: Some(arca_storage::Driver::Vfs),
+        };
+        let storage = Storage::open(config, store.clone()).unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let events = Events::open(&store, Arc::clone(&clock), 1000).unwrap();
+        let registry = Registry::new(Config {
+            retry_pause: Duration::from_millis(1),
+            ..Config::default()
+        });
+        let images = Images::open(Backends {
+            store,
+            storage: storage.clone(),
+            registry,
+            events: events.clone(),
+            clock,
+        })
+        .unwrap();
+        Self {
+            images,
+            storage,
+            events,
+            dir,
+        }
+    }
+
+    /// Ends this engine and opens another one on the same directory.
+    pub(crate) fn restart(self) -> Self {
+        let Self {
+            images,
+            storage,
+            events,
+            dir,
+        } = self;
+        drop((images, storage, events));
+        Self::at(dir)
+    }
+
+    pub(crate) async fn pull(&self, name: &str) -> Result<Vec<Progress>, Error> {
+        self.pull_for(name, None).await
+    }
+
+    pub(crate) async fn pull_for(
+        &self,
+        name: &str,
+        platform: Option<&str>,
+    ) -> Result<Vec<Progress>, Error> {
+        let platform = platform.map(|platform| platform.parse().unwrap());
+        let request = PullRequest::new(name, "", platform, Auth::Anonymous)?;
+        let (sink, lines) = mpsc::channel(1000);
+        let outcome = self.images.pull(&request, &sink).await;
+        drop(sink);
+        outcome.map(|()| drain(lines))
+    }
+
+    pub(crate) async fn load(&self, archive: Vec<u8>) -> Result<Vec<String>, Error> {
+        let (sink, lines) = mpsc::channel(1000);
+        let request = LoadRequest {
+            quiet: true,
+            ..LoadRequest::default()
+        };
+        self.images.load(&request, stream(archive), &sink).await?;
+        drop(sink);
+        Ok(drain(lines).iter().map(text).collect())
+    }
+
+    pub(crate) fn list(&self, filters: &[(&str, &str)]) -> Vec<Summary> {
+        let mut wanted = Filters::new();
+        for (name, value) in filters {
+            wanted
+                .entry((*name).to_owned())
+                .or_default()
+                .push((*value).to_owned());
+        }
+        let filters = ListFilters::parse(&wanted, Timestamp::from_unix(2_000_000_000, 0)).unwrap();
+        let options = ListOptions {
+            filters,
+            shared_size: true,
+            ..ListOptions::default()
+        };
+        self.images.list(&options).unwrap()
+    }
+
+    pub(crate) fn tags(&self) -> Vec<String> {
+        self.list(&[])
+            .into_iter()
+            .flat_map(|summary| summary.repo_tags)
+            .collect()
+    }
+
+    /// All events so far.
+    pub(crate) async fn events(&self) -> Vec<Event> {
+        let range = Range {
+            since: Some(Timestamp::from_unix(0, 0)),
+            until: Some(Timestamp::from_unix(1, 0)),
+        };
+        let range = Range {
+            until: Some(SystemClock.now()),
+            ..range
+        };
+        let mut subscription = self
+            .events
+            .subscribe(range, Filter::default())
+            .await
+            .unwrap();
+        let mut found = Vec::new();
+        while let Some(event) = subscription.next().await.unwrap() {
+            found.push(event);
+        }
+        found
+    }
+}
+
+pub(crate) fn stream(bytes: Vec<u8>) -> ByteStream {
+    let chunks: Vec<_> = bytes
+        .chunks(4000)
+        .map(|chunk| Ok(Bytes::copy_from_slice(chunk)))
+        .collect();
+    Box::pin(futures_util::stream::iter(chunks))
+}
+
+pub(crate) async fn collect(mut stream: ByteStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = stream.next().await {
+        bytes.extend_from_slice(&chunk.unwrap());
+    }
+    bytes
+}
+
+fn drain(mut lines: mpsc::Receiver<Progress>) -> Vec<Progress> {
+    let mut found = Vec::new();
+    while let Ok(line) = lines.try_recv() {
+        found.push(line);
+    }
+    found
+}
+
+/// A line of progress as text: `id: status`.
+pub(crate) fn text(line: &Progress) -> String {
+    match line {
+        Progress::Status { id: None, status } => status.clone(),
+        Progress::Status {
+            id: Some(id),
+            status,
+        }
+        | Progress::Step { id, status, .. } => {
+            format!("{id}: {status}")
+        }
+        Progress::Stream(text) => text.clone(),
+    }
+}
