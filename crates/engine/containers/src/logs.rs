@@ -79,14 +79,12 @@ impl Containers {
         if spec.driver == "none" {
             return Err(Error::Log(arca_logging::Error::NoReading));
         }
-        let render = Render {
-            stdout: request.stdout,
-            stderr: request.stderr,
-            timestamps: request.timestamps,
-            details: request.details,
-            framed,
-            ..Render::default()
-        };
+        let mut render = Render::default();
+        render.stdout = request.stdout;
+        render.stderr = request.stderr;
+        render.timestamps = request.timestamps;
+        render.details = request.details;
+        render.framed = framed;
         let (sender, pieces) = mpsc::channel(QUEUE);
         let ends = container.ends.count;
         self.service().tasks.spawn({

@@ -62,6 +62,12 @@ impl Events {
         Subscription::open(self.journal.clone(), self.clock.now(), range, filter).await
     }
 
+    /// How many subscriptions there are (`SystemInfo.NEventsListener`).
+    #[must_use]
+    pub fn listeners(&self) -> u64 {
+        u64::try_from(self.journal.watchers()).unwrap_or(u64::MAX)
+    }
+
     fn timed(&self, mut event: Event) -> Event {
         if event.time == Timestamp::ZERO {
             event.time = self.clock.now();

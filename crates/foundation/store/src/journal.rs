@@ -172,6 +172,12 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Journal<T> {
         Ok(self.shared.last())
     }
 
+    /// How many follow it: the receivers of [`watch`](Self::watch) that are still there.
+    #[must_use]
+    pub fn watchers(&self) -> usize {
+        self.shared.last.receiver_count()
+    }
+
     /// The number of the last committed entry, 0 before the first; changes when entries are added.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<u64> {
