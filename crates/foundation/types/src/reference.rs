@@ -73,16 +73,7 @@ impl FromStr for Repository {
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
         let (domain, rest) = split_domain(text);
         if rest.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            let familiar = if domain == DEFAULT_DOMAIN {
-                rest.clone()
-            } else {
-                format!("{domain}/{rest}")
-            };
-            let familiar = familiar
-                .strip_prefix(OFFICIAL)
-                .unwrap_or(&familiar)
-                .to_owned();
-            return Err(ReferenceError::UpperCase(familiar));
+            return Err(ReferenceError::UpperCase(rest));
         }
         if !valid_domain(&domain) || rest.is_empty() || !rest.split('/').all(valid_component) {
             return Err(ReferenceError::Format);
