@@ -183,7 +183,7 @@ fn bearer(uses: u32) -> impl Fn(&Request) -> Reply + Send + Sync {
         }
         let realm = format!(
             "Bearer realm=\"http://{}/token\",service=\"s\"",
-            request.address
+            request.header("host").unwrap()
         );
         Reply::new(
             401,
@@ -270,7 +270,7 @@ async fn refusals_of_the_token_server_name_the_request() {
         }
         let realm = format!(
             "Bearer realm=\"http://{}/token\",service=\"s\"",
-            request.address
+            request.header("host").unwrap()
         );
         Reply::new(401, "{}").with("www-authenticate", realm)
     })
@@ -296,7 +296,7 @@ async fn insufficient_scope_is_a_denial() {
         }
         let mut realm = format!(
             "Bearer realm=\"http://{}/token\",service=\"s\"",
-            request.address
+            request.header("host").unwrap()
         );
         if request.header("authorization").is_some() {
             realm.push_str(",error=\"insufficient_scope\"");
@@ -376,7 +376,7 @@ async fn a_login_is_checked() {
         }
         let realm = format!(
             "Bearer realm=\"http://{}/token\",service=\"s\"",
-            request.address
+            request.header("host").unwrap()
         );
         Reply::new(401, "{}").with("www-authenticate", realm)
     })
@@ -519,7 +519,7 @@ async fn a_mirror_is_asked_first_and_never_told_the_password() {
         }
         let realm = format!(
             "Bearer realm=\"http://{}/token\",service=\"s\"",
-            request.address
+            request.header("host").unwrap()
         );
         Reply::new(401, "{}").with("www-authenticate", realm)
     })

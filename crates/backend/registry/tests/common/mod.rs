@@ -13,8 +13,6 @@ pub(crate) struct Request {
     pub(crate) path: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
-    /// Where this server listens.
-    pub(crate) address: SocketAddr,
 }
 
 impl Request {
@@ -70,12 +68,7 @@ impl Server {
         let seen = Arc::clone(&requests);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(
-                    stream,
-                    address,
-                    Arc::clone(&handler),
-                    Arc::clone(&seen),
-                ));
+                tokio::spawn(serve(stream, Arc::clone(&handler), Arc::clone(&seen)));
             }
         });
         Self { address, requests }
@@ -83,8 +76,7 @@ impl Server {
 
     /// `METHOD path` of all requests so far.
     pub(crate) fn lines(&self) -> Vec<String> {
-        let requests = self.requests.lock().unwrap();
-        requests
+        self.requests()
             .iter()
             .map(|request| format!("{} {}", request.method, request.path))
             .collect()
@@ -97,7 +89,6 @@ impl Server {
 
 async fn serve(
     stream: TcpStream,
-    address: SocketAddr,
     handler: Arc<Handler>,
     seen: Arc<Mutex<Vec<Request>>>,
 ) -> Option<()> {
@@ -125,7 +116,6 @@ async fn serve(
             path,
             headers,
             body: Vec::new(),
-            address,
         };
         let length = request
             .header("content-length")
