@@ -34,6 +34,9 @@ pub(crate) fn tar(path: &str, content: &str) -> Vec<u8> {
     let mut header = tar::Header::new_ustar();
     header.set_size(content.len() as u64);
     header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
     archive
         .append_data(&mut header, path, content.as_bytes())
         .unwrap();
