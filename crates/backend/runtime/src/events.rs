@@ -1,10 +1,12 @@
 //! What happens to containers, told to those who subscribed.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use arca_shim_proto::{ExecExit, ExitStatus};
-use arca_types::ContainerId;
+use arca_shim_proto::{ExecExit, ExitStatus, Request};
+use arca_types::{ContainerId, ExecId};
 use tokio::sync::mpsc;
+
+use crate::link::Link;
 
 /// Something happened to a container.
 #[derive(Debug, Clone)]
@@ -13,6 +15,34 @@ pub struct Event {
     pub id: ContainerId,
     /// What.
     pub what: Happening,
+    /// To be dropped when the event was dealt with.
+    pub seen: Seen,
+}
+
+/// Tells a shim, when the last copy is dropped, that an exec's end was taken note of. Until then, but
+/// not for long, the shim keeps the connections of the exec's clients open: who sees one closed and
+/// asks how the exec ended is told.
+#[derive(Debug, Clone, Default)]
+pub struct Seen(
+    #[expect(dead_code, reason = "what counts is when it is dropped")] Option<Arc<Unseen>>,
+);
+
+#[derive(Debug)]
+struct Unseen {
+    link: Link,
+    exec: ExecId,
+}
+
+impl Seen {
+    pub(crate) fn exec(link: Link, exec: ExecId) -> Self {
+        Self(Some(Arc::new(Unseen { link, exec })))
+    }
+}
+
+impl Drop for Unseen {
+    fn drop(&mut self) {
+        self.link.notify(Request::ExecSeen(self.exec.clone()));
+    }
 }
 
 /// What can happen to a container without being asked for.

@@ -26,7 +26,7 @@ pub use arca_shim_proto::{
     LogSpec, Rootfs, RunSpec, RuntimeKind, Started, Stdio,
 };
 pub use error::Error;
-pub use events::{Event, Happening};
+pub use events::{Event, Happening, Seen};
 pub use operations::ExecStarted;
 pub use runtime::{Config, Runtime, boot_id};
 pub use start::{Client, ContainerStarted, Session};

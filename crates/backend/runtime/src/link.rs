@@ -146,6 +146,20 @@ impl Link {
         }
     }
 
+    /// Says something whose answer does not matter, unless there is too much to be said already.
+    pub(crate) fn notify(&self, request: Request) {
+        let (answer, _) = oneshot::channel();
+        let ask = Ask {
+            request,
+            descriptors: Vec::new(),
+            sessions: Vec::new(),
+            answer,
+        };
+        if self.asks.try_send(ask).is_err() {
+            tracing::debug!(container.id = %self.id, "a shim was not notified");
+        }
+    }
+
     /// Asks for something that is just done or not.
     pub(crate) async fn order(
         &self,

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::directory::Directory;
 use crate::error::Error;
-use crate::events::{Event, Happening};
+use crate::events::{Event, Happening, Seen};
 use crate::link::{Link, Outgoing};
 use crate::lost;
 use crate::runtime::{HELLO, Runtime, START, Shim, blocking};
@@ -213,6 +213,7 @@ impl Runtime {
         let watch = Watch {
             runtime: self.clone(),
             id: id.clone(),
+            link: link.clone(),
             child,
         };
         let closing = self.inner.closing.clone();
@@ -266,6 +267,7 @@ fn spawn(
 struct Watch {
     runtime: Runtime,
     id: ContainerId,
+    link: Link,
     child: Option<tokio::process::Child>,
 }
 
@@ -273,16 +275,20 @@ impl Watch {
     async fn run(mut self, mut events: mpsc::Receiver<ShimEvent>) {
         let mut exited = false;
         while let Some(event) = events.recv().await {
+            let mut seen = Seen::default();
             let what = match event {
                 ShimEvent::Exited(status) => {
                     exited = true;
                     Happening::Exited(status)
                 }
                 ShimEvent::Oom => Happening::Oom,
-                ShimEvent::ExecExited(exit) => Happening::ExecExited(exit),
+                ShimEvent::ExecExited(exit) => {
+                    seen = Seen::exec(self.link.clone(), exit.exec.clone());
+                    Happening::ExecExited(exit)
+                }
                 ShimEvent::AttachEnded { .. } => continue,
             };
-            self.tell(what).await;
+            self.tell(what, seen).await;
         }
         if !exited {
             let started = self.runtime.amend(&self.id, |shim| {
@@ -322,7 +328,7 @@ impl Watch {
                 Happening::ShimLost { reason, status }
             }
         };
-        self.tell(what).await;
+        self.tell(what, Seen::default()).await;
     }
 
     async fn left_exit(&self) -> Option<ExitStatus> {
@@ -342,10 +348,11 @@ impl Watch {
         }
     }
 
-    async fn tell(&self, what: Happening) {
+    async fn tell(&self, what: Happening, seen: Seen) {
         let event = Event {
             id: self.id.clone(),
             what,
+            seen,
         };
         self.runtime.inner.subscribers.tell(event).await;
     }

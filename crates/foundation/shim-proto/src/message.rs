@@ -34,6 +34,9 @@ pub enum Request {
     Update(UpdateRequest),
     /// Say what is the case. Answered by [`Response::State`].
     State,
+    /// The end of an exec was taken note of: its clients' connections may be closed, so that who
+    /// sees one closed and asks how the exec ended is told. A shim does not wait long for this.
+    ExecSeen(ExecId),
 }
 
 /// The versions that one side speaks.
@@ -205,9 +208,9 @@ pub struct ExecExit {
 pub enum AttachEnd {
     /// The process has ended and the client has all its output.
     Ended,
-    /// The client sent the detach keys, or closed the standard input that its session lives by.
+    /// The client sent the detach keys.
     Detached,
-    /// The client is gone.
+    /// The client is gone, or closed the standard input that its session lives by.
     ClientGone,
 }
 
