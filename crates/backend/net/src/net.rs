@@ -108,7 +108,8 @@ impl Net {
     /// # Errors
     /// As [`ensure_network`](Self::ensure_network).
     pub async fn repair_network(&self, network: NetworkConfig) -> Result<(), Error> {
-        self.blocking(move |inner| network.driver.driver().set_up(&inner.host)).await
+        self.blocking(move |inner| network.driver.driver().set_up(&inner.host))
+            .await
     }
 
     /// Removes a network that has no endpoints; no harm when it is not there.

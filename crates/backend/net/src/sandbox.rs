@@ -62,12 +62,26 @@ impl<'a> Inside<'a> {
             requests.extend(default_routes(endpoint, index));
         }
         self.request(requests, "configure a link in a namespace")?;
+        self.settle(driver, endpoint)?;
         for (key, value) in &endpoint.sysctls {
             if !sysctl::set(key, value)? {
                 return Err(Error::Unsupported(format!("unknown sysctl net/{key}")));
             }
         }
         Ok(())
+    }
+
+    /// Waits until both ends of a link carry packets.
+    ///
+    /// The kernel sees to that in the background, and drops packets until then; asking for a link makes it
+    /// do it at once (since Linux 5.17).
+    fn settle(
+        &mut self,
+        driver: &dyn NetworkDriver,
+        endpoint: &EndpointConfig,
+    ) -> Result<(), Error> {
+        self.index(&endpoint.interface)?;
+        driver.settle(self.host, endpoint)
     }
 
     /// Removes an endpoint's link; no harm when it is gone.

@@ -68,12 +68,18 @@ impl Addresses {
     }
 
     fn has(&self, ipv4: bool) -> bool {
-        self.pools.iter().any(|pool| pool.subnet().addr().is_ipv4() == ipv4)
+        self.pools
+            .iter()
+            .any(|pool| pool.subnet().addr().is_ipv4() == ipv4)
     }
 
     fn take(&mut self, ipv4: bool, wish: Option<IpAddr>) -> Result<IpNet, Error> {
         let mut tried = Vec::new();
-        for pool in self.pools.iter_mut().filter(|pool| pool.subnet().addr().is_ipv4() == ipv4) {
+        for pool in self
+            .pools
+            .iter_mut()
+            .filter(|pool| pool.subnet().addr().is_ipv4() == ipv4)
+        {
             let subnet = pool.subnet();
             let taken = match wish {
                 Some(address) => pool.reserve(address).map(|()| address),
@@ -105,7 +111,10 @@ impl Addresses {
     /// Takes the addresses of an endpoint that exists.
     pub(crate) fn restore(&mut self, assigned: Assigned) {
         for address in assigned.addresses() {
-            let taken = self.pools.iter_mut().any(|pool| pool.reserve(address).is_ok());
+            let taken = self
+                .pools
+                .iter_mut()
+                .any(|pool| pool.reserve(address).is_ok());
             if !taken {
                 tracing::warn!(%address, network = self.network, "an address belongs to two");
             }
@@ -123,7 +132,8 @@ impl Addresses {
 impl Assigned {
     fn addresses(self) -> impl Iterator<Item = IpAddr> {
         let ipv4 = self.ipv4.map(|net| IpAddr::V4(net.addr()));
-        ipv4.into_iter().chain(self.ipv6.map(|net| IpAddr::V6(net.addr())))
+        ipv4.into_iter()
+            .chain(self.ipv6.map(|net| IpAddr::V6(net.addr())))
     }
 }
 

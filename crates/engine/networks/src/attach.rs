@@ -56,7 +56,10 @@ impl Inner {
     /// The network of another container.
     fn share(&self, other: &ContainerId) -> Result<Sandbox, Error> {
         let state = self.state();
-        let live = state.sandboxes.get(other).ok_or_else(|| Error::NotRunning(other.clone()))?;
+        let live = state
+            .sandboxes
+            .get(other)
+            .ok_or_else(|| Error::NotRunning(other.clone()))?;
         Ok(Sandbox {
             id: String::new(),
             netns: live.record.sandbox.netns.clone(),
@@ -90,7 +93,13 @@ impl Inner {
             hostname: spec.hostname.clone(),
             sandbox: sandbox.clone(),
         };
-        guard.sandboxes.insert(id.clone(), Live { record, ports: None });
+        guard.sandboxes.insert(
+            id.clone(),
+            Live {
+                record,
+                ports: None,
+            },
+        );
         Ok(sandbox)
     }
 
@@ -120,7 +129,10 @@ impl Inner {
             }
             other => other,
         }
-        .map_err(|cause| Error::Backend { container: id.short().to_owned(), cause })?;
+        .map_err(|cause| Error::Backend {
+            container: id.short().to_owned(),
+            cause,
+        })?;
         Ok(sandbox)
     }
 
@@ -141,11 +153,24 @@ impl Inner {
             let name = state.sandboxes.get(id).map(|live| live.record.name.clone());
             let network = state.networks.get(&publisher.network);
             let options = network.map(|network| BridgeOptions::parse(&network.options));
-            let host_ip = options.transpose()?.and_then(|options| options.host_binding);
-            (name.unwrap_or_default(), host_ip.or(self.config.default_host_ip))
+            let host_ip = options
+                .transpose()?
+                .and_then(|options| options.host_binding);
+            (
+                name.unwrap_or_default(),
+                host_ip.or(self.config.default_host_ip),
+            )
         };
-        let failed = |cause| Error::Publish { name, endpoint: publisher.id.clone(), cause };
-        self.net.ports().reserve(ports, targets, host_ip).map(Some).map_err(failed)
+        let failed = |cause| Error::Publish {
+            name,
+            endpoint: publisher.id.clone(),
+            cause,
+        };
+        self.net
+            .ports()
+            .reserve(ports, targets, host_ip)
+            .map(Some)
+            .map_err(failed)
     }
 
     async fn repair_networks(&self, sandbox: &Sandbox) -> Result<(), Error> {
@@ -153,7 +178,10 @@ impl Inner {
             let network = self.state().networks.get(&endpoint.network).cloned();
             let Some(network) = network else { continue };
             if let Some(config) = translate::network(&network, &self.config)? {
-                let failed = |cause| Error::Network { network: network.name.clone(), cause };
+                let failed = |cause| Error::Network {
+                    network: network.name.clone(),
+                    cause,
+                };
                 self.net.repair_network(config).await.map_err(failed)?;
             }
         }
@@ -162,11 +190,17 @@ impl Inner {
 
     /// Writes the record of a sandbox.
     pub(crate) async fn save(&self, id: &ContainerId) -> Result<(), Error> {
-        let record = self.state().sandboxes.get(id).map(|live| live.record.clone());
+        let record = self
+            .state()
+            .sandboxes
+            .get(id)
+            .map(|live| live.record.clone());
         let Some(record) = record else {
             return Ok(());
         };
-        let batch = Batch::new().put(id.as_str(), &record).map_err(Error::Store)?;
+        let batch = Batch::new()
+            .put(id.as_str(), &record)
+            .map_err(Error::Store)?;
         self.commit(batch, Durability::Process).await
     }
 
@@ -219,7 +253,10 @@ pub(crate) fn endpoint(
     let network = state.resolve(canonical(&wish.network))?.clone();
     if others.iter().any(|other| other.network == network.id) {
         let name = sandbox.name.clone();
-        return Err(Error::EndpointExists { name, network: network.name });
+        return Err(Error::EndpointExists {
+            name,
+            network: network.name,
+        });
     }
     check(&network, wish)?;
     let endpoint_id = EndpointId::random();
@@ -232,7 +269,9 @@ pub(crate) fn endpoint(
         None => free_interface(&options.interface_prefix, others),
     };
     if others.iter().any(|other| other.interface == interface) {
-        return Err(Error::Invalid(format!("interface name {interface} is used twice")));
+        return Err(Error::Invalid(format!(
+            "interface name {interface} is used twice"
+        )));
     }
     let assigned = match state.addresses.get_mut(&network.id) {
         Some(addresses) => addresses.assign(wish)?,

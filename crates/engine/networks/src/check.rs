@@ -22,7 +22,11 @@ impl Networks {
 
 /// `default` is another word for `bridge`.
 pub(crate) fn canonical(network: &str) -> &str {
-    if network == "default" { "bridge" } else { network }
+    if network == "default" {
+        "bridge"
+    } else {
+        network
+    }
 }
 
 /// Checks what a container asks of one network.
@@ -34,10 +38,13 @@ pub(crate) fn check(network: &Network, spec: &EndpointSpec) -> Result<(), Error>
     let mut problems = Vec::new();
     let chosen = spec.ipv4.is_some() || spec.ipv6.is_some() || !spec.link_local.is_empty();
     if network.predefined && chosen {
-        problems.push("user specified IP address is supported on user defined networks only".to_owned());
+        problems.push(
+            "user specified IP address is supported on user defined networks only".to_owned(),
+        );
     }
     if network.predefined && !spec.aliases.is_empty() {
-        problems.push("network-scoped aliases are only supported for user-defined networks".to_owned());
+        problems
+            .push("network-scoped aliases are only supported for user-defined networks".to_owned());
     }
     let wishes = [spec.ipv4.map(Into::into), spec.ipv6.map(Into::into)];
     for address in wishes.into_iter().flatten() {
@@ -46,9 +53,11 @@ pub(crate) fn check(network: &Network, spec: &EndpointSpec) -> Result<(), Error>
     let problem = match problems.as_slice() {
         [] => return Ok(()),
         [one] => one.clone(),
-        many => {
-            many.iter().map(|problem| format!("* {problem}")).collect::<Vec<_>>().join("\n")
-        }
+        many => many
+            .iter()
+            .map(|problem| format!("* {problem}"))
+            .collect::<Vec<_>>()
+            .join("\n"),
     };
     Err(Error::InvalidEndpoint {
         network: network.name.clone(),

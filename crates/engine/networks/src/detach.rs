@@ -29,7 +29,11 @@ impl Inner {
     /// Namespace, links, redirections, ports, record, addresses, in this order: an address is given to the
     /// next one only when nobody answers to it any more.
     pub(crate) async fn take_down(&self, id: &ContainerId) -> Result<(), Error> {
-        let sandbox = self.state().sandboxes.get(id).map(|live| live.record.sandbox.clone());
+        let sandbox = self
+            .state()
+            .sandboxes
+            .get(id)
+            .map(|live| live.record.sandbox.clone());
         let Some(sandbox) = sandbox else {
             return Ok(());
         };
@@ -42,14 +46,27 @@ impl Inner {
                 return Ok(());
             }
             let config = translate::sandbox(&sandbox)?;
-            let failed =
-                |cause| Error::Backend { container: id.short().to_owned(), cause };
+            let failed = |cause| Error::Backend {
+                container: id.short().to_owned(),
+                cause,
+            };
             self.net.detach(config).await.map_err(failed)
         };
         let (deleted, detached) = tokio::join!(deleted, detached);
+        let ports = self
+            .state()
+            .sandboxes
+            .get_mut(id)
+            .and_then(|live| live.ports.take());
+        if let Some(ports) = ports {
+            ports.release().await;
+        }
         let mut guard = self.state();
         guard.sandboxes.remove(id);
-        sandbox.endpoints.iter().for_each(|endpoint| release(&mut guard, endpoint));
+        sandbox
+            .endpoints
+            .iter()
+            .for_each(|endpoint| release(&mut guard, endpoint));
         if let (Err(error), Err(_)) = (&deleted, &detached) {
             tracing::warn!(container.id = %id, error = chain(error), "a network's record stays");
         }

@@ -23,7 +23,10 @@ pub enum Error {
     #[error("endpoint with name {name} already exists in network {network}")]
     EndpointExists { name: String, network: String },
     #[error("container {container} is not connected to network {network}")]
-    NotConnected { container: ContainerId, network: String },
+    NotConnected {
+        container: ContainerId,
+        network: String,
+    },
     #[error("container {0} is not connected to any network")]
     NoSandbox(ContainerId),
     #[error("cannot join network namespace of a non running container: {0}")]
@@ -40,8 +43,14 @@ pub enum Error {
     Forbidden(String),
     #[error("Address already in use")]
     AddressInUse,
-    #[error("no available IPv{version} addresses on this network's address pools: {network} ({pools})")]
-    Exhausted { version: u8, network: String, pools: String },
+    #[error(
+        "no available IPv{version} addresses on this network's address pools: {network} ({pools})"
+    )]
+    Exhausted {
+        version: u8,
+        network: String,
+        pools: String,
+    },
     #[error("invalid pool request: Pool overlaps with other one on this address space")]
     PoolOverlap,
     #[error("all predefined address pools have been fully subnetted")]
@@ -74,9 +83,9 @@ impl Classify for Error {
         match self {
             Self::NotFound(_) | Self::NoDriver(_) | Self::NoSandbox(_) => ErrorKind::NotFound,
             Self::Exists(_) | Self::Conflict(_) | Self::NotRunning(_) => ErrorKind::Conflict,
-            Self::Ambiguous(..)
-            | Self::InvalidEndpoint { .. }
-            | Self::Invalid(_) => ErrorKind::InvalidParameter,
+            Self::Ambiguous(..) | Self::InvalidEndpoint { .. } | Self::Invalid(_) => {
+                ErrorKind::InvalidParameter
+            }
             Self::Predefined(_)
             | Self::PredefinedName(_)
             | Self::InUse { .. }

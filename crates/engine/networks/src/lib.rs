@@ -18,6 +18,10 @@ mod record;
 mod recover;
 mod service;
 mod spec;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod translate;
 
 pub use arca_net::{MacAddr, ParseError, PortSpec, Protocol, PublishedPort};

@@ -13,7 +13,10 @@ impl Networks {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Ambiguous`].
     pub fn resolve(&self, name: &str) -> Result<Network, Error> {
-        self.0.state().resolve(crate::check::canonical(name)).cloned()
+        self.0
+            .state()
+            .resolve(crate::check::canonical(name))
+            .cloned()
     }
 
     /// Finds a network and tells who is on it.
@@ -30,7 +33,10 @@ impl Networks {
     #[must_use]
     pub fn list(&self, filter: &Filter) -> Vec<Inspected> {
         let state = self.0.state();
-        let passing = state.networks.values().filter(|network| filter.passes(&state, network));
+        let passing = state
+            .networks
+            .values()
+            .filter(|network| filter.passes(&state, network));
         passing.map(|network| inspected(&state, network)).collect()
     }
 
@@ -42,7 +48,10 @@ impl Networks {
         if let Some(live) = self.0.state().sandboxes.get_mut(id) {
             let old = std::mem::replace(&mut live.record.name, name.to_owned());
             let endpoints = &mut live.record.sandbox.endpoints;
-            for known in endpoints.iter_mut().flat_map(|endpoint| &mut endpoint.dns_names) {
+            for known in endpoints
+                .iter_mut()
+                .flat_map(|endpoint| &mut endpoint.dns_names)
+            {
                 if *known == old {
                     name.clone_into(known);
                 }
@@ -66,7 +75,10 @@ fn inspected(state: &State, network: &Network) -> Inspected {
             (record.container.clone(), summary)
         })
         .collect();
-    Inspected { network: network.clone(), containers }
+    Inspected {
+        network: network.clone(),
+        containers,
+    }
 }
 
 impl Filter {
@@ -80,7 +92,9 @@ impl Filter {
             && any(&self.drivers, &|driver| network.driver == driver)
             && any(&self.scopes, &|scope| scope == "local")
             && self.labels.iter().all(|label| has_label(network, label))
-            && self.predefined.is_none_or(|predefined| network.predefined == predefined)
+            && self
+                .predefined
+                .is_none_or(|predefined| network.predefined == predefined)
             && self.dangling.is_none_or(|dangling| {
                 let unused = state.endpoints_on(&network.id).next().is_none();
                 (!network.predefined && unused) == dangling

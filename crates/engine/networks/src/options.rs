@@ -91,7 +91,11 @@ impl BridgeOptions {
             "nat-unprotected" => self.open = true,
             "isolated" => self.isolated = true,
             "routed" => return Err(Error::Unsupported("gateway mode routed".to_owned())),
-            _ => return Err(Error::Invalid(format!("unknown gateway mode {value}: {key}"))),
+            _ => {
+                return Err(Error::Invalid(format!(
+                    "unknown gateway mode {value}: {key}"
+                )));
+            }
         }
         Ok(())
     }
@@ -140,7 +144,13 @@ fn sysctl(setting: &str) -> Result<(String, String), Error> {
         )));
     }
     let path: Vec<&str> = parts.collect();
-    let [family @ ("ipv4" | "ipv6" | "mpls"), kind, "IFNAME", rest @ ..] = path.as_slice() else {
+    let [
+        family @ ("ipv4" | "ipv6" | "mpls"),
+        kind,
+        "IFNAME",
+        rest @ ..,
+    ] = path.as_slice()
+    else {
         return Err(Error::Invalid(format!(
             "unrecognised network interface sysctl '{setting}'; represent 'net.X.Y.ethN.Z=V' as \
              'net.X.Y.IFNAME.Z=V', 'X' must be 'ipv4', 'ipv6' or 'mpls'"
@@ -149,12 +159,17 @@ fn sysctl(setting: &str) -> Result<(String, String), Error> {
     if rest.is_empty() || rest.iter().chain([kind]).any(|part| !is_plain(part)) {
         return Err(invalid());
     }
-    Ok((format!("{family}/{kind}/IFNAME/{}", rest.join("/")), value.to_owned()))
+    Ok((
+        format!("{family}/{kind}/IFNAME/{}", rest.join("/")),
+        value.to_owned(),
+    ))
 }
 
 fn is_plain(part: &str) -> bool {
     !part.is_empty()
-        && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+        && part
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
 /// A name that the kernel takes for a link.
@@ -162,7 +177,9 @@ fn interface_name(name: &str) -> Result<String, Error> {
     let valid = (1..16).contains(&name.len())
         && name != "."
         && name != ".."
-        && name.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'/' | b':'));
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'/' | b':'));
     if valid {
         Ok(name.to_owned())
     } else {
@@ -183,7 +200,9 @@ pub(crate) fn boolean(key: &str, value: &str) -> Result<bool, Error> {
 
 fn host_binding(key: &str, value: &str) -> Result<Option<IpAddr>, Error> {
     let ip: IpAddr = value.parse().ok().filter(IpAddr::is_ipv4).ok_or_else(|| {
-        Error::Invalid(format!("failed to parse {key} value: {value} (invalid ipv4 address)"))
+        Error::Invalid(format!(
+            "failed to parse {key} value: {value} (invalid ipv4 address)"
+        ))
     })?;
     Ok(Some(ip).filter(|ip| !ip.is_unspecified()))
 }
@@ -194,7 +213,11 @@ fn mtu(key: &str, value: &str) -> Result<u32, Error> {
             "failed to parse {key} value: {value} (value must be greater than or equal to 0)"
         ))
     };
-    value.parse().ok().filter(|mtu| *mtu <= 65_535).ok_or_else(invalid)
+    value
+        .parse()
+        .ok()
+        .filter(|mtu| *mtu <= 65_535)
+        .ok_or_else(invalid)
 }
 
 #[cfg(test)]
@@ -202,7 +225,10 @@ mod tests {
     use super::*;
 
     fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect()
     }
 
     #[test]
@@ -231,7 +257,9 @@ mod tests {
     fn sysctls_of_endpoints_stay_below_their_interface() {
         let parse = |value| EndpointOptions::parse(&map(&[(ENDPOINT_SYSCTLS, value)]));
         assert_eq!(
-            parse("net.ipv4.conf.IFNAME.log_martians=1").unwrap().sysctls,
+            parse("net.ipv4.conf.IFNAME.log_martians=1")
+                .unwrap()
+                .sysctls,
             [("ipv4/conf/IFNAME/log_martians".to_owned(), "1".to_owned())]
         );
         for bad in [

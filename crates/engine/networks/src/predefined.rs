@@ -20,30 +20,33 @@ use crate::translate::{BRIDGE, HOST, NULL};
 const DEFAULT_MTU: u32 = 1500;
 
 /// Adds those that are missing; brings options of `bridge` up to date with the configuration.
-pub(crate) fn complete(
-    state: &mut State,
-    config: &Config,
-    now: Timestamp,
-) -> Result<Batch, Error> {
+pub(crate) fn complete(state: &mut State, config: &Config, now: Timestamp) -> Result<Batch, Error> {
     let mut batch = Batch::new();
     let mut wanted = vec![(HOST, "host"), (NULL, "none")];
     if config.bridge.name.is_some() {
         wanted.push((BRIDGE, "bridge"));
     }
     for (driver, name) in wanted {
-        let known = state.networks.values().find(|network| network.predefined && network.name == name);
+        let known = state
+            .networks
+            .values()
+            .find(|network| network.predefined && network.name == name);
         let mut network = known.cloned().unwrap_or_else(|| new(driver, name, now));
         if driver == BRIDGE {
             network.options = bridge_options(config);
         }
         if known != Some(&network) {
             let id = network.id.to_string();
-            batch = batch.put(&id, &NetworkRecord(network.clone())).map_err(Error::Store)?;
+            batch = batch
+                .put(&id, &NetworkRecord(network.clone()))
+                .map_err(Error::Store)?;
             state.networks.insert(network.id.clone(), network);
         }
     }
     if config.bridge.name.is_none() {
-        state.networks.retain(|_, network| !(network.predefined && network.name == "bridge"));
+        state
+            .networks
+            .retain(|_, network| !(network.predefined && network.name == "bridge"));
     }
     Ok(batch)
 }
@@ -57,7 +60,11 @@ fn new(driver: &str, name: &str, now: Timestamp) -> Network {
         predefined: true,
         ipv4: true,
         ipv6: false,
-        ipam: Ipam { driver: "default".to_owned(), options: None, pools: Vec::new() },
+        ipam: Ipam {
+            driver: "default".to_owned(),
+            options: None,
+            pools: Vec::new(),
+        },
         internal: false,
         attachable: false,
         options: BTreeMap::new(),
@@ -67,7 +74,11 @@ fn new(driver: &str, name: &str, now: Timestamp) -> Network {
 
 fn bridge_options(config: &Config) -> BTreeMap<String, String> {
     let bridge = &config.bridge;
-    let mtu = if config.mtu == 0 { DEFAULT_MTU } else { config.mtu };
+    let mtu = if config.mtu == 0 {
+        DEFAULT_MTU
+    } else {
+        config.mtu
+    };
     let binding = config
         .default_host_ip
         .filter(IpAddr::is_ipv4)
@@ -115,11 +126,18 @@ async fn choose(
     before: Option<Ipv4Net>,
     in_use: bool,
 ) -> Result<Ipv4Net, Error> {
-    let failed = |cause| Error::Network { network: "bridge".to_owned(), cause };
+    let failed = |cause| Error::Network {
+        network: "bridge".to_owned(),
+        cause,
+    };
     if let Some(address) = before.filter(|_| in_use) {
         return Ok(address);
     }
-    let present = inner.net.link_addresses(name.clone()).await.map_err(failed)?;
+    let present = inner
+        .net
+        .link_addresses(name.clone())
+        .await
+        .map_err(failed)?;
     let present = present.into_iter().find_map(|net| match net {
         IpNet::V4(net) => Some(net),
         IpNet::V6(_) => None,
@@ -130,11 +148,20 @@ async fn choose(
     let mut occupied = inner.net.occupied(vec![name]).await.map_err(failed)?;
     {
         let state = inner.state();
-        let others = state.networks.values().filter(|network| network.name != "bridge");
-        occupied.extend(others.flat_map(|network| &network.ipam.pools).map(|pool| pool.subnet));
+        let others = state
+            .networks
+            .values()
+            .filter(|network| network.name != "bridge");
+        occupied.extend(
+            others
+                .flat_map(|network| &network.ipam.pools)
+                .map(|pool| pool.subnet),
+        );
     }
     let is_free = |net: &Ipv4Net| {
-        !occupied.iter().any(|taken| ipam::overlap(taken, &IpNet::V4(net.trunc())))
+        !occupied
+            .iter()
+            .any(|taken| ipam::overlap(taken, &IpNet::V4(net.trunc())))
     };
     if let Some(address) = before.filter(is_free) {
         return Ok(address);
@@ -151,7 +178,11 @@ pub(crate) fn pools(config: &Config) -> Vec<(IpNet, u8)> {
     if config.pools.is_empty() {
         return ipam::default_pools();
     }
-    config.pools.iter().map(|pool| (pool.base, pool.size)).collect()
+    config
+        .pools
+        .iter()
+        .map(|pool| (pool.base, pool.size))
+        .collect()
 }
 
 fn first_host(net: Ipv4Net) -> Ipv4Net {
@@ -169,7 +200,11 @@ fn pool_address(pool: &IpamPool) -> Option<Ipv4Net> {
 fn pool(inner: &Inner, address: Ipv4Net) -> IpamPool {
     IpamPool {
         subnet: IpNet::V4(address.trunc()),
-        range: inner.config.bridge.fixed_cidr.map(|net| IpNet::V4(net.trunc())),
+        range: inner
+            .config
+            .bridge
+            .fixed_cidr
+            .map(|net| IpNet::V4(net.trunc())),
         gateway: IpAddr::V4(address.addr()),
         chosen: false,
         shows_gateway: true,

@@ -25,8 +25,12 @@ impl Networks {
         let mut batch = Batch::new();
         let in_use = {
             let mut state = inner.state();
-            let gone: Vec<ContainerId> =
-                state.sandboxes.keys().filter(|id| !live.contains(id)).cloned().collect();
+            let gone: Vec<ContainerId> = state
+                .sandboxes
+                .keys()
+                .filter(|id| !live.contains(id))
+                .cloned()
+                .collect();
             for container in gone {
                 batch = batch.delete::<SandboxRecord>(container.as_str());
                 state.sandboxes.remove(&container);
@@ -37,7 +41,9 @@ impl Networks {
             let id = bridge.id.to_string();
             let changed = inner.state().networks.get(&bridge.id) != Some(&bridge);
             if changed {
-                batch = batch.put(&id, &NetworkRecord(bridge.clone())).map_err(Error::Store)?;
+                batch = batch
+                    .put(&id, &NetworkRecord(bridge.clone()))
+                    .map_err(Error::Store)?;
                 inner.state().networks.insert(bridge.id.clone(), bridge);
             }
         }
@@ -45,15 +51,25 @@ impl Networks {
             inner.commit(batch, Durability::Process).await?;
         }
         let (networks, sandboxes) = inner.take_up()?;
-        let failed = |cause| Error::Network { network: "bridge".to_owned(), cause };
-        inner.net.recover(networks, sandboxes.clone()).await.map_err(failed)?;
+        let failed = |cause| Error::Network {
+            network: "bridge".to_owned(),
+            cause,
+        };
+        inner
+            .net
+            .recover(networks, sandboxes.clone())
+            .await
+            .map_err(failed)?;
         inner.rebind(&sandboxes);
         Ok(())
     }
 }
 
 fn bridge_is_used(state: &State) -> bool {
-    let bridge = state.networks.values().find(|net| net.predefined && net.name == "bridge");
+    let bridge = state
+        .networks
+        .values()
+        .find(|net| net.predefined && net.name == "bridge");
     bridge.is_some_and(|bridge| state.endpoints_on(&bridge.id).next().is_some())
 }
 
@@ -65,7 +81,9 @@ impl Inner {
         let mut networks = Vec::new();
         for network in state.networks.values() {
             networks.extend(translate::network(network, &self.config)?);
-            state.addresses.insert(network.id.clone(), addresses(network));
+            state
+                .addresses
+                .insert(network.id.clone(), addresses(network));
         }
         let mut sandboxes = Vec::new();
         for live in state.sandboxes.values() {
@@ -101,5 +119,8 @@ pub(crate) fn addresses(network: &Network) -> Addresses {
 
 /// The addresses of an endpoint.
 pub(crate) fn assigned(endpoint: &Endpoint) -> Assigned {
-    Assigned { ipv4: endpoint.ipv4, ipv6: endpoint.ipv6 }
+    Assigned {
+        ipv4: endpoint.ipv4,
+        ipv6: endpoint.ipv6,
+    }
 }

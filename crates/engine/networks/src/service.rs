@@ -69,19 +69,36 @@ impl Networks {
             ip_forward: config.ip_forward,
             userland_proxy: config.userland_proxy,
         })
-        .map_err(|cause| Error::Network { network: "bridge".to_owned(), cause })?;
+        .map_err(|cause| Error::Network {
+            network: "bridge".to_owned(),
+            cause,
+        })?;
         let mut state = State::default();
-        for (_, NetworkRecord(network)) in
-            store.table::<NetworkRecord>().load_all().map_err(Error::Store)?
+        for (_, NetworkRecord(network)) in store
+            .table::<NetworkRecord>()
+            .load_all()
+            .map_err(Error::Store)?
         {
             state.networks.insert(network.id.clone(), network);
         }
-        for (_, record) in store.table::<SandboxRecord>().load_all().map_err(Error::Store)? {
-            state.sandboxes.insert(record.container.clone(), Live { record, ports: None });
+        for (_, record) in store
+            .table::<SandboxRecord>()
+            .load_all()
+            .map_err(Error::Store)?
+        {
+            state.sandboxes.insert(
+                record.container.clone(),
+                Live {
+                    record,
+                    ports: None,
+                },
+            );
         }
         let batch = predefined::complete(&mut state, &config, clock.now())?;
         if !batch.is_empty() {
-            store.commit_blocking(batch, Durability::Process).map_err(Error::Store)?;
+            store
+                .commit_blocking(batch, Durability::Process)
+                .map_err(Error::Store)?;
         }
         let inner = Inner {
             config,
@@ -98,7 +115,10 @@ impl Networks {
     #[must_use]
     pub fn sandbox(&self, container: &ContainerId) -> Option<Sandbox> {
         let state = self.0.state();
-        state.sandboxes.get(container).map(|live| live.record.sandbox.clone())
+        state
+            .sandboxes
+            .get(container)
+            .map(|live| live.record.sandbox.clone())
     }
 
     /// The addresses that `host-gateway` stands for: those of the configuration, or the gateways of the
@@ -109,8 +129,15 @@ impl Networks {
             return self.0.config.host_gateway_ips.clone();
         }
         let state = self.0.state();
-        let bridge = state.networks.values().find(|net| net.predefined && net.name == "bridge");
-        bridge.into_iter().flat_map(|net| &net.ipam.pools).map(|pool| pool.gateway).collect()
+        let bridge = state
+            .networks
+            .values()
+            .find(|net| net.predefined && net.name == "bridge");
+        bridge
+            .into_iter()
+            .flat_map(|net| &net.ipam.pools)
+            .map(|pool| pool.gateway)
+            .collect()
     }
 }
 
@@ -121,7 +148,10 @@ impl Inner {
 
     /// Writes changes of records.
     pub(crate) async fn commit(&self, batch: Batch, durability: Durability) -> Result<(), Error> {
-        self.store.commit(batch, durability).await.map_err(Error::Store)
+        self.store
+            .commit(batch, durability)
+            .await
+            .map_err(Error::Store)
     }
 
     /// Tells that something happened to a network.
@@ -156,8 +186,10 @@ impl State {
         if let Some(network) = self.networks.values().find(|network| network.name == name) {
             return Ok(network);
         }
-        let mut matches =
-            self.networks.values().filter(|network| network.id.as_str().starts_with(name));
+        let mut matches = self
+            .networks
+            .values()
+            .filter(|network| network.id.as_str().starts_with(name));
         match (matches.next(), matches.count()) {
             (None, _) => Err(not_found()),
             (Some(network), 0) => Ok(network),

@@ -2,9 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use arca_net::{
-    BridgeConfig, DriverConfig, EndpointConfig, MacAddr, NetworkConfig, SandboxConfig,
-};
+use arca_net::{BridgeConfig, DriverConfig, EndpointConfig, MacAddr, NetworkConfig, SandboxConfig};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::config::Config;
@@ -36,9 +34,7 @@ pub(crate) fn network(network: &Network, config: &Config) -> Result<Option<Netwo
     }
     let options = BridgeOptions::parse(&network.options)?;
     let name = bridge_name(network, &options);
-    let address = |pool: &crate::IpamPool| {
-        IpNet::new(pool.gateway, pool.subnet.prefix_len()).ok()
-    };
+    let address = |pool: &crate::IpamPool| IpNet::new(pool.gateway, pool.subnet.prefix_len()).ok();
     let addresses: Vec<IpNet> = network
         .ipam
         .pools
@@ -60,7 +56,10 @@ pub(crate) fn network(network: &Network, config: &Config) -> Result<Option<Netwo
         open: options.open,
     };
     let id = network.id.to_string();
-    Ok(Some(NetworkConfig { id, driver: DriverConfig::Bridge(bridge) }))
+    Ok(Some(NetworkConfig {
+        id,
+        driver: DriverConfig::Bridge(bridge),
+    }))
 }
 
 /// A hardware address that is the same each time the bridge is made.
@@ -91,7 +90,11 @@ pub(crate) fn sandbox(of: &Sandbox) -> Result<SandboxConfig, Error> {
         .map(endpoint)
         .collect::<Result<_, _>>()?;
     let id = file_of(of);
-    Ok(SandboxConfig { id, endpoints, ports: of.ports.clone() })
+    Ok(SandboxConfig {
+        id,
+        endpoints,
+        ports: of.ports.clone(),
+    })
 }
 
 /// The name of the file that keeps a sandbox's namespace.
@@ -102,10 +105,18 @@ pub(crate) fn file_of(sandbox: &Sandbox) -> String {
 /// The backend's form of an endpoint.
 pub(crate) fn endpoint(of: &Endpoint) -> Result<EndpointConfig, Error> {
     let options = EndpointOptions::parse(&of.spec.driver_opts)?;
-    let own = of.ipv4.map(IpNet::V4).into_iter().chain(of.ipv6.map(IpNet::V6));
+    let own = of
+        .ipv4
+        .map(IpNet::V4)
+        .into_iter()
+        .chain(of.ipv6.map(IpNet::V6));
     let link_local = of.spec.link_local.iter().map(|ip| link_local(*ip));
-    let gateways =
-        of.gateway4.map(IpAddr::V4).into_iter().chain(of.gateway6.map(IpAddr::V6)).collect();
+    let gateways = of
+        .gateway4
+        .map(IpAddr::V4)
+        .into_iter()
+        .chain(of.gateway6.map(IpAddr::V6))
+        .collect();
     let sysctls = options
         .sysctls
         .into_iter()

@@ -197,6 +197,13 @@ impl NetworkDriver for BridgeConfig {
             )))
     }
 
+    fn settle(&self, host: &Host, endpoint: &EndpointConfig) -> Result<(), Error> {
+        // In this order: the bridge has a carrier once one of its ports has.
+        host.link(&endpoint.host_link)?;
+        host.link(&self.name)?;
+        Ok(())
+    }
+
     fn leave(&self, host: &Host, endpoint: &EndpointConfig) -> Result<(), Error> {
         // Deleting a link takes the kernel tens of milliseconds, and it does so by itself when the
         // namespace of the other end goes. What counts is that nobody answers to the address any more.

@@ -30,6 +30,9 @@ pub(crate) trait NetworkDriver: fmt::Debug + Send + Sync {
         endpoint: &EndpointConfig,
     ) -> Result<(), Error>;
 
+    /// Asks for each link of the host that the endpoint's packets pass: see `Inside::settle`.
+    fn settle(&self, host: &Host, endpoint: &EndpointConfig) -> Result<(), Error>;
+
     /// Cuts an endpoint off: nobody answers to its addresses any more, and nothing of it stays on the host
     /// once its link inside, or the namespace, is gone.
     fn leave(&self, host: &Host, endpoint: &EndpointConfig) -> Result<(), Error>;

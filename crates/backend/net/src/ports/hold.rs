@@ -69,6 +69,18 @@ impl Held {
         }
     }
 
+    /// Closes the socket: the port can be bound when this returns.
+    pub(crate) async fn close(mut self) {
+        self.socket = None;
+        if let Some(task) = self.proxy.take() {
+            task.abort();
+            // The task's end, in whatever way, closes its socket.
+            if task.await.is_err_and(|error| error.is_panic()) {
+                tracing::error!("the proxy of a published port panicked");
+            }
+        }
+    }
+
     /// Holds nothing: the port could not be bound again, and is published all the same.
     pub(crate) fn nothing() -> Self {
         Self {

@@ -50,6 +50,24 @@ impl Reservation {
     }
 }
 
+impl Reservation {
+    /// Gives the ports back; they can be bound again when this returns. Dropping gives them back, too, but
+    /// the sockets of proxies close a moment later.
+    pub async fn release(mut self) {
+        for held in self.closing() {
+            held.close().await;
+        }
+    }
+
+    /// Takes the sockets out; the ports stay taken until this is dropped.
+    fn closing(&mut self) -> Vec<Held> {
+        self.held
+            .values_mut()
+            .map(|held| std::mem::replace(held, Held::nothing()))
+            .collect()
+    }
+}
+
 impl Drop for Reservation {
     fn drop(&mut self) {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);

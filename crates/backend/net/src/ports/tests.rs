@@ -38,11 +38,8 @@ fn a_reserved_port_cannot_be_bound_by_another_process_until_it_is_given_back() {
             assert_eq!(bind().unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
             let error = ports.reserve(&[spec], targets(), None).unwrap_err();
             assert!(matches!(error, Error::PortAllocated(..)));
-            drop(reserved);
-            // The proxy's task is told to end; its socket closes when it does.
-            while bind().is_err() {
-                tokio::task::yield_now().await;
-            }
+            reserved.release().await;
+            bind().unwrap();
         }
     });
 }

@@ -26,8 +26,12 @@ pub(super) fn compose(extra: &[(String, String)], own: &[(String, String)]) -> S
         // Writing to a String does not fail.
         let _infallible = writeln!(text, "{address}\t{names}");
     };
-    BASE.iter().for_each(|(address, names)| line(address, names));
-    extra.iter().chain(own).for_each(|(address, names)| line(address, names));
+    BASE.iter()
+        .for_each(|(address, names)| line(address, names));
+    extra
+        .iter()
+        .chain(own)
+        .for_each(|(address, names)| line(address, names));
     text
 }
 
@@ -44,7 +48,8 @@ pub(super) fn own(sandbox: &Sandbox, hostname: &str, domainname: &str) -> Vec<(S
     };
     let addresses = sandbox.endpoints.iter().flat_map(|endpoint| {
         let ipv4 = endpoint.ipv4.map(|net| net.addr().to_string());
-        ipv4.into_iter().chain(endpoint.ipv6.map(|net| net.addr().to_string()))
+        ipv4.into_iter()
+            .chain(endpoint.ipv6.map(|net| net.addr().to_string()))
     });
     addresses.map(|address| (address, names.clone())).collect()
 }

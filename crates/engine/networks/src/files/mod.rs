@@ -52,12 +52,21 @@ impl Networks {
         let on_host = sandbox.netns.is_none() && !sandbox.id.is_empty();
         let hosts = if on_host && extra.is_empty() {
             // A host without the file still gives its containers a working one.
-            tokio::fs::read_to_string(HOSTS).await.unwrap_or_else(|_| hosts::base())
+            tokio::fs::read_to_string(HOSTS)
+                .await
+                .unwrap_or_else(|_| hosts::base())
         } else {
-            hosts::compose(&extra, &hosts::own(sandbox, &spec.hostname, &spec.domainname))
+            hosts::compose(
+                &extra,
+                &hosts::own(sandbox, &spec.hostname, &spec.domainname),
+            )
         };
         let source = self.resolv_source().await;
-        let transform = if on_host { Transform::None } else { Transform::Legacy(family(sandbox)) };
+        let transform = if on_host {
+            Transform::None
+        } else {
+            Transform::Legacy(family(sandbox))
+        };
         let wanted = merged(&spec.dns, &config.dns);
         Ok(NetworkFiles {
             hosts,
@@ -109,13 +118,20 @@ impl Networks {
 /// A file that is not there is an empty one: then the defaults count.
 async fn read(path: &Path) -> Source {
     let text = tokio::fs::read_to_string(path).await.unwrap_or_default();
-    Source { path: PathBuf::from(path), text }
+    Source {
+        path: PathBuf::from(path),
+        text,
+    }
 }
 
 /// A container's own settings, each where it has some, or else the daemon's.
 fn merged(own: &DnsSettings, daemon: &DnsSettings) -> DnsSettings {
     fn first<T: Clone>(own: &[T], daemon: &[T]) -> Vec<T> {
-        if own.is_empty() { daemon.to_vec() } else { own.to_vec() }
+        if own.is_empty() {
+            daemon.to_vec()
+        } else {
+            own.to_vec()
+        }
     }
     DnsSettings {
         servers: first(&own.servers, &daemon.servers),
@@ -126,7 +142,11 @@ fn merged(own: &DnsSettings, daemon: &DnsSettings) -> DnsSettings {
 
 /// Whether a container can reach name servers by IPv6.
 fn family(sandbox: &Sandbox) -> Family {
-    if sandbox.endpoints.iter().any(|endpoint| endpoint.ipv6.is_some()) {
+    if sandbox
+        .endpoints
+        .iter()
+        .any(|endpoint| endpoint.ipv6.is_some())
+    {
         Family::Both
     } else {
         Family::Ipv4

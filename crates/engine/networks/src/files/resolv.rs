@@ -98,8 +98,16 @@ pub(super) fn compose(source: &Source, wanted: &DnsSettings, transform: Transfor
     } else if let Transform::Legacy(family) = transform {
         parsed.servers.retain(|server| is_reachable(server, family));
         if parsed.servers.is_empty() {
-            let ipv6 = if family == Family::Both { DEFAULTS_IPV6 } else { &[] };
-            parsed.servers = DEFAULTS.iter().chain(ipv6).map(|ip| (*ip).to_owned()).collect();
+            let ipv6 = if family == Family::Both {
+                DEFAULTS_IPV6
+            } else {
+                &[]
+            };
+            parsed.servers = DEFAULTS
+                .iter()
+                .chain(ipv6)
+                .map(|ip| (*ip).to_owned())
+                .collect();
             warnings.push("Used default nameservers.");
         }
     }
@@ -112,8 +120,13 @@ pub(super) fn compose(source: &Source, wanted: &DnsSettings, transform: Transfor
         // Writing to a String does not fail.
         let _infallible = writeln!(text, "{line}");
     };
-    line(format!("\n# Based on host file: '{}'{from}", source.path.display()));
-    warnings.iter().for_each(|warning| line(format!("# {warning}")));
+    line(format!(
+        "\n# Based on host file: '{}'{from}",
+        source.path.display()
+    ));
+    warnings
+        .iter()
+        .for_each(|warning| line(format!("# {warning}")));
     line(format!("# Overrides: [{}]", overrides.join(" ")));
     if let Some(from) = ndots {
         line(format!("# Option ndots from: {from}"));
@@ -128,7 +141,12 @@ fn written(parsed: &Parsed) -> String {
         "# has been modified.".to_owned(),
         String::new(),
     ];
-    lines.extend(parsed.servers.iter().map(|server| format!("nameserver {server}")));
+    lines.extend(
+        parsed
+            .servers
+            .iter()
+            .map(|server| format!("nameserver {server}")),
+    );
     if !parsed.search.is_empty() {
         lines.push(format!("search {}", parsed.search.join(" ")));
     }
@@ -158,22 +176,33 @@ mod tests {
     use super::*;
 
     fn source(text: &str) -> Source {
-        Source { path: PathBuf::from(PATH), text: text.to_owned() }
+        Source {
+            path: PathBuf::from(PATH),
+            text: text.to_owned(),
+        }
     }
 
     fn lines(text: &str) -> Vec<&str> {
-        text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect()
+        text.lines()
+            .filter(|line| !line.starts_with('#') && !line.is_empty())
+            .collect()
     }
 
     const LEGACY: Transform = Transform::Legacy(Family::Ipv4);
 
     #[test]
     fn the_hosts_servers_and_domains_are_taken_over() {
-        let host = source("# x\nnameserver 10.0.0.1\nsearch a.b c\noptions ndots:2\nsortlist 1.2.3.0\n");
+        let host =
+            source("# x\nnameserver 10.0.0.1\nsearch a.b c\noptions ndots:2\nsortlist 1.2.3.0\n");
         let text = compose(&host, &DnsSettings::default(), LEGACY);
         assert_eq!(
             lines(&text),
-            ["nameserver 10.0.0.1", "search a.b c", "options ndots:2", "sortlist 1.2.3.0"]
+            [
+                "nameserver 10.0.0.1",
+                "search a.b c",
+                "options ndots:2",
+                "sortlist 1.2.3.0"
+            ]
         );
         assert!(text.ends_with(
             "\n# Based on host file: '/etc/resolv.conf' (legacy)\n# Overrides: []\n\
@@ -192,7 +221,11 @@ mod tests {
         let text = compose(&host, &wanted, LEGACY);
         assert_eq!(
             lines(&text),
-            ["nameserver 1.1.1.1", "nameserver 127.0.0.1", "options ndots:3"]
+            [
+                "nameserver 1.1.1.1",
+                "nameserver 127.0.0.1",
+                "options ndots:3"
+            ]
         );
         assert!(text.ends_with(
             "# Overrides: [nameservers search options]\n# Option ndots from: override\n"
@@ -205,7 +238,11 @@ mod tests {
         let text = compose(&host, &DnsSettings::default(), LEGACY);
         assert_eq!(lines(&text), ["nameserver 8.8.8.8", "nameserver 8.8.4.4"]);
         assert!(text.contains("# Used default nameservers.\n"));
-        let both = compose(&host, &DnsSettings::default(), Transform::Legacy(Family::Both));
+        let both = compose(
+            &host,
+            &DnsSettings::default(),
+            Transform::Legacy(Family::Both),
+        );
         assert_eq!(lines(&both).len(), 4);
         let as_it_is = compose(&host, &DnsSettings::default(), Transform::None);
         assert_eq!(lines(&as_it_is).len(), 3);
