@@ -16,7 +16,10 @@ pub(crate) struct ApiError {
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into() }
+        Self {
+            status,
+            message: message.into(),
+        }
     }
 
     /// The request is wrong.
@@ -53,13 +56,21 @@ impl<E: Classify> From<E> for ApiError {
         if kind == ErrorKind::Internal {
             tracing::error!(error = %message, "request failed");
         }
-        Self { status: status(kind), message }
+        Self {
+            status: status(kind),
+            message,
+        }
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        json(self.status, &ErrorResponse { message: self.message })
+        json(
+            self.status,
+            &ErrorResponse {
+                message: self.message,
+            },
+        )
     }
 }
 

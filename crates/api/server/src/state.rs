@@ -44,7 +44,11 @@ impl Sessions {
 
 impl App {
     pub(crate) fn new(engine: Engine, tasks: TaskTracker, closing: CancellationToken) -> Self {
-        Self { engine, sessions: Sessions { tasks, closing }, list_cache: Arc::default() }
+        Self {
+            engine,
+            sessions: Sessions { tasks, closing },
+            list_cache: Arc::default(),
+        }
     }
 }
 
@@ -65,6 +69,12 @@ parts! {
     Networks = networks;
     System = system;
     Volumes = volumes;
+}
+
+impl FromRef<App> for (System, Volumes) {
+    fn from_ref(app: &App) -> Self {
+        (app.engine.system.clone(), app.engine.volumes.clone())
+    }
 }
 
 impl FromRef<App> for (Containers, Sessions) {

@@ -13,5 +13,7 @@ routes! {
 }
 
 async fn refused() -> Result<(), ApiError> {
-    Err(ApiError::unsupported("building images is not supported yet"))
+    Err(ApiError::unsupported(
+        "building images is not supported yet",
+    ))
 }

@@ -3,6 +3,8 @@
 //! Handlers and conversions know only the newest version. What an older client sends is brought up to
 //! date here before, and what it gets is brought back here after.
 
+mod answer;
+mod request;
 mod v1_24;
 mod v1_27;
 mod v1_38;
@@ -17,8 +19,6 @@ mod v1_47;
 mod v1_48;
 mod v1_49;
 mod v1_50;
-mod request;
-mod answer;
 mod version;
 
 pub(crate) use answer::{

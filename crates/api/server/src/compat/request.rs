@@ -11,7 +11,11 @@ pub(crate) fn create(
     version: ApiVersion,
     request: &mut CreateRequest,
 ) -> Result<Vec<String>, ApiError> {
-    let CreateRequest { config, host_config, networking_config } = request;
+    let CreateRequest {
+        config,
+        host_config,
+        networking_config,
+    } = request;
     let config = config.get_or_insert_default();
     let host = host_config.get_or_insert_default();
     let networking = networking_config.get_or_insert_default();
@@ -63,5 +67,9 @@ pub(crate) fn update(version: ApiVersion, resources: &mut HostConfig) {
 
 /// The terminal size of an exec session, which clients before 1.42 cannot give.
 pub(crate) fn exec_console_size(version: ApiVersion, size: Option<[u32; 2]>) -> Option<(u32, u32)> {
-    if version.before(42) { None } else { size.map(|[height, width]| (height, width)) }
+    if version.before(42) {
+        None
+    } else {
+        size.map(|[height, width]| (height, width))
+    }
 }

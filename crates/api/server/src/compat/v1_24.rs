@@ -11,7 +11,9 @@ pub(super) fn create(host: &mut HostConfig) {
 /// `name=seccomp,profile=builtin` was `seccomp`.
 pub(super) fn info(info: &mut Info) {
     for option in &mut info.security_options {
-        let name = option.split(',').find_map(|pair| pair.strip_prefix("name="));
+        let name = option
+            .split(',')
+            .find_map(|pair| pair.strip_prefix("name="));
         if let Some(name) = name {
             *option = name.to_owned();
         }

@@ -35,7 +35,10 @@ pub(super) fn check_mounts(host: &mut HostConfig) -> Result<(), ApiError> {
             ("TmpfsOptions", "tmpfs", mount.tmpfs_options.is_some()),
             ("ImageOptions", "image", mount.image_options.is_some()),
         ];
-        if let Some((name, ..)) = kinds.iter().find(|(_, kind, set)| *set && mount.kind != *kind) {
+        if let Some((name, ..)) = kinds
+            .iter()
+            .find(|(_, kind, set)| *set && mount.kind != *kind)
+        {
             return Err(ApiError::bad(format!(
                 "{name} must not be specified on mount type \"{}\"",
                 mount.kind
@@ -50,10 +53,17 @@ pub(super) fn volume_driver_warning(version: ApiVersion, host: &HostConfig) -> O
     if host.volume_driver.is_empty() || version.before(42) {
         return None;
     }
-    let without_driver = host.mounts.iter().filter(|mount| mount.kind == "volume").any(|mount| {
-        let driver = mount.volume_options.as_ref().and_then(|options| options.driver_config.as_ref());
-        driver.is_none_or(|driver| driver.name.is_empty())
-    });
+    let without_driver = host
+        .mounts
+        .iter()
+        .filter(|mount| mount.kind == "volume")
+        .any(|mount| {
+            let driver = mount
+                .volume_options
+                .as_ref()
+                .and_then(|options| options.driver_config.as_ref());
+            driver.is_none_or(|driver| driver.name.is_empty())
+        });
     without_driver.then(|| {
         "WARNING: the container-wide volume-driver configuration is ignored for volumes specified via \
          'mount'. Use '--mount type=volume,volume-driver=...' instead"
@@ -89,5 +99,10 @@ pub(crate) fn ignores_usage_types(version: ApiVersion) -> bool {
 /// The size of the build cache was a field of its own.
 pub(super) fn disk_usage(usage: &mut DiskUsage) {
     let records = usage.build_cache.iter().flatten();
-    usage.builder_size = Some(records.filter(|record| !record.shared).map(|record| record.size).sum());
+    usage.builder_size = Some(
+        records
+            .filter(|record| !record.shared)
+            .map(|record| record.size)
+            .sum(),
+    );
 }

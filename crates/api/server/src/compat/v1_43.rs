@@ -16,11 +16,22 @@ pub(super) fn create(
     if let Some(check) = &mut config.healthcheck {
         check.start_interval = 0;
     }
-    for mount in host.mounts.iter_mut().filter(|mount| mount.kind == "bind" && mount.read_only) {
-        mount.bind_options.get_or_insert_default().read_only_non_recursive = true;
+    for mount in host
+        .mounts
+        .iter_mut()
+        .filter(|mount| mount.kind == "bind" && mount.read_only)
+    {
+        mount
+            .bind_options
+            .get_or_insert_default()
+            .read_only_non_recursive = true;
     }
     if networking.endpoints_config.len() > 1 {
-        let names: Vec<&str> = networking.endpoints_config.keys().map(String::as_str).collect();
+        let names: Vec<&str> = networking
+            .endpoints_config
+            .keys()
+            .map(String::as_str)
+            .collect();
         return Err(ApiError::bad(format!(
             "Container cannot be connected to network endpoints: {}",
             names.join(", ")
@@ -77,9 +88,19 @@ fn main_endpoint<'a>(mode: &str, networking: &'a mut NetworkingConfig) -> &'a mu
         "" | "default" | "bridge" => &["bridge", "default"],
         other => &[other],
     };
-    let found = names.iter().find(|name| networking.endpoints_config.contains_key(**name));
-    let name = found.or(names.first()).copied().unwrap_or("bridge").to_owned();
-    networking.endpoints_config.entry(name).or_default().get_or_insert_default()
+    let found = names
+        .iter()
+        .find(|name| networking.endpoints_config.contains_key(**name));
+    let name = found
+        .or(names.first())
+        .copied()
+        .unwrap_or("bridge")
+        .to_owned();
+    networking
+        .endpoints_config
+        .entry(name)
+        .or_default()
+        .get_or_insert_default()
 }
 
 pub(super) fn image_list(image: &mut ImageSummary) {

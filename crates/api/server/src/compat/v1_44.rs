@@ -6,9 +6,17 @@ use arca_wire::image::ImageInspect;
 use crate::error::ApiError;
 
 pub(super) fn create(host: &HostConfig) -> Result<(), ApiError> {
-    let subpath = host.mounts.iter().filter_map(|mount| mount.volume_options.as_ref());
-    if subpath.into_iter().any(|options| !options.subpath.is_empty()) {
-        return Err(ApiError::bad("VolumeOptions.Subpath needs API v1.45 or newer"));
+    let subpath = host
+        .mounts
+        .iter()
+        .filter_map(|mount| mount.volume_options.as_ref());
+    if subpath
+        .into_iter()
+        .any(|options| !options.subpath.is_empty())
+    {
+        return Err(ApiError::bad(
+            "VolumeOptions.Subpath needs API v1.45 or newer",
+        ));
     }
     Ok(())
 }

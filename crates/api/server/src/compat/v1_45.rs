@@ -5,9 +5,14 @@ use arca_wire::container::{ContainerSummary, HostConfig};
 use crate::error::ApiError;
 
 pub(super) fn create(host: &HostConfig) -> Result<(), ApiError> {
-    let tmpfs = host.mounts.iter().filter_map(|mount| mount.tmpfs_options.as_ref());
+    let tmpfs = host
+        .mounts
+        .iter()
+        .filter_map(|mount| mount.tmpfs_options.as_ref());
     if tmpfs.into_iter().any(|options| !options.options.is_empty()) {
-        return Err(ApiError::bad("TmpfsOptions.Options needs API v1.46 or newer"));
+        return Err(ApiError::bad(
+            "TmpfsOptions.Options needs API v1.46 or newer",
+        ));
     }
     Ok(())
 }

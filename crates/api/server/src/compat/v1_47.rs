@@ -6,12 +6,11 @@ use serde_json::Value;
 use super::ApiVersion;
 use crate::error::ApiError;
 
-pub(super) fn create(
-    host: &HostConfig,
-    networking: &mut NetworkingConfig,
-) -> Result<(), ApiError> {
+pub(super) fn create(host: &HostConfig, networking: &mut NetworkingConfig) -> Result<(), ApiError> {
     if host.mounts.iter().any(|mount| mount.kind == "image") {
-        return Err(ApiError::bad("Mount type \"Image\" needs API v1.48 or newer"));
+        return Err(ApiError::bad(
+            "Mount type \"Image\" needs API v1.48 or newer",
+        ));
     }
     for endpoint in networking.endpoints_config.values_mut().flatten() {
         endpoint.gw_priority = 0;

@@ -7,7 +7,9 @@ use super::ApiVersion;
 
 /// The fields that only containers have, at their zero values.
 pub(super) fn image_inspect(image: &mut Value) {
-    let Some(Value::Object(config)) = image.get_mut("Config") else { return };
+    let Some(Value::Object(config)) = image.get_mut("Config") else {
+        return;
+    };
     for (name, value) in [
         ("Hostname", json!("")),
         ("Domainname", json!("")),

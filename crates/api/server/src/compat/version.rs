@@ -40,20 +40,31 @@ impl ApiVersion {
     /// newest; the rest is empty when there is nothing behind the version.
     pub(crate) fn split(path: &str) -> Result<(Self, &str), Unserved> {
         let unversioned = Ok((Self::NEWEST, path));
-        let Some(text) = path.strip_prefix("/v") else { return unversioned };
+        let Some(text) = path.strip_prefix("/v") else {
+            return unversioned;
+        };
         let (text, rest) = match text.find('/') {
             Some(at) => text.split_at(at),
             None => return unversioned,
         };
-        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        if text.is_empty()
+            || !text
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || byte == b'.')
+        {
             return unversioned;
         }
         Self::parse(text).map(|version| (version, rest))
     }
 
     fn parse(text: &str) -> Result<Self, Unserved> {
-        let mut parts = text.split('.').map(|part| part.parse::<u32>().unwrap_or_default());
-        let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let mut parts = text
+            .split('.')
+            .map(|part| part.parse::<u32>().unwrap_or_default());
+        let (major, minor) = (
+            parts.next().unwrap_or_default(),
+            parts.next().unwrap_or_default(),
+        );
         let more = parts.any(|part| part > 0);
         match (major, minor) {
             (0, _) | (1, ..OLDEST) => Err(Unserved::TooOld(text.to_owned())),
@@ -91,7 +102,11 @@ impl<S: Sync> FromRequestParts<S> for ApiVersion {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(parts.extensions.get::<Self>().copied().unwrap_or(Self::NEWEST))
+        Ok(parts
+            .extensions
+            .get::<Self>()
+            .copied()
+            .unwrap_or(Self::NEWEST))
     }
 }
 

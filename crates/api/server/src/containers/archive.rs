@@ -6,7 +6,9 @@ use crate::error::ApiError;
 use crate::http::Query;
 
 fn refused<T>(what: &str) -> Result<T, ApiError> {
-    Err(ApiError::unsupported(format!("{what} is not supported yet")))
+    Err(ApiError::unsupported(format!(
+        "{what} is not supported yet"
+    )))
 }
 
 fn checked(query: &Query) -> Result<(), ApiError> {

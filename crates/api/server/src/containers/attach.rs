@@ -14,7 +14,11 @@ use crate::state::Sessions;
 
 /// What a stream of this kind is announced as.
 pub(crate) fn content_type(version: ApiVersion, tty: bool) -> &'static str {
-    if !tty && announces_frames(version) { MULTIPLEXED } else { RAW }
+    if !tty && announces_frames(version) {
+        MULTIPLEXED
+    } else {
+        RAW
+    }
 }
 
 /// Attaches: the connection becomes the session, carried by the container's shim.
@@ -30,7 +34,9 @@ pub(super) async fn attach(
         stdout: query.flag("stdout"),
         stderr: query.flag("stderr"),
     };
-    let attachment = containers.attach(&id, request(&query, streams, None)).await?;
+    let attachment = containers
+        .attach(&id, request(&query, streams, None))
+        .await?;
     let (response, connection) = hijack.accept(content_type(version, attachment.tty))?;
     sessions.spawn(async move {
         match connection.await {
@@ -84,7 +90,9 @@ pub(super) async fn websocket(
         stdout: all || query.flag_or("stdout", true),
         stderr: all || query.flag_or("stderr", true),
     };
-    let attachment = containers.attach(&id, request(&query, streams, Some(false))).await?;
+    let attachment = containers
+        .attach(&id, request(&query, streams, Some(false)))
+        .await?;
     let text = websocket_text(version);
     Ok(upgrade.on_upgrade(async move |socket| {
         sessions.spawn(carry(attachment, socket, text));

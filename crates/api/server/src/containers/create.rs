@@ -20,15 +20,27 @@ pub(super) async fn create(
     RequiredJson(mut body): RequiredJson<Body>,
 ) -> Result<Response, ApiError> {
     if body.config.is_none() {
-        return Err(ApiError::bad("config cannot be empty in order to create a container"));
+        return Err(ApiError::bad(
+            "config cannot be empty in order to create a container",
+        ));
     }
     let mut warnings = compat::create(version, &mut body)?;
     let spec = container_spec(body)?;
     let platform = platform(&query, has_platform_and_one_shot(version))?;
-    let request = CreateRequest { name: query.some("name"), spec, platform };
+    let request = CreateRequest {
+        name: query.some("name"),
+        spec,
+        platform,
+    };
     let created = containers.create(request).await?;
     warnings.extend(created.warnings);
-    Ok(json(StatusCode::CREATED, &CreateResponse { id: created.id.to_string(), warnings }))
+    Ok(json(
+        StatusCode::CREATED,
+        &CreateResponse {
+            id: created.id.to_string(),
+            warnings,
+        },
+    ))
 }
 
 /// The parameter `platform`, where this version has it.

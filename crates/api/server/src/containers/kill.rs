@@ -13,6 +13,8 @@ pub(super) async fn kill(
     Path(id): Path<String>,
     query: Query,
 ) -> Result<StatusCode, ApiError> {
-    containers.kill(&id, query.some("signal").as_deref()).await?;
+    containers
+        .kill(&id, query.some("signal").as_deref())
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -29,12 +29,17 @@ pub(super) async fn list(
     };
     let listed = containers.list(request).await?;
     let now = SystemClock.now();
-    Ok(json_bytes(StatusCode::OK, cache.encode(version, &listed, now)?))
+    Ok(json_bytes(
+        StatusCode::OK,
+        cache.encode(version, &listed, now)?,
+    ))
 }
 
 fn limit(query: &Query) -> Result<usize, ApiError> {
     match query.number("limit") {
-        Ok(limit) => Ok(limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or_default()),
+        Ok(limit) => Ok(limit
+            .and_then(|limit| usize::try_from(limit).ok())
+            .unwrap_or_default()),
         Err(error) => Err(ApiError::internal(error.message())),
     }
 }
@@ -102,7 +107,9 @@ impl Cached {
             container: Arc::clone(&listed.container),
             image: listed.image.clone(),
             status,
-            json: serde_json::to_vec(&summary(listed, now)).map_err(unencoded)?.into(),
+            json: serde_json::to_vec(&summary(listed, now))
+                .map_err(unencoded)?
+                .into(),
         })
     }
 

@@ -18,14 +18,16 @@ pub(super) async fn logs(
     client: Client,
 ) -> Result<Response, ApiError> {
     let request = request(&query)?;
-    let logs = containers.logs(&id, request).await?;
+    let logs = containers.logs(&id, request)?;
     Ok(chunks(client, content_type(version, logs.tty), logs))
 }
 
 fn request(query: &Query) -> Result<LogsRequest, ApiError> {
     let (stdout, stderr) = (query.flag("stdout"), query.flag("stderr"));
     if !stdout && !stderr {
-        return Err(ApiError::bad("Bad parameters: you must choose at least one stream"));
+        return Err(ApiError::bad(
+            "Bad parameters: you must choose at least one stream",
+        ));
     }
     Ok(LogsRequest {
         follow: query.flag("follow"),

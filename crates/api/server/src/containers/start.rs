@@ -18,7 +18,9 @@ pub(super) async fn start(
 ) -> Result<StatusCode, ApiError> {
     refuse_body(&headers)?;
     if query.some("checkpoint").is_some() {
-        return Err(ApiError::unsupported("starting from a checkpoint is not supported yet"));
+        return Err(ApiError::unsupported(
+            "starting from a checkpoint is not supported yet",
+        ));
     }
     match containers.start(&id).await? {
         Started::Now => Ok(StatusCode::NO_CONTENT),
@@ -28,8 +30,12 @@ pub(super) async fn start(
 
 /// Before 1.24 a start could carry a configuration; some clients still send an empty one (`null`, `{}`).
 fn refuse_body(headers: &HeaderMap) -> Result<(), ApiError> {
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-    let length: u64 = length.and_then(|length| length.parse().ok()).unwrap_or_default();
+    let length = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok());
+    let length: u64 = length
+        .and_then(|length| length.parse().ok())
+        .unwrap_or_default();
     if length > 7 || headers.contains_key(header::TRANSFER_ENCODING) {
         return Err(ApiError::bad(
             "starting container with non-empty request body was deprecated since API v1.22 and removed \

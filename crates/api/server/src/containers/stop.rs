@@ -34,7 +34,9 @@ pub(super) async fn restart(
 
 fn request(version: ApiVersion, query: &Query) -> Result<StopRequest, ApiError> {
     // dockerd answers 500 to what is no number, here and in lists
-    let timeout = query.number("t").map_err(|error| ApiError::internal(error.message()))?;
+    let timeout = query
+        .number("t")
+        .map_err(|error| ApiError::internal(error.message()))?;
     Ok(StopRequest {
         timeout: timeout.map(|seconds| {
             i32::try_from(seconds).unwrap_or(if seconds < 0 { i32::MIN } else { i32::MAX })

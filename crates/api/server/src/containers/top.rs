@@ -16,5 +16,11 @@ pub(super) async fn top(
     query: Query,
 ) -> Result<Response, ApiError> {
     let top = containers.top(&id, query.text("ps_args")).await?;
-    Ok(json(StatusCode::OK, &TopResponse { processes: top.processes, titles: top.titles }))
+    Ok(json(
+        StatusCode::OK,
+        &TopResponse {
+            processes: top.processes,
+            titles: top.titles,
+        },
+    ))
 }

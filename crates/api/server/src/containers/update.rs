@@ -22,7 +22,11 @@ pub(super) async fn update(
     let policy = std::mem::take(&mut body.restart_policy);
     let request = UpdateRequest {
         resources: resources(&mut body)?,
-        restart_policy: if policy.name.is_empty() { None } else { Some(restart_policy(policy)?) },
+        restart_policy: if policy.name.is_empty() {
+            None
+        } else {
+            Some(restart_policy(policy)?)
+        },
     };
     let warnings = containers.update(&id, request).await?;
     let warnings = (!warnings.is_empty()).then_some(warnings);

@@ -24,7 +24,10 @@ pub(super) async fn wait(
     let condition = condition(version, &query)?;
     let waiting = containers.wait(&id, condition)?;
     if version.before(30) {
-        let outcome = client.unless_gone(waiting.outcome()).await.unwrap_or_else(gone);
+        let outcome = client
+            .unless_gone(waiting.outcome())
+            .await
+            .unwrap_or_else(gone);
         return Ok(json(StatusCode::OK, &answer(outcome)));
     }
     let silent = version.before(34) && condition == WaitCondition::Removed;
@@ -63,5 +66,8 @@ fn answer(outcome: WaitOutcome) -> WaitResponse {
 
 /// Nobody reads this answer any more.
 fn gone() -> WaitOutcome {
-    WaitOutcome { exit_code: -1, error: Some("context canceled".to_owned()) }
+    WaitOutcome {
+        exit_code: -1,
+        error: Some("context canceled".to_owned()),
+    }
 }

@@ -97,7 +97,9 @@ fn network_settings(network: &Network) -> NetworkSettings {
                 .ports
                 .iter()
                 .map(|(port, bindings)| {
-                    let bindings = bindings.as_ref().map(|all| all.iter().map(binding).collect());
+                    let bindings = bindings
+                        .as_ref()
+                        .map(|all| all.iter().map(binding).collect());
                     (port.to_string(), bindings)
                 })
                 .collect(),

@@ -63,9 +63,13 @@ fn ports(container: &Container) -> Vec<Port> {
     let mut ports = Vec::new();
     for (port, bindings) in &container.network.ports {
         let shown = |binding: Option<&PortBinding>| Port {
-            ip: binding.map(|binding| binding.host_ip.clone()).unwrap_or_default(),
+            ip: binding
+                .map(|binding| binding.host_ip.clone())
+                .unwrap_or_default(),
             private_port: port.number,
-            public_port: binding.and_then(|b| b.host_port.parse().ok()).unwrap_or_default(),
+            public_port: binding
+                .and_then(|b| b.host_port.parse().ok())
+                .unwrap_or_default(),
             protocol: port.protocol.as_str().to_owned(),
         };
         match bindings.as_deref() {

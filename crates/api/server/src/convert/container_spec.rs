@@ -11,14 +11,22 @@ use crate::error::ApiError;
 
 /// The domain's words for a create request of the newest version.
 pub(crate) fn container_spec(request: CreateRequest) -> Result<ContainerSpec, ApiError> {
-    let CreateRequest { config, host_config, networking_config } = request;
+    let CreateRequest {
+        config,
+        host_config,
+        networking_config,
+    } = request;
     let NetworkingConfig { endpoints_config } = networking_config.unwrap_or_default();
     let networks = endpoints_config
         .into_iter()
         .map(|(network, endpoint)| Ok((network, endpoint_request(endpoint.unwrap_or_default())?)))
         .collect::<Result<_, ApiError>>()?;
     let spec = of_config(config.unwrap_or_default())?;
-    Ok(ContainerSpec { host: host_spec(host_config.unwrap_or_default())?, networks, ..spec })
+    Ok(ContainerSpec {
+        host: host_spec(host_config.unwrap_or_default())?,
+        networks,
+        ..spec
+    })
 }
 
 fn of_config(config: Config) -> Result<ContainerSpec, ApiError> {
@@ -54,11 +62,15 @@ fn of_config(config: Config) -> Result<ContainerSpec, ApiError> {
         hostname,
         domainname,
         user,
-        attach: Streams { stdin: attach_stdin, stdout: attach_stdout, stderr: attach_stderr },
+        attach: Streams {
+            stdin: attach_stdin,
+            stdout: attach_stdout,
+            stderr: attach_stderr,
+        },
         exposed_ports: exposed_ports
             .into_keys()
-            .map(|port| port.parse::<Port>())
-            .collect::<Result<BTreeSet<_>, _>>()?,
+            .map(|port| Ok(port.parse::<Port>()?))
+            .collect::<Result<BTreeSet<_>, ApiError>>()?,
         tty,
         open_stdin,
         stdin_once,

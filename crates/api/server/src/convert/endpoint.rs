@@ -26,13 +26,19 @@ pub(crate) fn endpoint_request(settings: EndpointSettings) -> Result<EndpointReq
         dns_names: _,
     } = settings;
     Ok(EndpointRequest {
-        ipam: ipam_config.map(|EndpointIpamConfig { ipv4_address, ipv6_address, link_local_ips }| {
-            IpamRequest {
-                ipv4_address,
-                ipv6_address,
-                link_local_ips: (!link_local_ips.is_empty()).then_some(link_local_ips),
-            }
-        }),
+        ipam: ipam_config.map(
+            |EndpointIpamConfig {
+                 ipv4_address,
+                 ipv6_address,
+                 link_local_ips,
+             }| {
+                IpamRequest {
+                    ipv4_address,
+                    ipv6_address,
+                    link_local_ips: (!link_local_ips.is_empty()).then_some(link_local_ips),
+                }
+            },
+        ),
         links,
         aliases,
         mac_address,

@@ -8,11 +8,20 @@ use arca_wire::container::HealthConfig;
 use crate::error::ApiError;
 
 pub(super) fn healthcheck(config: HealthConfig) -> Result<Healthcheck, ApiError> {
-    let HealthConfig { test, interval, timeout, start_period, start_interval, retries } = config;
+    let HealthConfig {
+        test,
+        interval,
+        timeout,
+        start_period,
+        start_interval,
+        retries,
+    } = config;
     let duration = |name: &str, nanoseconds: i64| {
-        u64::try_from(nanoseconds).map(Duration::from_nanos).map_err(|_negative| {
-            ApiError::bad(format!("{name} in Healthcheck cannot be less than 1ms"))
-        })
+        u64::try_from(nanoseconds)
+            .map(Duration::from_nanos)
+            .map_err(|_negative| {
+                ApiError::bad(format!("{name} in Healthcheck cannot be less than 1ms"))
+            })
     };
     Ok(Healthcheck {
         test: HealthTest::parse(&test)?,

@@ -10,6 +10,7 @@ use super::mounts::mount_request;
 use super::resources::resources;
 use crate::error::ApiError;
 
+#[expect(clippy::too_many_lines, reason = "one line a field")]
 pub(super) fn host_spec(mut host: HostConfig) -> Result<HostSpec, ApiError> {
     let resources = resources(&mut host)?;
     let HostConfig {
@@ -89,7 +90,10 @@ pub(super) fn host_spec(mut host: HostConfig) -> Result<HostSpec, ApiError> {
     Ok(HostSpec {
         binds,
         container_id_file,
-        log: LogSpec { driver: kind, options: config.unwrap_or_default() },
+        log: LogSpec {
+            driver: kind,
+            options: config.unwrap_or_default(),
+        },
         network_mode: network_mode.parse()?,
         port_bindings: port_bindings.map(bindings).transpose()?,
         restart_policy: restart_policy(policy)?,
@@ -97,7 +101,12 @@ pub(super) fn host_spec(mut host: HostConfig) -> Result<HostSpec, ApiError> {
         volume_driver,
         volumes_from,
         mounts: some(mounts)
-            .map(|mounts| mounts.into_iter().map(mount_request).collect::<Result<_, _>>())
+            .map(|mounts| {
+                mounts
+                    .into_iter()
+                    .map(mount_request)
+                    .collect::<Result<_, _>>()
+            })
             .transpose()?,
         console_size: (height, width),
         annotations: some_map(annotations),
@@ -109,7 +118,11 @@ pub(super) fn host_spec(mut host: HostConfig) -> Result<HostSpec, ApiError> {
         dns_search,
         extra_hosts,
         group_add,
-        ipc_mode: if ipc_mode.is_empty() { None } else { Some(ipc_mode.parse()?) },
+        ipc_mode: if ipc_mode.is_empty() {
+            None
+        } else {
+            Some(ipc_mode.parse()?)
+        },
         cgroup,
         links,
         oom_score_adj,
@@ -135,8 +148,14 @@ pub(super) fn host_spec(mut host: HostConfig) -> Result<HostSpec, ApiError> {
 
 /// A restart policy, of create and update.
 pub(crate) fn restart_policy(policy: RestartPolicy) -> Result<model::RestartPolicy, ApiError> {
-    let RestartPolicy { name, maximum_retry_count } = policy;
-    Ok(model::RestartPolicy { kind: name.parse()?, maximum_retry_count })
+    let RestartPolicy {
+        name,
+        maximum_retry_count,
+    } = policy;
+    Ok(model::RestartPolicy {
+        kind: name.parse()?,
+        maximum_retry_count,
+    })
 }
 
 fn bindings(ports: PortMap) -> Result<BTreeMap<Port, Vec<Binding>>, ApiError> {
@@ -144,7 +163,11 @@ fn bindings(ports: PortMap) -> Result<BTreeMap<Port, Vec<Binding>>, ApiError> {
         .into_iter()
         .map(|(port, bindings)| {
             let binding = |PortBinding { host_ip, host_port }| Binding { host_ip, host_port };
-            let bindings = bindings.unwrap_or_default().into_iter().map(binding).collect();
+            let bindings = bindings
+                .unwrap_or_default()
+                .into_iter()
+                .map(binding)
+                .collect();
             Ok((port.parse()?, bindings))
         })
         .collect()

@@ -20,7 +20,11 @@ pub(super) fn config(container: &Container) -> Config {
         attach_stdin: spec.attach.stdin,
         attach_stdout: spec.attach.stdout,
         attach_stderr: spec.attach.stderr,
-        exposed_ports: spec.exposed_ports.iter().map(|port| (port.to_string(), Empty {})).collect(),
+        exposed_ports: spec
+            .exposed_ports
+            .iter()
+            .map(|port| (port.to_string(), Empty {}))
+            .collect(),
         tty: spec.tty,
         open_stdin: spec.open_stdin,
         stdin_once: spec.stdin_once,
@@ -30,7 +34,10 @@ pub(super) fn config(container: &Container) -> Config {
         args_escaped: spec.args_escaped,
         image: spec.image.clone(),
         volumes: spec.volumes.as_ref().map(|volumes| {
-            volumes.iter().map(|path| (path.clone(), Empty {})).collect()
+            volumes
+                .iter()
+                .map(|path| (path.clone(), Empty {}))
+                .collect()
         }),
         working_dir: spec.working_dir.clone(),
         entrypoint: spec.entrypoint.clone().map(StrSlice),
@@ -44,6 +51,7 @@ pub(super) fn config(container: &Container) -> Config {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one line a field")]
 pub(super) fn host_config(host: &HostSpec) -> HostConfig {
     HostConfig {
         binds: host.binds.clone(),
@@ -56,7 +64,12 @@ pub(super) fn host_config(host: &HostSpec) -> HostConfig {
         port_bindings: host.port_bindings.as_ref().map(|ports| {
             ports
                 .iter()
-                .map(|(port, bindings)| (port.to_string(), Some(bindings.iter().map(binding).collect())))
+                .map(|(port, bindings)| {
+                    (
+                        port.to_string(),
+                        Some(bindings.iter().map(binding).collect()),
+                    )
+                })
                 .collect()
         }),
         restart_policy: RestartPolicy {
@@ -70,13 +83,21 @@ pub(super) fn host_config(host: &HostSpec) -> HostConfig {
         annotations: host.annotations.clone().unwrap_or_default(),
         cap_add: host.cap_add.clone().map(StrSlice),
         cap_drop: host.cap_drop.clone().map(StrSlice),
-        cgroupns_mode: host.cgroupns_mode.as_ref().map(CgroupnsMode::to_string).unwrap_or_default(),
+        cgroupns_mode: host
+            .cgroupns_mode
+            .as_ref()
+            .map(CgroupnsMode::to_string)
+            .unwrap_or_default(),
         dns: host.dns.clone(),
         dns_options: host.dns_options.clone(),
         dns_search: host.dns_search.clone(),
         extra_hosts: host.extra_hosts.clone(),
         group_add: host.group_add.clone(),
-        ipc_mode: host.ipc_mode.as_ref().map(IpcMode::to_string).unwrap_or_default(),
+        ipc_mode: host
+            .ipc_mode
+            .as_ref()
+            .map(IpcMode::to_string)
+            .unwrap_or_default(),
         cgroup: host.cgroup.clone(),
         links: host.links.clone(),
         oom_score_adj: host.oom_score_adj,
@@ -109,7 +130,10 @@ fn limits(resources: &Resources) -> HostConfig {
         cgroup_parent: resources.cgroup_parent.clone(),
         blkio_weight: resources.blkio_weight,
         blkio_weight_device: resources.blkio_weight_device.as_ref().map(|devices| {
-            let weight = |d: &model::WeightDevice| WeightDevice { path: d.path.clone(), weight: d.weight };
+            let weight = |d: &model::WeightDevice| WeightDevice {
+                path: d.path.clone(),
+                weight: d.weight,
+            };
             devices.iter().map(weight).collect()
         }),
         blkio_device_read_bps: throttles(resources.blkio_device_read_bps.as_ref()),
@@ -122,7 +146,10 @@ fn limits(resources: &Resources) -> HostConfig {
         cpu_realtime_runtime: resources.cpu_realtime_runtime,
         cpuset_cpus: resources.cpuset_cpus.clone(),
         cpuset_mems: resources.cpuset_mems.clone(),
-        devices: resources.devices.as_ref().map(|devices| devices.iter().map(device).collect()),
+        devices: resources
+            .devices
+            .as_ref()
+            .map(|devices| devices.iter().map(device).collect()),
         device_cgroup_rules: resources.device_cgroup_rules.clone(),
         kernel_memory_tcp: resources.kernel_memory_tcp,
         memory_reservation: resources.memory_reservation,
@@ -131,7 +158,11 @@ fn limits(resources: &Resources) -> HostConfig {
         oom_kill_disable: resources.oom_kill_disable,
         pids_limit: resources.pids_limit,
         ulimits: resources.ulimits.as_ref().map(|limits| {
-            let limit = |l: &model::Ulimit| Ulimit { name: l.name.clone(), hard: l.hard, soft: l.soft };
+            let limit = |l: &model::Ulimit| Ulimit {
+                name: l.name.clone(),
+                hard: l.hard,
+                soft: l.soft,
+            };
             limits.iter().map(limit).collect()
         }),
         ..HostConfig::default()
@@ -140,7 +171,10 @@ fn limits(resources: &Resources) -> HostConfig {
 
 /// A published port.
 pub(super) fn binding(binding: &model::PortBinding) -> PortBinding {
-    PortBinding { host_ip: binding.host_ip.clone(), host_port: binding.host_port.clone() }
+    PortBinding {
+        host_ip: binding.host_ip.clone(),
+        host_port: binding.host_port.clone(),
+    }
 }
 
 fn device(device: &model::DeviceMapping) -> DeviceMapping {
@@ -152,6 +186,9 @@ fn device(device: &model::DeviceMapping) -> DeviceMapping {
 }
 
 fn throttles(devices: Option<&Vec<model::ThrottleDevice>>) -> Option<Vec<ThrottleDevice>> {
-    let throttle = |d: &model::ThrottleDevice| ThrottleDevice { path: d.path.clone(), rate: d.rate };
+    let throttle = |d: &model::ThrottleDevice| ThrottleDevice {
+        path: d.path.clone(),
+        rate: d.rate,
+    };
     devices.map(|devices| devices.iter().map(throttle).collect())
 }

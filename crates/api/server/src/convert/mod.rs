@@ -13,12 +13,16 @@ mod host_view;
 mod mounts;
 mod refuse;
 mod resources;
+mod stats;
 
 pub(crate) use container_inspect::inspection;
 pub(crate) use container_list::summary;
 pub(crate) use container_spec::container_spec;
-pub(crate) use endpoint::endpoint_request;
 pub(crate) use host_spec::restart_policy;
 pub(crate) use resources::resources;
+pub(crate) use stats::stats;
 
 use refuse::refuse;
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,7 @@
 //! Mounts, asked for and shown.
 
 use arca_containers::model::{self, MountRequest, Propagation};
-use arca_wire::container::{
-    BindOptions, Driver, Mount, MountPoint, TmpfsOptions, VolumeOptions,
-};
+use arca_wire::container::{BindOptions, Driver, Mount, MountPoint, TmpfsOptions, VolumeOptions};
 
 use super::refuse;
 use crate::error::ApiError;
@@ -21,8 +19,16 @@ pub(super) fn mount_request(mount: Mount) -> Result<MountRequest, ApiError> {
         tmpfs_options,
         cluster_options,
     } = mount;
-    refuse(kind == "image" || image_options.is_some(), "mount type \"image\"", "use a volume")?;
-    refuse(kind == "cluster" || cluster_options.is_some(), "mount type \"cluster\"", "it needs a swarm")?;
+    refuse(
+        kind == "image" || image_options.is_some(),
+        "mount type \"image\"",
+        "use a volume",
+    )?;
+    refuse(
+        kind == "cluster" || cluster_options.is_some(),
+        "mount type \"cluster\"",
+        "it needs a swarm",
+    )?;
     Ok(MountRequest {
         kind: kind.parse()?,
         source,
@@ -31,11 +37,17 @@ pub(super) fn mount_request(mount: Mount) -> Result<MountRequest, ApiError> {
         consistency,
         bind: bind_options.map(of_bind).transpose()?,
         volume: volume_options.map(of_volume),
-        tmpfs: tmpfs_options.map(|TmpfsOptions { size_bytes, mode, options }| model::TmpfsOptions {
-            size: size_bytes,
-            mode,
-            options,
-        }),
+        tmpfs: tmpfs_options.map(
+            |TmpfsOptions {
+                 size_bytes,
+                 mode,
+                 options,
+             }| model::TmpfsOptions {
+                size: size_bytes,
+                mode,
+                options,
+            },
+        ),
     })
 }
 
@@ -50,7 +62,9 @@ fn of_bind(options: BindOptions) -> Result<model::BindOptions, ApiError> {
     let propagation = match propagation.as_str() {
         "" => None,
         name => Some(Propagation::parse(name).ok_or_else(|| {
-            ApiError::bad(format!("invalid mount config: invalid propagation mode: {name}"))
+            ApiError::bad(format!(
+                "invalid mount config: invalid propagation mode: {name}"
+            ))
         })?),
     };
     Ok(model::BindOptions {
@@ -63,9 +77,20 @@ fn of_bind(options: BindOptions) -> Result<model::BindOptions, ApiError> {
 }
 
 fn of_volume(options: VolumeOptions) -> model::VolumeOptions {
-    let VolumeOptions { no_copy, labels, subpath, driver_config } = options;
+    let VolumeOptions {
+        no_copy,
+        labels,
+        subpath,
+        driver_config,
+    } = options;
     let Driver { name, options } = driver_config.unwrap_or_default();
-    model::VolumeOptions { no_copy, labels, driver: name, driver_options: options, subpath }
+    model::VolumeOptions {
+        no_copy,
+        labels,
+        driver: name,
+        driver_options: options,
+        subpath,
+    }
 }
 
 /// A mount in the long form, as it was asked for.
@@ -77,7 +102,11 @@ pub(super) fn mount(request: &MountRequest) -> Mount {
         read_only: request.read_only,
         consistency: request.consistency.clone(),
         bind_options: request.bind.as_ref().map(|options| BindOptions {
-            propagation: options.propagation.map(Propagation::as_str).unwrap_or_default().to_owned(),
+            propagation: options
+                .propagation
+                .map(Propagation::as_str)
+                .unwrap_or_default()
+                .to_owned(),
             non_recursive: options.non_recursive,
             create_mountpoint: options.create_mountpoint,
             read_only_non_recursive: options.read_only_non_recursive,
@@ -88,7 +117,10 @@ pub(super) fn mount(request: &MountRequest) -> Mount {
             labels: options.labels.clone(),
             subpath: options.subpath.clone(),
             driver_config: (!options.driver.is_empty() || !options.driver_options.is_empty()).then(
-                || Driver { name: options.driver.clone(), options: options.driver_options.clone() },
+                || Driver {
+                    name: options.driver.clone(),
+                    options: options.driver_options.clone(),
+                },
             ),
         }),
         image_options: None,

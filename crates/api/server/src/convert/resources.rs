@@ -32,8 +32,16 @@ pub(crate) fn resources(host: &mut HostConfig) -> Result<Resources, ApiError> {
         cpuset_cpus: std::mem::take(&mut host.cpuset_cpus),
         cpuset_mems: std::mem::take(&mut host.cpuset_mems),
         devices: host.devices.take().map(|devices| {
-            let device = |DeviceMapping { path_on_host, path_in_container, cgroup_permissions }| {
-                model::DeviceMapping { path_on_host, path_in_container, cgroup_permissions }
+            let device = |DeviceMapping {
+                              path_on_host,
+                              path_in_container,
+                              cgroup_permissions,
+                          }| {
+                model::DeviceMapping {
+                    path_on_host,
+                    path_in_container,
+                    cgroup_permissions,
+                }
             };
             devices.into_iter().map(device).collect()
         }),
@@ -57,22 +65,46 @@ fn refuse_foreign(host: &mut HostConfig) -> Result<(), ApiError> {
     refuse(host.cpu_count != 0, "CpuCount", windows)?;
     refuse(host.cpu_percent != 0, "CpuPercent", windows)?;
     refuse(host.io_maximum_iops != 0, "IOMaximumIOps", windows)?;
-    refuse(host.io_maximum_bandwidth != 0, "IOMaximumBandwidth", windows)?;
-    refuse(host.kernel_memory != 0, "KernelMemory", "kernels have no such limit any more")?;
-    for request in host.device_requests.take().unwrap_or_default() {
-        let DeviceRequest { driver, count: _, device_ids: _, capabilities, options: _ } = request;
-        // in dockerd's words where it has no driver for it, and it never has one of its own
-        let capabilities: Vec<String> = capabilities
-            .unwrap_or_default()
-            .iter()
-            .map(|all| format!("[{}]", all.join(" ")))
-            .collect();
-        return Err(ApiError::internal(&format!(
-            "could not select device driver \"{driver}\" with capabilities: [{}]",
-            capabilities.join(" ")
-        )));
+    refuse(
+        host.io_maximum_bandwidth != 0,
+        "IOMaximumBandwidth",
+        windows,
+    )?;
+    refuse(
+        host.kernel_memory != 0,
+        "KernelMemory",
+        "kernels have no such limit any more",
+    )?;
+    match host
+        .device_requests
+        .take()
+        .unwrap_or_default()
+        .into_iter()
+        .next()
+    {
+        None => Ok(()),
+        Some(request) => Err(no_device_driver(request)),
     }
-    Ok(())
+}
+
+/// In dockerd's words where it has no driver for a request; arca has none at all.
+fn no_device_driver(request: DeviceRequest) -> ApiError {
+    let DeviceRequest {
+        driver,
+        count: _,
+        device_ids: _,
+        capabilities,
+        options: _,
+    } = request;
+    let capabilities: Vec<String> = capabilities
+        .unwrap_or_default()
+        .iter()
+        .map(|all| format!("[{}]", all.join(" ")))
+        .collect();
+    ApiError::internal(&format!(
+        "could not select device driver \"{driver}\" with capabilities: [{}]",
+        capabilities.join(" ")
+    ))
 }
 
 fn throttles(devices: Option<Vec<ThrottleDevice>>) -> Option<Vec<model::ThrottleDevice>> {

@@ -23,7 +23,12 @@ pub(super) async fn create(
         return Err(ApiError::bad("No exec command specified"));
     }
     let exec = containers.exec_create(&id, request(version, body)).await?;
-    Ok(json(StatusCode::CREATED, &IdResponse { id: exec.to_string() }))
+    Ok(json(
+        StatusCode::CREATED,
+        &IdResponse {
+            id: exec.to_string(),
+        },
+    ))
 }
 
 fn request(version: ApiVersion, body: ExecCreateRequest) -> ExecRequest {
@@ -43,7 +48,11 @@ fn request(version: ApiVersion, body: ExecCreateRequest) -> ExecRequest {
         cmd,
     } = body;
     ExecRequest {
-        streams: Streams { stdin: attach_stdin, stdout: attach_stdout, stderr: attach_stderr },
+        streams: Streams {
+            stdin: attach_stdin,
+            stdout: attach_stdout,
+            stderr: attach_stderr,
+        },
         tty,
         cmd,
         env,

@@ -51,17 +51,25 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for RequiredJson<T> {
 async fn read(body: Body) -> Result<Bytes, ApiError> {
     match tokio::time::timeout(DEADLINE, Limited::new(body, LIMIT).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "http: request body too large"))
-        }
-        Ok(Err(error)) => Err(ApiError::bad(format!("cannot read the request body: {error}"))),
-        Err(_) => Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout reading the request body")),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "http: request body too large",
+        )),
+        Ok(Err(error)) => Err(ApiError::bad(format!(
+            "cannot read the request body: {error}"
+        ))),
+        Err(_) => Err(ApiError::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "timeout reading the request body",
+        )),
     }
 }
 
 fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     if body.trim_ascii().is_empty() {
-        return Err(ApiError::bad("invalid JSON: got EOF while reading request body"));
+        return Err(ApiError::bad(
+            "invalid JSON: got EOF while reading request body",
+        ));
     }
     let value = arca_wire::decode(body).map_err(|e| ApiError::bad(format!("invalid JSON: {e}")))?;
     if arca_wire::decode::has_trailing_content(body) {
@@ -71,7 +79,9 @@ fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
 }
 
 fn check_type(headers: &HeaderMap, empty: bool) -> Result<(), ApiError> {
-    let given = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+    let given = headers
+        .get(header::CONTENT_TYPE)
+        .map_or(&b""[..], |value| value.as_bytes());
     let given = String::from_utf8_lossy(given);
     if given.is_empty() && empty {
         return Ok(());

@@ -36,16 +36,29 @@ impl Dispatch {
         let server = format!("Docker/{} (linux)", config.version);
         let experimental = if config.experimental { "true" } else { "false" };
         let headers = [
-            (HeaderName::from_static("api-version"), HeaderValue::from_static(API_VERSION)),
-            (HeaderName::from_static("docker-experimental"), HeaderValue::from_static(experimental)),
-            (HeaderName::from_static("ostype"), HeaderValue::from_static("linux")),
+            (
+                HeaderName::from_static("api-version"),
+                HeaderValue::from_static(API_VERSION),
+            ),
+            (
+                HeaderName::from_static("docker-experimental"),
+                HeaderValue::from_static(experimental),
+            ),
+            (
+                HeaderName::from_static("ostype"),
+                HeaderValue::from_static("linux"),
+            ),
             (
                 header::SERVER,
                 HeaderValue::from_str(&server)
                     .unwrap_or_else(|_| HeaderValue::from_static("Docker (linux)")),
             ),
         ];
-        Self { router, headers: headers.into(), requests: Arc::default() }
+        Self {
+            router,
+            headers: headers.into(),
+            requests: Arc::default(),
+        }
     }
 
     /// The service of one connection.
@@ -55,7 +68,12 @@ impl Dispatch {
         rewriter: Arc<Rewriter>,
         closing: &CancellationToken,
     ) -> ClientService {
-        ClientService { dispatch: self.clone(), socket, rewriter, closing: closing.clone() }
+        ClientService {
+            dispatch: self.clone(),
+            socket,
+            rewriter,
+            closing: closing.clone(),
+        }
     }
 
     async fn route(self, mut request: Request<Body>) -> Response {
@@ -85,7 +103,13 @@ fn prepare(request: &mut Request<Body>) -> Option<Response> {
             Some(query) => format!("{clean}?{query}"),
             None => clean,
         };
-        return Some((StatusCode::MOVED_PERMANENTLY, [(header::LOCATION, location)]).into_response());
+        return Some(
+            (
+                StatusCode::MOVED_PERMANENTLY,
+                [(header::LOCATION, location)],
+            )
+                .into_response(),
+        );
     }
     let version = match ApiVersion::split(path) {
         Err(error) => return Some(error.into_response()),
@@ -141,7 +165,8 @@ fn whole_name(method: &Method, path: &str) -> Option<String> {
         Method::DELETE => (rest, ""),
         _ => rest.split_at(rest.rfind('/')?),
     };
-    name.contains('/').then(|| format!("{resource}{}{operation}", name.replace('/', "%2F")))
+    name.contains('/')
+        .then(|| format!("{resource}{}{operation}", name.replace('/', "%2F")))
 }
 
 /// The path without empty, `.` and `..` elements, when it has some.
@@ -193,10 +218,18 @@ impl Service<Request<Incoming>> for ClientService {
             closing: self.closing.clone(),
             raw,
         });
-        let body = Body::new(Tracked { body: incoming, _over: Arc::clone(&over) });
-        let routed = self.dispatch.clone().route(Request::from_parts(parts, body));
+        let body = Body::new(Tracked {
+            body: incoming,
+            _over: Arc::clone(&over),
+        });
+        let routed = self
+            .dispatch
+            .clone()
+            .route(Request::from_parts(parts, body));
         Box::pin(async move {
-            Ok(routed.await.map(|body| Body::new(Tracked { body, _over: over })))
+            Ok(routed
+                .await
+                .map(|body| Body::new(Tracked { body, _over: over })))
         })
     }
 }
@@ -245,20 +278,29 @@ mod tests {
     fn names_with_slashes_are_one_element() {
         let get = |path| whole_name(&Method::GET, path);
         assert_eq!(get("/images/a/json"), None);
-        assert_eq!(get("/images/r:5000/a/b:c/json").as_deref(), Some("/images/r:5000%2Fa%2Fb:c/json"));
+        assert_eq!(
+            get("/images/r:5000/a/b:c/json").as_deref(),
+            Some("/images/r:5000%2Fa%2Fb:c/json")
+        );
         assert_eq!(get("/containers/a/b/json"), None);
         let delete = whole_name(&Method::DELETE, "/images/a/json");
         assert_eq!(delete.as_deref(), Some("/images/a%2Fjson"));
         let target = routed(&Method::GET, "/images/a/b/json", Some("x=1"), false);
         assert_eq!(target.as_deref(), Some("/images/a%2Fb/json?x=1"));
-        assert_eq!(routed(&Method::GET, "/info", Some("x"), true).as_deref(), Some("/info?x"));
+        assert_eq!(
+            routed(&Method::GET, "/info", Some("x"), true).as_deref(),
+            Some("/info?x")
+        );
         assert_eq!(routed(&Method::GET, "/info", Some("x"), false), None);
     }
 
     #[test]
     fn paths_are_cleaned_as_gos_router_does() {
         assert_eq!(cleaned("/containers/json"), None);
-        assert_eq!(cleaned("/containers//json").as_deref(), Some("/containers/json"));
+        assert_eq!(
+            cleaned("/containers//json").as_deref(),
+            Some("/containers/json")
+        );
         assert_eq!(cleaned("/a/./b/../c/").as_deref(), Some("/a/c/"));
         assert_eq!(cleaned("//").as_deref(), Some("/"));
         assert_eq!(cleaned("/volumes/.hidden"), None);

@@ -17,7 +17,9 @@ impl Filters {
             return Ok(Self::default());
         }
         let invalid = || ApiError::bad("invalid filter");
-        let Ok(Value::Object(map)) = serde_json::from_str(text) else { return Err(invalid()) };
+        let Ok(Value::Object(map)) = serde_json::from_str(text) else {
+            return Err(invalid());
+        };
         let mut filters = BTreeMap::new();
         for (name, values) in map {
             let values = match values {
@@ -71,8 +73,18 @@ mod tests {
 
     #[test]
     fn what_is_no_filter_is_refused_in_dockerds_words() {
-        for text in ["x", "[]", r#"{"a":"b"}"#, r#"{"a":[1]}"#, r#"{"a":{"b":"c"}}"#] {
-            assert_eq!(Filters::parse(text).unwrap_err().message(), "invalid filter", "{text}");
+        for text in [
+            "x",
+            "[]",
+            r#"{"a":"b"}"#,
+            r#"{"a":[1]}"#,
+            r#"{"a":{"b":"c"}}"#,
+        ] {
+            assert_eq!(
+                Filters::parse(text).unwrap_err().message(),
+                "invalid filter",
+                "{text}"
+            );
         }
         let unknown = Filters::parse(r#"{"foo":["x"]}"#).unwrap().only(&["label"]);
         assert_eq!(unknown.unwrap_err().message(), "invalid filter 'foo'");

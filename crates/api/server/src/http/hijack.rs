@@ -35,8 +35,14 @@ impl<S: Sync> FromRequestParts<S> for Hijack {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let raw = parts.extensions.get::<Client>().is_some_and(|client| client.raw);
-        Ok(Self { upgrade: parts.extensions.remove::<OnUpgrade>(), raw })
+        let raw = parts
+            .extensions
+            .get::<Client>()
+            .is_some_and(|client| client.raw);
+        Ok(Self {
+            upgrade: parts.extensions.remove::<OnUpgrade>(),
+            raw,
+        })
     }
 }
 
@@ -45,14 +51,26 @@ impl Hijack {
     pub(crate) fn accept(
         self,
         content_type: &'static str,
-    ) -> Result<(Response, impl Future<Output = io::Result<Connection>> + Send + 'static), ApiError> {
+    ) -> Result<
+        (
+            Response,
+            impl Future<Output = io::Result<Connection>> + Send + 'static,
+        ),
+        ApiError,
+    > {
         let Some(upgrade) = self.upgrade else {
             return Err(ApiError::bad("this connection cannot be hijacked"));
         };
-        let content_type = if self.raw { arca_wire::frame::RAW } else { content_type };
+        let content_type = if self.raw {
+            arca_wire::frame::RAW
+        } else {
+            content_type
+        };
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        response.extensions_mut().insert(ReasonPhrase::from_static(b"UPGRADED"));
+        response
+            .extensions_mut()
+            .insert(ReasonPhrase::from_static(b"UPGRADED"));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -67,7 +85,10 @@ async fn take(upgrade: OnUpgrade) -> io::Result<Connection> {
         .downcast::<TokioIo<Io>>()
         .map_err(|_foreign| io::Error::other("the upgraded connection is not a socket of ours"))?;
     let socket = parts.io.into_inner().into_socket();
-    Ok(Connection { socket, early: parts.read_buf.into() })
+    Ok(Connection {
+        socket,
+        early: parts.read_buf.into(),
+    })
 }
 
 /// A connection that was taken over.
@@ -81,7 +102,10 @@ pub(crate) struct Connection {
 impl Connection {
     /// The connection of a socket that nothing was read from.
     pub(crate) fn of(socket: UnixStream) -> Self {
-        Self { socket: Arc::new(Socket::Unix(socket)), early: Vec::new() }
+        Self {
+            socket: Arc::new(Socket::Unix(socket)),
+            early: Vec::new(),
+        }
     }
 
     /// Sends everything of a stream.
@@ -96,8 +120,19 @@ impl Connection {
         Ok(())
     }
 
-    /// The socket, and what the client has sent already.
-    pub(crate) fn into_parts(self) -> io::Result<(OwnedFd, Vec<u8>)> {
-        Ok((self.socket.descriptor()?, self.early))
+    /// Sends some bytes.
+    pub(crate) async fn send(&self, bytes: &[u8]) -> io::Result<()> {
+        self.socket.send(bytes).await
+    }
+
+    /// A descriptor of the socket, and what the client has sent already. The connection stays open until
+    /// both descriptors are closed.
+    pub(crate) fn parts(&mut self) -> io::Result<(OwnedFd, Vec<u8>)> {
+        Ok((self.socket.descriptor()?, std::mem::take(&mut self.early)))
+    }
+
+    /// The same, with nothing of it left here.
+    pub(crate) fn into_parts(mut self) -> io::Result<(OwnedFd, Vec<u8>)> {
+        self.parts()
     }
 }

@@ -19,7 +19,10 @@ impl Listener {
     /// Waits for the next client.
     pub(super) async fn accept(&self) -> io::Result<Socket> {
         match self {
-            Self::Unix(listener) => listener.accept().await.map(|(socket, _)| Socket::Unix(socket)),
+            Self::Unix(listener) => listener
+                .accept()
+                .await
+                .map(|(socket, _)| Socket::Unix(socket)),
             Self::Tcp(listener) => {
                 let (socket, _) = listener.accept().await?;
                 // small frames of interactive sessions must not wait for more

@@ -35,7 +35,10 @@ impl Query {
 
     /// The first value.
     pub(crate) fn text(&self, key: &str) -> &str {
-        self.0.iter().find(|(name, _)| name == key).map_or("", |(_, value)| value)
+        self.0
+            .iter()
+            .find(|(name, _)| name == key)
+            .map_or("", |(_, value)| value)
     }
 
     /// The first value, if it is not empty.
@@ -51,7 +54,11 @@ impl Query {
 
     /// Every value.
     pub(crate) fn all(&self, key: &str) -> Vec<String> {
-        self.0.iter().filter(|(name, _)| name == key).map(|(_, value)| value.clone()).collect()
+        self.0
+            .iter()
+            .filter(|(name, _)| name == key)
+            .map(|(_, value)| value.clone())
+            .collect()
     }
 
     /// A truth value: everything but the empty text, `0`, `no`, `false` and `none` is true.
@@ -62,7 +69,11 @@ impl Query {
 
     /// A truth value that is `missing` when the parameter is not there.
     pub(crate) fn flag_or(&self, key: &str, missing: bool) -> bool {
-        if self.has(key) { self.flag(key) } else { missing }
+        if self.has(key) {
+            self.flag(key)
+        } else {
+            missing
+        }
     }
 
     /// A number, if there is one.

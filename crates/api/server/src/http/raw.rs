@@ -64,7 +64,9 @@ impl Rewriter {
         if state.busy {
             return;
         }
-        let Some(read) = buffer.filled().get(before..) else { return };
+        let Some(read) = buffer.filled().get(before..) else {
+            return;
+        };
         state.rewritten = false;
         let Some(at) = plain_hijack(read) else { return };
         let mut bytes = BytesMut::with_capacity(read.len() + UPGRADE.len());
@@ -94,7 +96,10 @@ impl Rewriter {
         for line in head.split(|byte| *byte == b'\n').skip(1) {
             let line = line.trim_ascii_end();
             let lower = line.to_ascii_lowercase();
-            if line.is_empty() || lower.starts_with(b"connection:") || lower.starts_with(b"upgrade:") {
+            if line.is_empty()
+                || lower.starts_with(b"connection:")
+                || lower.starts_with(b"upgrade:")
+            {
                 continue;
             }
             bytes.extend_from_slice(line);
@@ -137,11 +142,16 @@ fn plain_hijack(bytes: &[u8]) -> Option<usize> {
         return None;
     }
     // behind the request line
-    bytes.windows(2).position(|window| window == b"\r\n").map(|line| line + 2)
+    bytes
+        .windows(2)
+        .position(|window| window == b"\r\n")
+        .map(|line| line + 2)
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|window| window == needle)
+    haystack
+        .windows(needle.len())
+        .any(|window| window == needle)
 }
 
 #[cfg(test)]
@@ -159,14 +169,23 @@ mod tests {
     #[test]
     fn a_plain_attach_becomes_an_upgrade_and_its_answer_a_plain_200() {
         let rewriter = Rewriter::default();
-        let got = through(&rewriter, b"POST /v1.24/containers/a/attach?stdin=1 HTTP/1.1\r\nHost: d\r\n\r\nin");
+        let got = through(
+            &rewriter,
+            b"POST /v1.24/containers/a/attach?stdin=1 HTTP/1.1\r\nHost: d\r\n\r\nin",
+        );
         let expected = "POST /v1.24/containers/a/attach?stdin=1 HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nHost: d\r\n\r\nin";
         assert_eq!(String::from_utf8(got).unwrap(), expected);
         assert!(rewriter.request());
 
         let answer = b"HTTP/1.1 101 UPGRADED\r\nContent-Type: x\r\nconnection: Upgrade\r\nupgrade: tcp\r\n\r\n";
-        assert_eq!(rewriter.outgoing(&[IoSlice::new(answer)]), Some(answer.len()));
-        assert_eq!(&rewriter.to_send().unwrap()[..], b"HTTP/1.1 200 OK\r\nContent-Type: x\r\n\r\n");
+        assert_eq!(
+            rewriter.outgoing(&[IoSlice::new(answer)]),
+            Some(answer.len())
+        );
+        assert_eq!(
+            &rewriter.to_send().unwrap()[..],
+            b"HTTP/1.1 200 OK\r\nContent-Type: x\r\n\r\n"
+        );
         rewriter.sent(10);
         rewriter.sent(500);
         assert_eq!(rewriter.to_send(), None);
@@ -184,7 +203,11 @@ mod tests {
         }
         assert!(!rewriter.request());
         let body = b"POST /exec/a/start HTTP/1.1\r\n\r\n";
-        assert_eq!(through(&rewriter, body), body, "a body that looks like a request");
+        assert_eq!(
+            through(&rewriter, body),
+            body,
+            "a body that looks like a request"
+        );
     }
 
     #[test]

@@ -17,7 +17,9 @@ pub(crate) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
             bytes.push(b'\n');
             json_bytes(status, bytes.into())
         }
-        Err(error) => ApiError::internal(&format!("cannot encode the answer: {error}")).into_response(),
+        Err(error) => {
+            ApiError::internal(&format!("cannot encode the answer: {error}")).into_response()
+        }
     }
 }
 

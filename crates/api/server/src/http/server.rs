@@ -50,7 +50,12 @@ impl Server {
         let closing = CancellationToken::new();
         let sessions = TaskTracker::new();
         let app = App::new(engine, sessions.clone(), closing.clone());
-        Self::of(crate::routes::router().with_state(app), &config, sessions, closing)
+        Self::of(
+            crate::routes::router().with_state(app),
+            &config,
+            sessions,
+            closing,
+        )
     }
 
     /// A server of any router.
@@ -61,7 +66,12 @@ impl Server {
         closing: CancellationToken,
     ) -> Self {
         let dispatch = Dispatch::new(router, config);
-        Self { dispatch, connections: TaskTracker::new(), sessions, closing }
+        Self {
+            dispatch,
+            connections: TaskTracker::new(),
+            sessions,
+            closing,
+        }
     }
 
     /// Serves the clients of `listener` until [`Server::stop`].
@@ -89,12 +99,16 @@ impl Server {
         let socket = Arc::new(socket);
         let rewriter = Arc::new(Rewriter::default());
         let service =
-            self.dispatch.for_client(Arc::clone(&socket), Arc::clone(&rewriter), &self.closing);
+            self.dispatch
+                .for_client(Arc::clone(&socket), Arc::clone(&rewriter), &self.closing);
         let connection = http1::Builder::new()
             .half_close(true)
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_DEADLINE)
-            .serve_connection(TokioIo::new(Io::new(socket, rewriter)), TowerToHyperService::new(service))
+            .serve_connection(
+                TokioIo::new(Io::new(socket, rewriter)),
+                TowerToHyperService::new(service),
+            )
             .with_upgrades();
         tokio::pin!(connection);
         let result = tokio::select! {
@@ -114,8 +128,14 @@ impl Server {
     pub async fn stop(&self) {
         self.closing.cancel();
         self.connections.close();
-        if tokio::time::timeout(GRACE, self.connections.wait()).await.is_err() {
-            tracing::warn!(connections = self.connections.len(), "requests did not end in time");
+        if tokio::time::timeout(GRACE, self.connections.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                connections = self.connections.len(),
+                "requests did not end in time"
+            );
         }
         self.sessions.close();
     }

@@ -18,7 +18,12 @@ where
     E: std::error::Error + Send + Sync + 'static,
 {
     let stream = stream.take_until(Box::pin(async move { client.gone().await }));
-    with_content_type(content_type, Body::from_stream(stream))
+    let mut response = Response::new(Body::from_stream(stream));
+    *response.status_mut() = StatusCode::OK;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
 }
 
 /// An answer of JSON values, a line each.
@@ -35,15 +40,9 @@ where
     chunks(client, "application/json", stream)
 }
 
-/// 200 with a body of a type.
-pub(crate) fn with_content_type(content_type: &'static str, body: Body) -> Response {
-    let mut response = Response::new(body);
-    *response.status_mut() = StatusCode::OK;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
-}
-
 /// A request's body as the engine takes it.
-pub(crate) fn request_bytes(body: Body) -> impl Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static {
+pub(crate) fn request_bytes(
+    body: Body,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static {
     body.into_data_stream().map_err(io::Error::other)
 }

@@ -91,9 +91,21 @@ impl Rig {
             .route("/endless", get(endless))
             .fallback(async || not_found_page())
             .method_not_allowed_fallback(async || not_found_page());
-        let config = ServerConfig { version: "1.2.3".to_owned(), experimental: false };
-        let server = Server::of(router, &config, TaskTracker::new(), CancellationToken::new());
-        Self { server, given_up, pieces }
+        let config = ServerConfig {
+            version: "1.2.3".to_owned(),
+            experimental: false,
+        };
+        let server = Server::of(
+            router,
+            &config,
+            TaskTracker::new(),
+            CancellationToken::new(),
+        );
+        Self {
+            server,
+            given_up,
+            pieces,
+        }
     }
 
     fn connect(&self) -> Client {
@@ -101,7 +113,8 @@ impl Rig {
         theirs.set_nonblocking(true).unwrap();
         let theirs = tokio::net::UnixStream::from_std(theirs).unwrap();
         tokio::spawn(self.server.clone().connection(Socket::Unix(theirs)));
-        ours.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        ours.set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
         ours
     }
 
@@ -139,7 +152,9 @@ fn read_head(client: &mut Client) -> String {
 #[tokio::test]
 async fn every_reply_has_the_headers() {
     let rig = Rig::new();
-    let answer = rig.ask("GET /nosuch HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n").await;
+    let answer = rig
+        .ask("GET /nosuch HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")
+        .await;
     assert!(answer.starts_with("HTTP/1.1 404 Not Found\r\n"), "{answer}");
     for header in [
         "api-version: 1.51",
@@ -149,7 +164,10 @@ async fn every_reply_has_the_headers() {
         "content-type: application/json",
         "content-length: 29",
     ] {
-        assert!(answer.contains(&format!("{header}\r\n")), "{header} in {answer}");
+        assert!(
+            answer.contains(&format!("{header}\r\n")),
+            "{header} in {answer}"
+        );
     }
     assert!(answer.ends_with("\r\n\r\n{\"message\":\"page not found\"}\n"));
 }
@@ -157,13 +175,19 @@ async fn every_reply_has_the_headers() {
 #[tokio::test]
 async fn versions_out_of_range_are_refused_in_dockerds_words() {
     let rig = Rig::new();
-    let old = rig.ask("GET /v1.23/x HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n").await;
-    assert!(old.starts_with("HTTP/1.1 400") && old.contains("content-type: text/plain; charset=utf-8"));
+    let old = rig
+        .ask("GET /v1.23/x HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")
+        .await;
+    assert!(
+        old.starts_with("HTTP/1.1 400") && old.contains("content-type: text/plain; charset=utf-8")
+    );
     assert!(old.ends_with(
         "client version 1.23 is too old. Minimum supported API version is 1.24, please upgrade your \
          client to a newer version\n"
     ));
-    let new = rig.ask("GET /v1.52/x HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n").await;
+    let new = rig
+        .ask("GET /v1.52/x HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")
+        .await;
     assert!(new.ends_with(
         "{\"message\":\"client version 1.52 is too new. Maximum supported API version is 1.51\"}\n"
     ));
@@ -176,18 +200,28 @@ async fn other_methods_are_no_pages_and_options_is_always_fine() {
         "PUT /named HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n",
         "HEAD /images/a/json HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n",
     ] {
-        assert!(rig.ask(request).await.starts_with("HTTP/1.1 404"), "{request}");
+        assert!(
+            rig.ask(request).await.starts_with("HTTP/1.1 404"),
+            "{request}"
+        );
     }
-    let options = rig.ask("OPTIONS /v1.40/any HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n").await;
+    let options = rig
+        .ask("OPTIONS /v1.40/any HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")
+        .await;
     assert!(options.starts_with("HTTP/1.1 200 OK"));
-    let moved = rig.ask("GET /a//b?c HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n").await;
+    let moved = rig
+        .ask("GET /a//b?c HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")
+        .await;
     assert!(moved.starts_with("HTTP/1.1 301") && moved.contains("location: /a/b?c\r\n"));
 }
 
 #[tokio::test]
 async fn names_of_images_may_contain_slashes() {
     let rig = Rig::new();
-    for path in ["/v1.44/images/r:5000/a%2Fb:c/json?x=1", "/images/r:5000/a/b:c/json?x=1"] {
+    for path in [
+        "/v1.44/images/r:5000/a%2Fb:c/json?x=1",
+        "/images/r:5000/a/b:c/json?x=1",
+    ] {
         let request = format!("GET {path} HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n");
         let answer = rig.ask(Box::leak(request.into_boxed_str())).await;
         assert!(answer.ends_with("r:5000/a/b:c 1"), "{answer}");
@@ -198,13 +232,37 @@ async fn names_of_images_may_contain_slashes() {
 async fn bodies_are_checked_as_dockerd_checks_them() {
     let rig = Rig::new();
     for (head, body, expected) in [
-        ("Content-Type: application/json", r#"{"name":"x"}"#, "\"x\"\n"),
-        ("Content-Type: application/json; charset=utf-8", r#"{"NAME":"x"}"#, "\"x\"\n"),
+        (
+            "Content-Type: application/json",
+            r#"{"name":"x"}"#,
+            "\"x\"\n",
+        ),
+        (
+            "Content-Type: application/json; charset=utf-8",
+            r#"{"NAME":"x"}"#,
+            "\"x\"\n",
+        ),
         ("X: y", "", "\"\"\n"),
-        ("Content-Type: text/plain", "{}", "unsupported Content-Type header (text/plain): must be 'application/json'\"}\n"),
-        ("Content-Type: application/json", "{", "invalid JSON: unexpected EOF\"}\n"),
-        ("Content-Type: application/json", " ", "invalid JSON: got EOF while reading request body\"}\n"),
-        ("Content-Type: application/json", "{}{}", "\"unexpected content after JSON\"}\n"),
+        (
+            "Content-Type: text/plain",
+            "{}",
+            "unsupported Content-Type header (text/plain): must be 'application/json'\"}\n",
+        ),
+        (
+            "Content-Type: application/json",
+            "{",
+            "invalid JSON: unexpected EOF\"}\n",
+        ),
+        (
+            "Content-Type: application/json",
+            " ",
+            "invalid JSON: got EOF while reading request body\"}\n",
+        ),
+        (
+            "Content-Type: application/json",
+            "{}{}",
+            "\"unexpected content after JSON\"}\n",
+        ),
         (
             "Content-Type: application/json",
             r#"{"Name":5}"#,
@@ -258,15 +316,22 @@ async fn clients_of_old_hijack_without_an_upgrade_even_on_a_used_connection() {
     let rig = Rig::new();
     let mut client = rig.connect();
     blocking(move || {
-        client.write_all(b"GET /nosuch HTTP/1.1\r\nHost: d\r\n\r\n").unwrap();
+        client
+            .write_all(b"GET /nosuch HTTP/1.1\r\nHost: d\r\n\r\n")
+            .unwrap();
         assert!(read_head(&mut client).starts_with("HTTP/1.1 404"));
         let mut body = [0; 29];
         client.read_exact(&mut body).unwrap();
 
-        client.write_all(b"POST /v1.24/containers/a/attach?stream=1 HTTP/1.1\r\nHost: d\r\n\r\n").unwrap();
+        client
+            .write_all(b"POST /v1.24/containers/a/attach?stream=1 HTTP/1.1\r\nHost: d\r\n\r\n")
+            .unwrap();
         let head = read_head(&mut client);
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-        assert!(head.contains("content-type: application/vnd.docker.raw-stream\r\n"), "{head}");
+        assert!(
+            head.contains("content-type: application/vnd.docker.raw-stream\r\n"),
+            "{head}"
+        );
         assert!(!head.to_lowercase().contains("upgrade") && !head.contains("transfer-encoding"));
         client.write_all(b"in ").unwrap();
         client.shutdown(Shutdown::Write).unwrap();
@@ -280,7 +345,9 @@ async fn streams_send_their_head_at_once_and_every_piece_as_it_comes() {
     let rig = Rig::new();
     let mut client = rig.connect();
     let pieces = rig.pieces.clone();
-    client.write_all(b"GET /endless HTTP/1.1\r\nHost: d\r\n\r\n").unwrap();
+    client
+        .write_all(b"GET /endless HTTP/1.1\r\nHost: d\r\n\r\n")
+        .unwrap();
     let mut client = blocking(move || {
         let head = read_head(&mut client);
         assert!(head.contains("transfer-encoding: chunked\r\n"), "{head}");
@@ -301,7 +368,9 @@ async fn a_stream_is_given_up_when_its_client_is_gone() {
     let mut rig = Rig::new();
     let mut client = rig.connect();
     blocking(move || {
-        client.write_all(b"GET /endless HTTP/1.1\r\nHost: d\r\n\r\n").unwrap();
+        client
+            .write_all(b"GET /endless HTTP/1.1\r\nHost: d\r\n\r\n")
+            .unwrap();
         read_head(&mut client);
         drop(client);
     })
@@ -315,9 +384,12 @@ async fn stopping_ends_streams_and_idle_connections() {
     let mut streaming = rig.connect();
     let mut idle = rig.connect();
     let idle = blocking(move || {
-        streaming.write_all(b"GET /endless HTTP/1.1\r\nHost: d\r\n\r\n").unwrap();
+        streaming
+            .write_all(b"GET /endless HTTP/1.1\r\nHost: d\r\n\r\n")
+            .unwrap();
         read_head(&mut streaming);
-        idle.write_all(b"OPTIONS /x HTTP/1.1\r\nHost: d\r\n\r\n").unwrap();
+        idle.write_all(b"OPTIONS /x HTTP/1.1\r\nHost: d\r\n\r\n")
+            .unwrap();
         read_head(&mut idle);
         (streaming, idle)
     })

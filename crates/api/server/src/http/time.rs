@@ -13,13 +13,20 @@ pub(crate) fn timestamp(text: &str) -> Result<Option<Timestamp>, ApiError> {
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
     let invalid = |part: &str| {
         // 500, as dockerd has it
-        ApiError::internal(&format!("strconv.ParseInt: parsing {}: invalid syntax", quoted(part)))
+        ApiError::internal(&format!(
+            "strconv.ParseInt: parsing {}: invalid syntax",
+            quoted(part)
+        ))
     };
     let seconds: i64 = seconds.parse().map_err(|_not_a_number| invalid(seconds))?;
     let nanoseconds = match fraction {
         "" => 0,
         digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            let nine: String = digits.chars().chain(std::iter::repeat('0')).take(9).collect();
+            let nine: String = digits
+                .chars()
+                .chain(std::iter::repeat('0'))
+                .take(9)
+                .collect();
             nine.parse().map_err(|_not_a_number| invalid(digits))?
         }
         other => return Err(invalid(other)),
@@ -36,10 +43,19 @@ mod tests {
         assert_eq!(timestamp("").unwrap(), None);
         assert_eq!(timestamp("0").unwrap(), None);
         assert_eq!(timestamp("12").unwrap(), Some(Timestamp::from_unix(12, 0)));
-        assert_eq!(timestamp("12.5").unwrap(), Some(Timestamp::from_unix(12, 500_000_000)));
-        assert_eq!(timestamp("12.0000000017").unwrap(), Some(Timestamp::from_unix(12, 1)));
+        assert_eq!(
+            timestamp("12.5").unwrap(),
+            Some(Timestamp::from_unix(12, 500_000_000))
+        );
+        assert_eq!(
+            timestamp("12.0000000017").unwrap(),
+            Some(Timestamp::from_unix(12, 1))
+        );
         let error = timestamp("abc").unwrap_err();
-        assert_eq!(error.message(), "strconv.ParseInt: parsing \"abc\": invalid syntax");
+        assert_eq!(
+            error.message(),
+            "strconv.ParseInt: parsing \"abc\": invalid syntax"
+        );
         assert_eq!(error.status().as_u16(), 500);
     }
 }

@@ -1,6 +1,6 @@
 //! `POST /images/create`: pull, or import.
 
-use arca_images::{ImportRequest, Images, PullRequest};
+use arca_images::{Images, ImportRequest, PullRequest};
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::response::Response;
@@ -23,7 +23,9 @@ pub(super) async fn create(
     match query.text("fromSrc") {
         "" => pull(images, parts, &query).await,
         "-" => import(images, parts, &query, body).await,
-        _ => Err(ApiError::unsupported("importing from a URL is not supported: send the archive")),
+        _ => Err(ApiError::unsupported(
+            "importing from a URL is not supported: send the archive",
+        )),
     }
 }
 
@@ -32,7 +34,11 @@ async fn pull(images: Images, mut parts: Parts, query: &Query) -> Result<Respons
     let auth = registry_auth(&parts.headers);
     let platform = platform(query, has_platform(&mut parts).await)?;
     let request = PullRequest::new(query.text("fromImage"), query.text("tag"), platform, auth)?;
-    report(client, |sink| async move { images.pull(&request, &sink).await }).await
+    report(
+        client,
+        |sink| async move { images.pull(&request, &sink).await },
+    )
+    .await
 }
 
 async fn import(
@@ -47,7 +53,10 @@ async fn import(
     let changes = query.all("changes");
     let request = ImportRequest::new("-", name, query.text("message"), &changes, platform)?;
     let archive = Box::pin(request_bytes(body));
-    report(client, |sink| async move { images.import(&request, archive, &sink).await.map(drop) }).await
+    report(client, |sink| async move {
+        images.import(&request, archive, &sink).await.map(drop)
+    })
+    .await
 }
 
 /// Platforms came with 1.32.

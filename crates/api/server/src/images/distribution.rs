@@ -4,5 +4,7 @@ use crate::error::ApiError;
 
 /// 501.
 pub(super) async fn distribution() -> Result<(), ApiError> {
-    Err(ApiError::unsupported("inspecting images in registries is not supported yet"))
+    Err(ApiError::unsupported(
+        "inspecting images in registries is not supported yet",
+    ))
 }

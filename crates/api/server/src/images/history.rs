@@ -29,7 +29,9 @@ fn item(item: HistoryItem) -> image::HistoryItem {
         comment: item.comment,
         created: item.created.map_or(0, |created| created.seconds()),
         created_by: item.created_by,
-        id: item.id.map_or_else(|| "<missing>".to_owned(), |id| id.to_string()),
+        id: item
+            .id
+            .map_or_else(|| "<missing>".to_owned(), |id| id.to_string()),
         size: i64::try_from(item.size).unwrap_or(i64::MAX),
         tags: item.tags,
     }

@@ -21,9 +21,14 @@ pub(super) async fn inspect(
     version: ApiVersion,
     query: Query,
 ) -> Result<Response, ApiError> {
-    let options = InspectOptions { platform: platform(&query, images_take_platform(version))? };
+    let options = InspectOptions {
+        platform: platform(&query, images_take_platform(version))?,
+    };
     let inspected = images.inspect(&name, &options).await?;
-    Ok(json(StatusCode::OK, &compat::image_inspect(version, answer(inspected))))
+    Ok(json(
+        StatusCode::OK,
+        &compat::image_inspect(version, answer(inspected)),
+    ))
 }
 
 fn answer(image: Inspected) -> ImageInspect {
@@ -32,9 +37,15 @@ fn answer(image: Inspected) -> ImageInspect {
         id: image.id.to_string(),
         repo_tags: image.repo_tags,
         repo_digests: image.repo_digests,
-        parent: image.parent.map(|parent| parent.to_string()).unwrap_or_default(),
+        parent: image
+            .parent
+            .map(|parent| parent.to_string())
+            .unwrap_or_default(),
         comment: config.comment.clone(),
-        created: config.created.map(|created| created.to_string()).unwrap_or_default(),
+        created: config
+            .created
+            .map(|created| created.to_string())
+            .unwrap_or_default(),
         container: None,
         container_config: None,
         docker_version: config.docker_version.clone(),
@@ -45,7 +56,10 @@ fn answer(image: Inspected) -> ImageInspect {
         os_version: config.os_version.clone(),
         size: i64::try_from(image.size).unwrap_or(i64::MAX),
         virtual_size: None,
-        graph_driver: DriverData { data: None, name: "overlay2".to_owned() },
+        graph_driver: DriverData {
+            data: None,
+            name: "overlay2".to_owned(),
+        },
         root_fs: RootFs {
             kind: "layers".to_owned(),
             layers: image.layers.iter().map(ToString::to_string).collect(),

@@ -19,7 +19,10 @@ pub(super) async fn list(
 ) -> Result<Response, ApiError> {
     let mut filters = query.filters()?.into_map();
     if has_image_filter(version) && query.has("filter") {
-        filters.entry("reference".to_owned()).or_default().push(query.text("filter").to_owned());
+        filters
+            .entry("reference".to_owned())
+            .or_default()
+            .push(query.text("filter").to_owned());
     }
     let options = ListOptions {
         all: query.flag("all"),
@@ -27,7 +30,9 @@ pub(super) async fn list(
         shared_size: query.flag("shared-size"),
     };
     let mut images: Vec<ImageSummary> = images.list(&options)?.into_iter().map(summary).collect();
-    images.iter_mut().for_each(|image| compat::image_list(version, image));
+    images
+        .iter_mut()
+        .for_each(|image| compat::image_list(version, image));
     Ok(json(StatusCode::OK, &images))
 }
 
@@ -39,7 +44,10 @@ pub(crate) fn summary(image: Summary) -> ImageSummary {
         created: image.created.map_or(0, |created| created.seconds()),
         id: image.id.to_string(),
         labels: image.labels,
-        parent_id: image.parent.map(|parent| parent.to_string()).unwrap_or_default(),
+        parent_id: image
+            .parent
+            .map(|parent| parent.to_string())
+            .unwrap_or_default(),
         repo_digests: image.repo_digests,
         repo_tags: image.repo_tags,
         shared_size: image.shared_size.map_or(-1, signed),

@@ -24,7 +24,10 @@ pub(super) async fn load(
         quiet: query.flag_or("quiet", true),
     };
     let archive = Box::pin(request_bytes(body));
-    report(client, |sink| async move { images.load(&request, archive, &sink).await }).await
+    report(client, |sink| async move {
+        images.load(&request, archive, &sink).await
+    })
+    .await
 }
 
 /// Here, and to save, a platform is JSON; old clients may send words.

@@ -28,7 +28,10 @@ where
     F: Future<Output = Result<(), Error>> + Send + 'static,
 {
     let (sink, lines) = mpsc::channel(WAITING_LINES);
-    let mut report = Report { lines, operation: Some(Box::pin(run(sink))) };
+    let mut report = Report {
+        lines,
+        operation: Some(Box::pin(run(sink))),
+    };
     let first = match client.unless_gone(report.first()).await {
         Some(first) => first?,
         None => None,
@@ -90,21 +93,28 @@ impl Report {
 
 fn encode(progress: Progress) -> Result<Bytes, serde_json::Error> {
     line(&match progress {
-        Progress::Status { id, status } => {
-            JsonMessage { status, id: id.unwrap_or_default(), ..JsonMessage::default() }
-        }
+        Progress::Status { id, status } => JsonMessage {
+            status,
+            id: id.unwrap_or_default(),
+            ..JsonMessage::default()
+        },
         Progress::Step { id, status, detail } => JsonMessage {
             status,
             id,
             progress: detail.map(bar).unwrap_or_default(),
-            progress_detail: Some(detail.map_or_else(ProgressDetail::default, |detail| ProgressDetail {
-                current: i64::try_from(detail.current).unwrap_or(i64::MAX),
-                total: i64::try_from(detail.total).unwrap_or(i64::MAX),
-                ..ProgressDetail::default()
+            progress_detail: Some(detail.map_or_else(ProgressDetail::default, |detail| {
+                ProgressDetail {
+                    current: i64::try_from(detail.current).unwrap_or(i64::MAX),
+                    total: i64::try_from(detail.total).unwrap_or(i64::MAX),
+                    ..ProgressDetail::default()
+                }
             })),
             ..JsonMessage::default()
         },
-        Progress::Stream(stream) => JsonMessage { stream, ..JsonMessage::default() },
+        Progress::Stream(stream) => JsonMessage {
+            stream,
+            ..JsonMessage::default()
+        },
     })
 }
 

@@ -21,7 +21,11 @@ pub(super) async fn remove(
     let options = RemoveOptions {
         force: query.flag("force"),
         no_prune: query.flag("noprune"),
-        platforms: if delete_takes_platforms(version) { platforms(&query)? } else { Vec::new() },
+        platforms: if delete_takes_platforms(version) {
+            platforms(&query)?
+        } else {
+            Vec::new()
+        },
     };
     let removed = images.remove(&name, &options).await?;
     let removed: Vec<DeleteResponse> = removed.into_iter().map(deleted).collect();
@@ -29,20 +33,39 @@ pub(super) async fn remove(
 }
 
 fn platforms(query: &Query) -> Result<Vec<Platform>, ApiError> {
-    query.all("platforms").iter().map(|text| platform(text)).collect()
+    query
+        .all("platforms")
+        .iter()
+        .map(|text| platform(text))
+        .collect()
 }
 
 /// Reads a platform as OCI writes it, in JSON.
 pub(super) fn platform(text: &str) -> Result<Platform, ApiError> {
-    let image::Platform { architecture, os, os_version: _, os_features: _, variant } =
-        arca_wire::decode(text.as_bytes())
-            .map_err(|error| ApiError::bad(format!("invalid platform: {error}")))?;
-    Ok(Platform::new(&os, &architecture, (!variant.is_empty()).then_some(variant.as_str())))
+    let image::Platform {
+        architecture,
+        os,
+        os_version: _,
+        os_features: _,
+        variant,
+    } = arca_wire::decode(text.as_bytes())
+        .map_err(|error| ApiError::bad(format!("invalid platform: {error}")))?;
+    Ok(Platform::new(
+        &os,
+        &architecture,
+        (!variant.is_empty()).then_some(variant.as_str()),
+    ))
 }
 
 pub(super) fn deleted(removed: Removed) -> DeleteResponse {
     match removed {
-        Removed::Untagged(untagged) => DeleteResponse { untagged, ..DeleteResponse::default() },
-        Removed::Deleted(deleted) => DeleteResponse { deleted, ..DeleteResponse::default() },
+        Removed::Untagged(untagged) => DeleteResponse {
+            untagged,
+            ..DeleteResponse::default()
+        },
+        Removed::Deleted(deleted) => DeleteResponse {
+            deleted,
+            ..DeleteResponse::default()
+        },
     }
 }

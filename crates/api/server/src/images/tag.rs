@@ -13,7 +13,13 @@ pub(super) async fn tag(
     Path(name): Path<String>,
     query: Query,
 ) -> Result<StatusCode, ApiError> {
-    images.tag(&name, query.text("repo"), query.text("tag")).await?;
+    images
+        .tag(&name, query.text("repo"), query.text("tag"))
+        .await?;
     let nothing = query.text("repo").is_empty();
-    Ok(if nothing { StatusCode::OK } else { StatusCode::CREATED })
+    Ok(if nothing {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    })
 }

@@ -15,7 +15,10 @@ pub(super) async fn list(query: Query) -> Result<Response, ApiError> {
 
 /// 404: whatever it is called, it is not here.
 pub(super) async fn not_found(Path(name): Path<String>) -> Result<(), ApiError> {
-    Err(ApiError::new(StatusCode::NOT_FOUND, format!("plugin \"{name}\" not found")))
+    Err(ApiError::new(
+        StatusCode::NOT_FOUND,
+        format!("plugin \"{name}\" not found"),
+    ))
 }
 
 /// 501.

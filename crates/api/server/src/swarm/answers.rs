@@ -18,7 +18,10 @@ pub(super) async fn not_manager() -> Answer {
 
 /// 503: there is no swarm to leave.
 pub(super) async fn not_part() -> Answer {
-    Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "This node is not part of a swarm"))
+    Err(ApiError::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "This node is not part of a swarm",
+    ))
 }
 
 /// `PUT /volumes/{name}`: 503, it is for cluster volumes.
@@ -39,7 +42,9 @@ pub(super) async fn no_stream(query: Query) -> Answer {
     if query.flag("stdout") || query.flag("stderr") {
         return not_manager().await;
     }
-    Err(ApiError::internal("Bad parameters: you must choose at least one stream"))
+    Err(ApiError::internal(
+        "Bad parameters: you must choose at least one stream",
+    ))
 }
 
 async fn version(query: &Query, what: &str) -> Answer {

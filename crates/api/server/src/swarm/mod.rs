@@ -5,7 +5,7 @@ mod answers;
 
 use answers::{
     bad_config_version, bad_node_version, bad_secret_version, bad_service_version,
-    bad_swarm_version, no_swarm_mode, no_cluster_volumes, no_stream, not_manager, not_part,
+    bad_swarm_version, no_cluster_volumes, no_stream, no_swarm_mode, not_manager, not_part,
 };
 
 use crate::routes::{Support::*, routes};

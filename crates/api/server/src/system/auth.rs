@@ -16,10 +16,14 @@ pub(super) async fn auth(
 ) -> Result<Response, ApiError> {
     let encoded = serde_json::to_vec(&body)
         .map_err(|error| ApiError::internal(&format!("cannot encode credentials: {error}")))?;
-    let auth = Auth::from_json(&encoded).map_err(|error| ApiError::bad(arca_types::chain(&error)))?;
+    let auth =
+        Auth::from_json(&encoded).map_err(|error| ApiError::bad(arca_types::chain(&error)))?;
     let login = images.login(&body.serveraddress, &auth).await?;
     let answer = AuthResponse {
-        identity_token: login.identity_token.map(|token| token.expose().to_owned()).unwrap_or_default(),
+        identity_token: login
+            .identity_token
+            .map(|token| token.expose().to_owned())
+            .unwrap_or_default(),
         status: "Login Succeeded".to_owned(),
     };
     Ok(json(StatusCode::OK, &answer))

@@ -55,9 +55,20 @@ fn stream(subscription: Subscription) -> impl Stream<Item = Event> + Send {
 fn message(event: Event) -> Message {
     // the fields of old are of containers and images only
     let legacy = matches!(event.kind, Type::Container | Type::Image);
-    let old = |text: &str| if legacy { text.to_owned() } else { String::new() };
+    let old = |text: &str| {
+        if legacy {
+            text.to_owned()
+        } else {
+            String::new()
+        }
+    };
     let from = match event.kind {
-        Type::Container => event.actor.attributes.get("image").cloned().unwrap_or_default(),
+        Type::Container => event
+            .actor
+            .attributes
+            .get("image")
+            .cloned()
+            .unwrap_or_default(),
         _ => String::new(),
     };
     Message {
@@ -66,7 +77,10 @@ fn message(event: Event) -> Message {
         from,
         kind: event.kind.as_str().to_owned(),
         action: event.action,
-        actor: Actor { id: event.actor.id, attributes: event.actor.attributes },
+        actor: Actor {
+            id: event.actor.id,
+            attributes: event.actor.attributes,
+        },
         scope: "local".to_owned(),
         time: event.time.seconds(),
         time_nano: event.time.unix_nanoseconds(),

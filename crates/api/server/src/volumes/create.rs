@@ -15,13 +15,25 @@ pub(super) async fn create(
     State(volumes): State<Volumes>,
     JsonBody(body): JsonBody<VolumeCreateRequest>,
 ) -> Result<Response, ApiError> {
-    let VolumeCreateRequest { name, driver, driver_opts, labels, cluster_volume_spec } = body;
+    let VolumeCreateRequest {
+        name,
+        driver,
+        driver_opts,
+        labels,
+        cluster_volume_spec,
+    } = body;
     if cluster_volume_spec.is_some() {
-        return Err(ApiError::unsupported("cluster volumes are not supported: they need a swarm"));
+        return Err(ApiError::unsupported(
+            "cluster volumes are not supported: they need a swarm",
+        ));
     }
     let some = |text: String| (!text.is_empty()).then_some(text);
-    let request =
-        CreateRequest { name: some(name), driver: some(driver), options: driver_opts, labels };
+    let request = CreateRequest {
+        name: some(name),
+        driver: some(driver),
+        options: driver_opts,
+        labels,
+    };
     let made = volumes.create(request).await?;
     Ok(json(StatusCode::CREATED, &volume(&volumes, &made)))
 }

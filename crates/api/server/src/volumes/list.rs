@@ -18,7 +18,10 @@ pub(super) async fn list(
     let filter = Filter::for_list(query.filters()?.into_map())?;
     let listed = volumes.list(&filter)?;
     let answer = VolumeListResponse {
-        volumes: listed.iter().map(|listed| volume(&volumes, &listed.volume)).collect(),
+        volumes: listed
+            .iter()
+            .map(|listed| volume(&volumes, &listed.volume))
+            .collect(),
         warnings: None,
     };
     Ok(json(StatusCode::OK, &answer))

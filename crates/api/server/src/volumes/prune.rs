@@ -21,7 +21,9 @@ pub(super) async fn prune(
         filters.insert("all".to_owned(), vec!["true".to_owned()]);
     }
     let pruned = volumes.prune(&Filter::for_prune(filters)?).await?;
-    let answer =
-        VolumePruneResponse { volumes_deleted: pruned.names, space_reclaimed: pruned.bytes };
+    let answer = VolumePruneResponse {
+        volumes_deleted: pruned.names,
+        space_reclaimed: pruned.bytes,
+    };
     Ok(json(StatusCode::OK, &answer))
 }
