@@ -35,3 +35,6 @@ pub(crate) use v1_41::{
 pub(crate) use v1_47::images_take_platform;
 pub(crate) use v1_49::delete_takes_platforms;
 pub(crate) use version::{API_VERSION, ApiVersion, MIN_API_VERSION};
+
+#[cfg(test)]
+mod tests;
