@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::error::Error;
-use crate::record::Driver;
+use crate::record::{Driver, SnapshotRecord};
 use crate::storage::{Inner, Storage};
 
 /// How an entry has changed (`FilesystemChange.Kind`).
@@ -49,7 +49,33 @@ impl Storage {
 
 impl Inner {
     fn changes(&self, id: &ContainerId) -> Result<Vec<Change>, Error> {
-        let record = self.snapshot(id)?;
+        let change = |(path, kind): (Vec<u8>, ChangeKind)| Change {
+            path: String::from_utf8_lossy(&path).into_owned(),
+            kind,
+        };
+        let found = self.compare(&self.snapshot(id)?)?;
+        Ok(found.into_iter().map(change).collect())
+    }
+
+    /// The bytes in the files that a container has made or changed, where they are among all others.
+    pub(crate) fn changed_size(&self, record: &SnapshotRecord) -> Result<u64, Error> {
+        let directory = self.paths.snapshot(record.number);
+        let root = open_root(&directory).map_err(Error::io("open", &directory))?;
+        let mut size = 0_u64;
+        for (path, kind) in self.compare(record)? {
+            let name = path.strip_prefix(b"/").unwrap_or(&path);
+            let stat = rustix::fs::statat(&root, name, AtFlags::SYMLINK_NOFOLLOW);
+            if let Ok(stat) = stat
+                && kind != ChangeKind::Deleted
+                && !is_dir(&stat)
+            {
+                size = size.saturating_add(u64::try_from(stat.st_size).unwrap_or(0));
+            }
+        }
+        Ok(size)
+    }
+
+    fn compare(&self, record: &SnapshotRecord) -> Result<BTreeMap<Vec<u8>, ChangeKind>, Error> {
         let image = self.open_image(&record.layers)?;
         let directory = self.paths.snapshot(record.number);
         let (written, complete) = match record.driver {
@@ -76,7 +102,11 @@ struct Pair {
 #[derive(Default)]
 struct Found(BTreeMap<Vec<u8>, ChangeKind>);
 
-fn compare(new: OwnedFd, old: OwnedFd, complete: bool) -> Result<Vec<Change>, Errno> {
+fn compare(
+    new: OwnedFd,
+    old: OwnedFd,
+    complete: bool,
+) -> Result<BTreeMap<Vec<u8>, ChangeKind>, Errno> {
     let mut found = Found::default();
     let root = Pair {
         new: Rc::new(new),
@@ -89,11 +119,7 @@ fn compare(new: OwnedFd, old: OwnedFd, complete: bool) -> Result<Vec<Change>, Er
     while let Some(pair) = waiting.pop() {
         found.directory(&pair, &mut waiting)?;
     }
-    let change = |(path, kind): (Vec<u8>, ChangeKind)| Change {
-        path: String::from_utf8_lossy(&path).into_owned(),
-        kind,
-    };
-    Ok(found.0.into_iter().map(change).collect())
+    Ok(found.0)
 }
 
 impl Found {

@@ -57,6 +57,7 @@ impl Storage {
 
 impl Inner {
     fn collect(&self, roots: &Roots) -> Result<Collected, Error> {
+        self.discard_copies();
         let _changing = self.changing();
         let victims = self.unreferenced(roots);
         let mut batch = Batch::new();

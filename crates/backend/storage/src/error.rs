@@ -23,6 +23,8 @@ pub enum Error {
     Tree(#[source] arca_archive::Error),
     #[error("filesystem layer verification failed for digest {0}")]
     Verification(Digest),
+    #[error("the layer's size is not {expected} bytes, as announced")]
+    Size { expected: u64 },
     #[error("content verification failed: expected {expected}, got {actual}")]
     Content { expected: Digest, actual: Digest },
     #[error("invalid diffID: expected {expected:?}, got {actual:?}")]
@@ -64,6 +66,7 @@ impl Classify for Error {
             | Self::Layer(_)
             | Self::Tree(_)
             | Self::Verification(_)
+            | Self::Size { .. }
             | Self::Content { .. }
             | Self::DiffId { .. }
             | Self::Decompress(_)
@@ -78,7 +81,10 @@ impl Error {
     /// Is the content not what its digest or its size says?
     #[must_use]
     pub fn is_verification(&self) -> bool {
-        matches!(self, Self::Verification(_) | Self::Content { .. })
+        matches!(
+            self,
+            Self::Verification(_) | Self::Size { .. } | Self::Content { .. }
+        )
     }
 
     /// For `map_err`: names the file and what was done with it.

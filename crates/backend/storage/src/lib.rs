@@ -30,6 +30,8 @@ mod snapshots;
 mod state;
 mod storage;
 mod sweep;
+#[cfg(test)]
+mod tests;
 
 pub use blobs::BlobInfo;
 pub use changes::{Change, ChangeKind};

@@ -245,28 +245,19 @@ impl Inner {
         self.commit(Batch::new().delete::<SnapshotRecord>(id.as_str()))?;
         self.state().snapshots.remove(id.as_str());
         self.discard(&self.paths.snapshot(record.number));
+        self.discard_copies();
         Ok(())
     }
 
     fn usage(&self, record: &SnapshotRecord) -> Result<u64, Error> {
-        let directory = self.paths.snapshot(record.number);
-        let written = match record.driver {
-            Driver::Overlay => directory.join("upper"),
-            Driver::Vfs => directory,
-        };
+        if record.driver == Driver::Vfs {
+            return self.changed_size(record);
+        }
+        let written = self.paths.snapshot(record.number).join("upper");
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let failed = || Error::io("measure", &written);
         let opened = rustix::fs::open(&written, flags, Mode::empty()).map_err(failed())?;
-        let all = tree_size(opened).map_err(failed())?;
-        if record.driver == Driver::Overlay {
-            return Ok(all);
-        }
-        let state = self.state();
-        let below = record
-            .layers
-            .iter()
-            .filter_map(|diff_id| state.layers.get(diff_id));
-        Ok(all.saturating_sub(below.map(|layer| layer.size).sum()))
+        tree_size(opened).map_err(failed())
     }
 
     /// Copies layers on top of each other into a new directory.

@@ -3,14 +3,14 @@
 use std::fs::File;
 use std::io::{self, BufRead, Read, Write as _};
 use std::path::Path;
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use arca_types::Digest;
 use bytes::Bytes;
-use tokio::sync::mpsc::Receiver;
+use tokio::sync::mpsc;
 
 use super::publish::Candidate;
-use super::unpack::{Piece, Unpacked, unpack};
+use super::unpack::{Piece, Pieces, Unpacked, unpack};
 use super::{Compression, Layer, LayerSource, decoder, detect};
 use crate::digest::Hasher;
 use crate::error::Error;
@@ -35,7 +35,7 @@ pub(super) fn take_in(
     inner: &Inner,
     lease: u64,
     source: &LayerSource,
-    pieces: Receiver<Message>,
+    pieces: mpsc::Receiver<Message>,
 ) -> Result<Layer, Error> {
     let candidate = Candidate::begin(inner, source)?;
     let mut input = Input::new(pieces, source, &candidate)?;
@@ -46,20 +46,22 @@ pub(super) fn take_in(
         Compression::Auto => detect(start)?,
         given => given,
     };
-    let (sender, receiver) = std::sync::mpsc::sync_channel(PIECES);
+    let (sender, pieces) = sync_channel(PIECES);
+    let (spare, buffers) = sync_channel(PIECES + 2);
+    let pieces = Pieces { pieces, spare };
     let plain = compression == Compression::None;
     let (decoded, unpacked) = std::thread::scope(|scope| {
         let hasher = (!plain).then(|| Hasher::of(source.diff_id.as_ref().map(|id| id.digest())));
-        let unpacker = scope.spawn(|| unpack(receiver, hasher, candidate.tree.as_deref()));
+        let unpacker = scope.spawn(|| unpack(pieces, hasher, candidate.tree.as_deref()));
         let decoded = if plain {
             forward(&mut input, &sender)
         } else {
-            decompress(&mut input, compression, &sender)
+            decompress(&mut input, compression, &sender, &buffers)
         };
         drop(sender);
         (decoded, unpacker.join().unwrap_or(Err(Error::Panicked)))
     });
-    let arrived = input.finish(&candidate)?;
+    let arrived = input.finish()?;
     // Content that is not what it should be explains whatever else went wrong.
     arrived.verify(source)?;
     decoded?;
@@ -80,7 +82,7 @@ pub(super) fn take_in(
 /// Sends what arrives as it is.
 fn forward(input: &mut Input<'_>, sender: &SyncSender<Piece>) -> Result<(), Error> {
     while let Some(piece) = input.next_piece()? {
-        if sender.send(Piece::Data(piece)).is_err() {
+        if sender.send(Piece::Plain(piece)).is_err() {
             return Ok(());
         }
     }
@@ -93,16 +95,28 @@ fn decompress(
     input: &mut Input<'_>,
     compression: Compression,
     sender: &SyncSender<Piece>,
+    buffers: &Receiver<Vec<u8>>,
 ) -> Result<(), Error> {
     let mut decoder = decoder(input, compression)?;
     loop {
-        let mut piece = Vec::with_capacity(PIECE);
-        let read = decoder.by_ref().take(PIECE as u64).read_to_end(&mut piece);
-        if read.map_err(Error::Decompress)? == 0 {
-            drop(sender.send(Piece::End));
-            return Ok(());
+        let mut buffer = buffers.try_recv().unwrap_or_else(|_none| vec![0; PIECE]);
+        let mut length = 0;
+        loop {
+            let rest = buffer.get_mut(length..).unwrap_or_default();
+            match decoder.read(rest) {
+                Ok(0) => break,
+                Ok(read) => length += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::Decompress(error)),
+            }
         }
-        if sender.send(Piece::Data(piece.into())).is_err() {
+        let piece = if length == 0 {
+            Piece::End
+        } else {
+            Piece::Decoded(buffer, length)
+        };
+        // An unpacker that has gone says why itself.
+        if sender.send(piece).is_err() || length == 0 {
             return Ok(());
         }
     }
@@ -110,13 +124,14 @@ fn decompress(
 
 /// What arrives, stored and measured on the way.
 struct Input<'a> {
-    pieces: Receiver<Message>,
+    pieces: mpsc::Receiver<Message>,
     current: Bytes,
     ended: bool,
     file: File,
     path: &'a Path,
     hasher: Hasher,
     size: u64,
+    expected: Option<Digest>,
     /// More than this is not stored.
     limit: Option<u64>,
 }
@@ -129,7 +144,7 @@ struct Arrived {
 
 impl<'a> Input<'a> {
     fn new(
-        pieces: Receiver<Message>,
+        pieces: mpsc::Receiver<Message>,
         source: &LayerSource,
         candidate: &'a Candidate<'_>,
     ) -> Result<Self, Error> {
@@ -143,6 +158,7 @@ impl<'a> Input<'a> {
             path,
             hasher: Hasher::of(source.digest.as_ref()),
             size: 0,
+            expected: source.digest.clone(),
             limit: source.size,
         })
     }
@@ -153,8 +169,8 @@ impl<'a> Input<'a> {
             match self.pieces.blocking_recv() {
                 Some(Message::Data(piece)) => {
                     self.size += piece.len() as u64;
-                    if self.limit.is_some_and(|limit| self.size > limit) {
-                        return Err(io::Error::other(TooMuch));
+                    if let Some(error) = self.excess() {
+                        return Err(io::Error::other(error));
                     }
                     self.hasher.update(&piece);
                     self.file.write_all(&piece)?;
@@ -167,6 +183,15 @@ impl<'a> Input<'a> {
         Ok(())
     }
 
+    /// Has more arrived than was announced?
+    fn excess(&self) -> Option<Error> {
+        let limit = self.limit.filter(|limit| self.size > *limit)?;
+        Some(match &self.expected {
+            Some(digest) => Error::Verification(digest.clone()),
+            None => Error::Size { expected: limit },
+        })
+    }
+
     fn next_piece(&mut self) -> Result<Option<Bytes>, Error> {
         self.fill().map_err(|error| input_error(error, self.path))?;
         let piece = std::mem::take(&mut self.current);
@@ -174,11 +199,9 @@ impl<'a> Input<'a> {
     }
 
     /// Takes in the rest, whatever became of the beginning.
-    fn finish(mut self, candidate: &Candidate<'_>) -> Result<Arrived, Error> {
-        if let Some(expected) = &candidate.expected
-            && self.limit.is_some_and(|limit| self.size > limit)
-        {
-            return Err(Error::Verification(expected.clone()));
+    fn finish(mut self) -> Result<Arrived, Error> {
+        if let Some(error) = self.excess() {
+            return Err(error);
         }
         while self.next_piece()?.is_some() {}
         Ok(Arrived {
@@ -195,7 +218,9 @@ impl Arrived {
             Some(expected) if *expected != self.digest || !right_size => {
                 Err(Error::Verification(expected.clone()))
             }
-            None if !right_size => Err(Error::Verification(self.digest.clone())),
+            None if !right_size => Err(Error::Size {
+                expected: source.size.unwrap_or(0),
+            }),
             _ => Ok(()),
         }
     }
@@ -219,11 +244,6 @@ impl BufRead for Input<'_> {
         drop(self.current.split_to(amount.min(self.current.len())));
     }
 }
-
-/// More has arrived than was announced.
-#[derive(Debug, thiserror::Error)]
-#[error("more data than announced")]
-struct TooMuch;
 
 /// Gives an error its own meaning back that went through `io::Error`.
 fn input_error(error: io::Error, path: &Path) -> Error {

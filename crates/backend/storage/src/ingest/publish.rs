@@ -5,7 +5,6 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use arca_store::Batch;
-use arca_types::Digest;
 
 use super::{Layer, LayerSource};
 use crate::error::Error;
@@ -19,8 +18,6 @@ pub(super) struct Candidate<'a> {
     pub(super) file: PathBuf,
     /// Where it is unpacked to; none when the layer is known to be there.
     pub(super) tree: Option<PathBuf>,
-    /// The digest it has to have.
-    pub(super) expected: Option<Digest>,
 }
 
 impl Drop for Candidate<'_> {
@@ -48,7 +45,6 @@ impl<'a> Candidate<'a> {
             inner,
             file: inner.tmp(),
             tree,
-            expected: source.digest.clone(),
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Read};
 use std::path::Path;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, SyncSender};
 
 use arca_archive::{ExtractOptions, Whiteouts, extract, open_root};
 use arca_types::Digest;
@@ -14,10 +14,30 @@ use crate::error::Error;
 /// What the first thread sends.
 #[derive(Debug)]
 pub(super) enum Piece {
-    /// Part of the archive.
-    Data(Bytes),
+    /// Part of the archive, as it arrived.
+    Plain(Bytes),
+    /// Part of the archive: the first bytes of a buffer that is given back.
+    Decoded(Vec<u8>, usize),
     /// That was all. An end without it is none.
     End,
+}
+
+impl Piece {
+    fn data(&self) -> &[u8] {
+        match self {
+            Self::Plain(data) => data,
+            Self::Decoded(buffer, length) => buffer.get(..*length).unwrap_or_default(),
+            Self::End => &[],
+        }
+    }
+}
+
+/// The two ends of the second thread.
+#[derive(Debug)]
+pub(super) struct Pieces {
+    pub(super) pieces: Receiver<Piece>,
+    /// Where buffers are given back to.
+    pub(super) spare: SyncSender<Vec<u8>>,
 }
 
 /// What came of an archive.
@@ -31,14 +51,14 @@ pub(super) struct Unpacked {
 
 /// Unpacks into the directory `tree`, or only takes the digest when there is none.
 pub(super) fn unpack(
-    pieces: Receiver<Piece>,
+    pieces: Pieces,
     hasher: Option<Hasher>,
     tree: Option<&Path>,
 ) -> Result<Unpacked, Error> {
     let mut archive = Archive {
         pieces,
-        current: Bytes::new(),
-        ended: false,
+        current: Piece::Plain(Bytes::new()),
+        used: 0,
         hasher,
     };
     let mut size = 0;
@@ -62,9 +82,10 @@ pub(super) fn unpack(
 
 /// The archive as it comes out of decompression.
 struct Archive {
-    pieces: Receiver<Piece>,
-    current: Bytes,
-    ended: bool,
+    pieces: Pieces,
+    current: Piece,
+    /// How much of the current piece has been read.
+    used: usize,
     hasher: Option<Hasher>,
 }
 
@@ -90,22 +111,22 @@ impl Read for Archive {
 
 impl BufRead for Archive {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        while self.current.is_empty() && !self.ended {
-            match self.pieces.recv() {
-                Ok(Piece::Data(piece)) => {
-                    if let Some(hasher) = &mut self.hasher {
-                        hasher.update(&piece);
-                    }
-                    self.current = piece;
-                }
-                Ok(Piece::End) => self.ended = true,
-                Err(_gone) => return Err(io::Error::other(Error::Abandoned)),
+        while self.used == self.current.data().len() && !matches!(self.current, Piece::End) {
+            let next = self.pieces.pieces.recv();
+            let next = next.map_err(|_gone| io::Error::other(Error::Abandoned))?;
+            if let Some(hasher) = &mut self.hasher {
+                hasher.update(next.data());
+            }
+            self.used = 0;
+            if let Piece::Decoded(buffer, _) = std::mem::replace(&mut self.current, next) {
+                // With enough of them at hand, this one is not needed.
+                drop(self.pieces.spare.try_send(buffer));
             }
         }
-        Ok(&self.current)
+        Ok(self.current.data().get(self.used..).unwrap_or_default())
     }
 
     fn consume(&mut self, amount: usize) {
-        drop(self.current.split_to(amount.min(self.current.len())));
+        self.used = (self.used + amount).min(self.current.data().len());
     }
 }

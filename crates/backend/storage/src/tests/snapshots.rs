@@ -1,18 +1,16 @@
-//! Containers' writable layers, with either driver. These need root.
-
-mod common;
+//! Containers' writable layers, with either driver.
 
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
 
-use arca_storage::{Change, ChangeKind, Driver, Error, Rootfs};
+use super::common::{self, Fixture, gzip, layer, packed};
+use crate::{Change, ChangeKind, Driver, Error, Lease, Rootfs};
 use arca_types::{ContainerId, DiffId};
-use common::{Fixture, gzip, layer, packed};
 use rustix::fs::{AtFlags, Mode, OFlags};
 
-async fn image(fixture: &Fixture) -> Vec<DiffId> {
+async fn image(fixture: &Fixture) -> (Lease, Vec<DiffId>) {
     let lease = fixture.storage.lease();
     let tree = tempfile::tempdir().unwrap();
     let at = |path: &str| tree.path().join(path);
@@ -36,8 +34,7 @@ async fn image(fixture: &Fixture) -> Vec<DiffId> {
         ("etc/shadow", "x"),
     ]);
     let top = fixture.ingest(&lease, &gzip(&top)).await.diff_id;
-    std::mem::forget(lease);
-    vec![bottom, top]
+    (lease, vec![bottom, top])
 }
 
 /// The path by which the kernel reaches into a view.
@@ -61,7 +58,7 @@ const DRIVERS: [Option<Driver>; 2] = [None, Some(Driver::Vfs)];
 async fn a_container_sees_its_image_and_keeps_what_it_writes() {
     for driver in DRIVERS {
         let mut fixture = Fixture::with(driver);
-        let layers = image(&fixture).await;
+        let (lease, layers) = image(&fixture).await;
         let id = ContainerId::random();
         fixture.storage.prepare(&id, &layers).await.unwrap();
         let again = fixture.storage.prepare(&id, &layers).await.unwrap_err();
@@ -85,6 +82,7 @@ async fn a_container_sees_its_image_and_keeps_what_it_writes() {
         );
         fs::write(inside(&root).join("data/new"), "12345").unwrap();
         drop(root);
+        drop(lease);
         fixture.restart();
 
         let root = fixture.storage.open_rootfs(&id).await.unwrap();
@@ -109,7 +107,7 @@ async fn a_container_sees_its_image_and_keeps_what_it_writes() {
 #[tokio::test]
 async fn an_image_cannot_be_written_to() {
     let fixture = Fixture::new();
-    let layers = image(&fixture).await;
+    let (_lease, layers) = image(&fixture).await;
     let root = fixture.storage.open_image(&layers).await.unwrap();
     let error = fs::write(inside(&root).join("data/new"), "x").unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
@@ -124,7 +122,7 @@ async fn an_image_cannot_be_written_to() {
 async fn changes_are_told_as_dockerd_tells_them() {
     for driver in DRIVERS {
         let fixture = Fixture::with(driver);
-        let layers = image(&fixture).await;
+        let (_lease, layers) = image(&fixture).await;
         let id = ContainerId::random();
         fixture.storage.prepare(&id, &layers).await.unwrap();
         assert_eq!(fixture.storage.changes(&id).await.unwrap(), []);
@@ -178,7 +176,7 @@ async fn changes_are_told_as_dockerd_tells_them() {
 #[tokio::test]
 async fn a_copied_view_stays_while_it_is_read() {
     let fixture = Fixture::with(Some(Driver::Vfs));
-    let layers = image(&fixture).await;
+    let (_lease, layers) = image(&fixture).await;
     let first = fixture.storage.open_image(&layers).await.unwrap();
     let second = fixture.storage.open_image(&layers).await.unwrap();
     drop(second);

@@ -1,10 +1,8 @@
-//! Layers are taken in whole or not at all. These need root.
+//! Layers are taken in whole or not at all.
 
-mod common;
-
-use arca_storage::{Compression, Error, LayerSource, Roots};
+use super::common::{self, Fixture, gzip, layer, sha256, zstd};
+use crate::{Compression, Error, LayerSource, Roots};
 use bytes::Bytes;
-use common::{Fixture, gzip, layer, sha256, zstd};
 
 fn source(blob: &[u8]) -> LayerSource {
     LayerSource {
@@ -53,9 +51,10 @@ async fn a_layer_is_stored_and_unpacked_whatever_its_compression() {
     }
 }
 
-#[tokio::test]
-async fn what_is_not_what_it_should_be_is_refused_and_leaves_nothing() {
-    let fixture = Fixture::new();
+/// A name, what arrives, what was announced, and what the error says.
+type Case = (&'static str, Vec<u8>, LayerSource, &'static str);
+
+fn broken_layers() -> Vec<Case> {
     let archive = layer(&[("file", &"content".repeat(5000))]);
     let blob = gzip(&archive);
     let mut corrupt = blob.clone();
@@ -70,7 +69,7 @@ async fn what_is_not_what_it_should_be_is_refused_and_leaves_nothing() {
         size: Some(10),
         ..source(&blob)
     };
-    let cases = [
+    vec![
         ("corrupt", corrupt.clone(), source(&blob), "verification"),
         (
             "truncated",
@@ -106,8 +105,13 @@ async fn what_is_not_what_it_should_be_is_refused_and_leaves_nothing() {
         ),
         ("hostile", hostile.clone(), source(&hostile), "outside"),
         ("bzip2", b"BZh91AY".to_vec(), source(b"BZh91AY"), "bzip2"),
-    ];
-    for (name, blob, source, text) in cases {
+    ]
+}
+
+#[tokio::test]
+async fn what_is_not_what_it_should_be_is_refused_and_leaves_nothing() {
+    let fixture = Fixture::new();
+    for (name, blob, source, text) in broken_layers() {
         let lease = fixture.storage.lease();
         let mut ingest = fixture.storage.ingest_layer(&lease, source);
         let mut outcome = Ok(());
@@ -267,7 +271,7 @@ async fn what_was_not_synced_is_dropped_after_a_reboot_only() {
         fixture.storage.layer(&unsynced.diff_id).is_some(),
         "the machine has not gone down"
     );
-    fixture.restart_after("UPDATE layers SET body = replace(CAST(body AS TEXT), '\"unsynced\":\"', '\"unsynced\":\"x');");
+    fixture.restart_after("UPDATE layers SET body = CAST(replace(CAST(body AS TEXT), '\"unsynced\":\"', '\"unsynced\":\"x') AS BLOB);");
 
     assert!(fixture.storage.layer(&synced.diff_id).is_some());
     assert!(fixture.storage.layer(&unsynced.diff_id).is_none());
@@ -286,7 +290,7 @@ async fn leftovers_and_losses_are_noticed_at_start() {
     let id = arca_types::ContainerId::random();
     fixture
         .storage
-        .prepare(&id, &[kept.diff_id.clone()])
+        .prepare(&id, std::slice::from_ref(&kept.diff_id))
         .await
         .unwrap();
     drop(lease);

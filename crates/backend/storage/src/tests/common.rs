@@ -1,12 +1,11 @@
 //! A storage of its own, and archives to fill it with.
-#![expect(dead_code, reason = "each test uses a part of it")]
 
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+use crate::{Config, Driver, Layer, LayerSource, Lease, Storage};
 use arca_archive::{PackFormat, PackOptions, pack};
-use arca_storage::{Config, Driver, Layer, LayerSource, Lease, Storage};
 use arca_store::Store;
 use arca_types::Digest;
 use bytes::Bytes;
@@ -14,18 +13,18 @@ use sha2::Digest as _;
 use tempfile::TempDir;
 
 /// A storage in a directory of its own.
-pub struct Fixture {
+pub(super) struct Fixture {
     dir: TempDir,
     driver: Option<Driver>,
-    pub storage: Storage,
+    pub(super) storage: Storage,
 }
 
 impl Fixture {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(None)
     }
 
-    pub fn with(driver: Option<Driver>) -> Self {
+    pub(super) fn with(driver: Option<Driver>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let storage = open(&dir, driver);
         Self {
@@ -35,17 +34,17 @@ impl Fixture {
         }
     }
 
-    pub fn root(&self) -> PathBuf {
+    pub(super) fn root(&self) -> PathBuf {
         self.dir.path().to_owned()
     }
 
     /// As after a restart of the daemon.
-    pub fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         self.restart_after("");
     }
 
     /// As after a restart before which somebody changed the database.
-    pub fn restart_after(&mut self, sql: &str) {
+    pub(super) fn restart_after(&mut self, sql: &str) {
         let elsewhere = tempfile::tempdir().unwrap();
         self.storage = open(&elsewhere, self.driver);
         let database = rusqlite::Connection::open(self.dir.path().join("arca.db")).unwrap();
@@ -54,14 +53,14 @@ impl Fixture {
         self.storage = open(&self.dir, self.driver);
     }
 
-    pub async fn ingest(&self, lease: &Lease, blob: &[u8]) -> Layer {
+    pub(super) async fn ingest(&self, lease: &Lease, blob: &[u8]) -> Layer {
         let mut ingest = self.storage.ingest_layer(lease, LayerSource::default());
         ingest.write(Bytes::copy_from_slice(blob)).await.unwrap();
         ingest.finish().await.unwrap()
     }
 
     /// Waits until all work that was begun has ended and the trash is empty.
-    pub async fn until_idle(&self) {
+    pub(super) async fn until_idle(&self) {
         let metrics = tokio::runtime::Handle::current().metrics();
         while metrics.num_alive_tasks() > 0 || self.count("tmp") > 0 || self.count("trash") > 0 {
             tokio::task::yield_now().await;
@@ -69,14 +68,14 @@ impl Fixture {
         }
     }
 
-    pub fn count(&self, directory: &str) -> usize {
+    pub(super) fn count(&self, directory: &str) -> usize {
         std::fs::read_dir(self.dir.path().join(directory))
             .unwrap()
             .count()
     }
 
     /// Nothing is left but the layer below all.
-    pub fn assert_empty(&self) {
+    pub(super) fn assert_empty(&self) {
         let counts = ["tmp", "trash", "layers", "snapshots", "blobs/sha256"]
             .map(|directory| self.count(directory));
         assert_eq!(counts, [0, 0, 1, 0, 0]);
@@ -96,7 +95,7 @@ fn open(dir: &TempDir, driver: Option<Driver>) -> Storage {
 }
 
 /// The archive of a layer with these files.
-pub fn layer(files: &[(&str, &str)]) -> Vec<u8> {
+pub(super) fn layer(files: &[(&str, &str)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for (path, content) in files {
         let mut header = tar::Header::new_gnu();
@@ -113,7 +112,7 @@ pub fn layer(files: &[(&str, &str)]) -> Vec<u8> {
 }
 
 /// The archive of a directory.
-pub fn packed(directory: &TempDir) -> Vec<u8> {
+pub(super) fn packed(directory: &TempDir) -> Vec<u8> {
     let mut bytes = Vec::new();
     let root = arca_archive::open_root(directory.path()).unwrap();
     pack(
@@ -128,22 +127,22 @@ pub fn packed(directory: &TempDir) -> Vec<u8> {
     bytes
 }
 
-pub fn gzip(data: &[u8]) -> Vec<u8> {
+pub(super) fn gzip(data: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(data).unwrap();
     encoder.finish().unwrap()
 }
 
-pub fn zstd(data: &[u8]) -> Vec<u8> {
+pub(super) fn zstd(data: &[u8]) -> Vec<u8> {
     zstd::encode_all(data, 1).unwrap()
 }
 
-pub fn sha256(data: &[u8]) -> Digest {
+pub(super) fn sha256(data: &[u8]) -> Digest {
     Digest::sha256(&sha2::Sha256::digest(data).into())
 }
 
 /// Reads a file of a merged view.
-pub fn read(root: &OwnedFd, path: &str) -> String {
+pub(super) fn read(root: &OwnedFd, path: &str) -> String {
     let flags = rustix::fs::OFlags::RDONLY;
     let file = arca_archive::open_in_root(root, path.as_bytes(), flags).unwrap();
     let mut text = String::new();

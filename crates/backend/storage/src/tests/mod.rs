@@ -1,0 +1,5 @@
+//! Storage on the kernel's own file systems. These need root.
+
+mod common;
+mod layers;
+mod snapshots;
