@@ -78,7 +78,11 @@ pub(crate) enum CliError {
     #[error("flag needs an argument: {0}")]
     NeedsArgument(String),
     #[error("invalid argument \"{value}\" for \"{flag}\" flag: {why}")]
-    InvalidArgument { value: String, flag: String, why: String },
+    InvalidArgument {
+        value: String,
+        flag: String,
+        why: String,
+    },
     #[error("\"{0}\" accepts no arguments.")]
     Positional(&'static str),
 }
@@ -134,9 +138,9 @@ impl Cli {
         let value = match (inline, option.kind) {
             (Some(value), _) => value,
             (None, Kind::Bool) => "true".to_owned(),
-            (None, _) => {
-                rest.next().ok_or_else(|| CliError::NeedsArgument(format!("--{name}")))?
-            }
+            (None, _) => rest
+                .next()
+                .ok_or_else(|| CliError::NeedsArgument(format!("--{name}")))?,
         };
         self.set(option, &value)
     }
@@ -162,9 +166,9 @@ impl Cli {
             if !after.is_empty() {
                 return self.set(option, after);
             }
-            let value = rest.next().ok_or_else(|| {
-                CliError::NeedsArgument(format!("'{letter}' in -{letters}"))
-            })?;
+            let value = rest
+                .next()
+                .ok_or_else(|| CliError::NeedsArgument(format!("'{letter}' in -{letters}")))?;
             return self.set(option, &value);
         }
         Ok(())
@@ -222,8 +226,18 @@ mod tests {
     #[test]
     fn flags_are_read_in_every_spelling() {
         let cli = parsed(&[
-            "-D", "-H", "unix:///a", "-Hfd://", "--host=tcp://127.0.0.1:1", "-l=debug", "--mtu",
-            "1400", "--init=false", "--log-opt", "a=b", "--log-opt=c=d",
+            "-D",
+            "-H",
+            "unix:///a",
+            "-Hfd://",
+            "--host=tcp://127.0.0.1:1",
+            "-l=debug",
+            "--mtu",
+            "1400",
+            "--init=false",
+            "--log-opt",
+            "a=b",
+            "--log-opt=c=d",
         ])
         .unwrap();
         assert_eq!(cli.values["debug"], true);
@@ -234,7 +248,10 @@ mod tests {
         assert_eq!(cli.values["log-level"], "debug");
         assert_eq!(cli.values["mtu"], 1400);
         assert_eq!(cli.values["init"], false);
-        assert_eq!(cli.values["log-opt"], serde_json::json!({"a": "b", "c": "d"}));
+        assert_eq!(
+            cli.values["log-opt"],
+            serde_json::json!({"a": "b", "c": "d"})
+        );
     }
 
     #[test]
@@ -278,6 +295,9 @@ mod tests {
     fn called_dockerd_the_defaults_are_dockerds() {
         let program = Program::from_arg0(Some(OsStr::new("/usr/bin/dockerd")));
         assert_eq!(program.host, "unix:///var/run/docker.sock");
-        assert_eq!(Program::from_arg0(Some(OsStr::new("x/arcad"))).name, "arcad");
+        assert_eq!(
+            Program::from_arg0(Some(OsStr::new("x/arcad"))).name,
+            "arcad"
+        );
     }
 }

@@ -29,7 +29,10 @@ pub(crate) enum FileError {
         "unable to configure the Docker daemon with file {}: the following directives are specified both as a flag and in the configuration file: {}",
         .path.display(), .conflicts.join(", ")
     )]
-    Conflicts { path: PathBuf, conflicts: Vec<String> },
+    Conflicts {
+        path: PathBuf,
+        conflicts: Vec<String>,
+    },
 }
 
 /// Reads the file and checks it against the flags.
@@ -46,7 +49,10 @@ pub(crate) fn load(path: &Path, required: bool, cli: &Cli) -> Result<Values, Fil
         }
         Err(error) => {
             let cause = format!("open {}: {}", path.display(), errno_text(&error));
-            return Err(FileError::Read { path: path.to_owned(), cause });
+            return Err(FileError::Read {
+                path: path.to_owned(),
+                cause,
+            });
         }
     };
     check(path, &text, cli)
@@ -57,7 +63,10 @@ fn check(path: &Path, text: &str, cli: &Cli) -> Result<Values, FileError> {
     if text.trim().is_empty() {
         return Ok(Values::new());
     }
-    let json = |why: String| FileError::Json { path: path.to_owned(), why };
+    let json = |why: String| FileError::Json {
+        path: path.to_owned(),
+        why,
+    };
     let parsed: Value = serde_json::from_str(text).map_err(|error| json(error.to_string()))?;
     let Value::Object(map) = parsed else {
         return Err(json(
@@ -65,14 +74,23 @@ fn check(path: &Path, text: &str, cli: &Cli) -> Result<Values, FileError> {
         ));
     };
     let map = flatten(map);
-    let unknown: Vec<String> =
-        map.keys().filter(|key| options::by_key(key).is_none()).cloned().collect();
+    let unknown: Vec<String> = map
+        .keys()
+        .filter(|key| options::by_key(key).is_none())
+        .cloned()
+        .collect();
     if !unknown.is_empty() {
-        return Err(FileError::Unknown { path: path.to_owned(), keys: unknown });
+        return Err(FileError::Unknown {
+            path: path.to_owned(),
+            keys: unknown,
+        });
     }
     let conflicts = conflicts(&map, cli);
     if !conflicts.is_empty() {
-        return Err(FileError::Conflicts { path: path.to_owned(), conflicts });
+        return Err(FileError::Conflicts {
+            path: path.to_owned(),
+            conflicts,
+        });
     }
     let mut values = Values::new();
     for (key, value) in map {
@@ -103,7 +121,11 @@ fn conflicts(map: &Map<String, Value>, cli: &Cli) -> Vec<String> {
             continue;
         }
         if let (Some(flag), Some(file)) = (cli.values.get(option.flag), map.get(option.key)) {
-            let shown = cli.shown.get(option.flag).cloned().unwrap_or_else(|| parse::go(flag));
+            let shown = cli
+                .shown
+                .get(option.flag)
+                .cloned()
+                .unwrap_or_else(|| parse::go(flag));
             found.push(format!(
                 "{}: (from flag: {shown}, from file: {})",
                 option.key,
@@ -139,9 +161,11 @@ mod tests {
     fn refusal(text: &str, arguments: &[&str]) -> String {
         let error = check(Path::new("/etc/docker/daemon.json"), text, &cli(arguments)).unwrap_err();
         let text = error.to_string();
-        text.strip_prefix("unable to configure the Docker daemon with file /etc/docker/daemon.json: ")
-            .unwrap()
-            .to_owned()
+        text.strip_prefix(
+            "unable to configure the Docker daemon with file /etc/docker/daemon.json: ",
+        )
+        .unwrap()
+        .to_owned()
     }
 
     #[test]
@@ -155,11 +179,31 @@ mod tests {
     #[test]
     fn a_key_and_a_flag_for_the_same_are_refused() {
         for (file, flags, text) in [
-            (r#"{"log-level":"debug"}"#, &["--log-level", "info"][..], "log-level: (from flag: info, from file: debug)"),
-            (r#"{"labels":["a=b"]}"#, &["--label", "c=d"], "labels: (from flag: [c=d], from file: [a=b])"),
-            (r#"{"log-opts":{"max-size":"10m"}}"#, &["--log-opt", "max-file=3"], "log-opts: (from flag: map[max-file:3], from file: map[max-size:10m])"),
-            (r#"{"debug":true}"#, &["-D"], "debug: (from flag: true, from file: true)"),
-            (r#"{"proxies":{"http-proxy":"x"}}"#, &["--http-proxy", "y"], "http-proxy: (from flag: y, from file: x)"),
+            (
+                r#"{"log-level":"debug"}"#,
+                &["--log-level", "info"][..],
+                "log-level: (from flag: info, from file: debug)",
+            ),
+            (
+                r#"{"labels":["a=b"]}"#,
+                &["--label", "c=d"],
+                "labels: (from flag: [c=d], from file: [a=b])",
+            ),
+            (
+                r#"{"log-opts":{"max-size":"10m"}}"#,
+                &["--log-opt", "max-file=3"],
+                "log-opts: (from flag: map[max-file:3], from file: map[max-size:10m])",
+            ),
+            (
+                r#"{"debug":true}"#,
+                &["-D"],
+                "debug: (from flag: true, from file: true)",
+            ),
+            (
+                r#"{"proxies":{"http-proxy":"x"}}"#,
+                &["--http-proxy", "y"],
+                "http-proxy: (from flag: y, from file: x)",
+            ),
             (
                 r#"{"default-ulimits":{"nofile":{"Name":"nofile","Hard":100,"Soft":100}}}"#,
                 &["--default-ulimit", "nproc=10"],
@@ -168,7 +212,9 @@ mod tests {
         ] {
             assert_eq!(
                 refusal(file, flags),
-                format!("the following directives are specified both as a flag and in the configuration file: {text}")
+                format!(
+                    "the following directives are specified both as a flag and in the configuration file: {text}"
+                )
             );
         }
     }
@@ -203,6 +249,10 @@ mod tests {
     fn null_and_an_empty_file_say_nothing() {
         let path = Path::new("x");
         assert!(check(path, "", &Cli::default()).unwrap().is_empty());
-        assert!(check(path, r#"{"log-level":null}"#, &Cli::default()).unwrap().is_empty());
+        assert!(
+            check(path, r#"{"log-level":null}"#, &Cli::default())
+                .unwrap()
+                .is_empty()
+        );
     }
 }

@@ -60,10 +60,16 @@ fn remove_stale(path: &Path) -> anyhow::Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error).with_context(|| format!("cannot look at {}", path.display())),
         Ok(found) if !found.file_type().is_socket() => {
-            bail!("can't create unix socket {}: it exists and is not a socket", path.display())
+            bail!(
+                "can't create unix socket {}: it exists and is not a socket",
+                path.display()
+            )
         }
         Ok(_) if UnixStream::connect(path).is_ok() => {
-            bail!("failed to load listeners: {} is served by another process", path.display())
+            bail!(
+                "failed to load listeners: {} is served by another process",
+                path.display()
+            )
         }
         Ok(_) => std::fs::remove_file(path)
             .with_context(|| format!("can't create unix socket {}", path.display())),
@@ -79,7 +85,10 @@ fn group_id(group: &str) -> anyhow::Result<Option<u32>> {
     match find_group(&file, group) {
         Some(gid) => Ok(Some(gid)),
         None if group == "docker" => {
-            tracing::warn!(group, "could not change group of the socket: group not found");
+            tracing::warn!(
+                group,
+                "could not change group of the socket: group not found"
+            );
             Ok(None)
         }
         None => Err(anyhow!("group {group} not found")),
@@ -120,28 +129,39 @@ fn tcp(address: &str) -> anyhow::Result<Vec<Listener>> {
 fn passed(which: &str) -> anyhow::Result<Vec<Listener>> {
     let mut fds = ListenFd::from_env();
     if fds.len() == 0 {
-        bail!("failed to load listeners: no sockets found via socket activation: make sure the service was started by systemd");
+        bail!(
+            "failed to load listeners: no sockets found via socket activation: make sure the service was started by systemd"
+        );
     }
-    let chosen: Vec<usize> = match which {
-        "" | "*" => (0..fds.len()).collect(),
-        number => {
-            let number: usize = number.parse().with_context(|| {
-                format!("failed to parse systemd fd address: should be a number: {number}")
-            })?;
-            let index = number.checked_sub(3).filter(|index| *index < fds.len());
-            vec![index.context("failed to load listeners: not that many file descriptors were passed")?]
-        }
-    };
+    let chosen: Vec<usize> =
+        match which {
+            "" | "*" => (0..fds.len()).collect(),
+            number => {
+                let number: usize = number.parse().with_context(|| {
+                    format!("failed to parse systemd fd address: should be a number: {number}")
+                })?;
+                let index = number.checked_sub(3).filter(|index| *index < fds.len());
+                vec![index.context(
+                    "failed to load listeners: not that many file descriptors were passed",
+                )?]
+            }
+        };
     let mut listeners = Vec::new();
     for index in chosen {
         if let Ok(Some(listener)) = fds.take_unix_listener(index) {
             listener.set_nonblocking(true)?;
-            listeners.push(Listener::Unix(tokio::net::UnixListener::from_std(listener)?, None));
+            listeners.push(Listener::Unix(
+                tokio::net::UnixListener::from_std(listener)?,
+                None,
+            ));
         } else if let Ok(Some(listener)) = fds.take_tcp_listener(index) {
             listener.set_nonblocking(true)?;
             listeners.push(Listener::Tcp(tokio::net::TcpListener::from_std(listener)?));
         } else {
-            bail!("failed to load listeners: passed file descriptor {} is no stream listener", index + 3);
+            bail!(
+                "failed to load listeners: passed file descriptor {} is no stream listener",
+                index + 3
+            );
         }
     }
     Ok(listeners)
@@ -167,7 +187,12 @@ mod tests {
         let first = unix(&path, "").unwrap();
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o660);
-        assert!(unix(&path, "").unwrap_err().to_string().contains("served by another process"));
+        assert!(
+            unix(&path, "")
+                .unwrap_err()
+                .to_string()
+                .contains("served by another process")
+        );
         drop(first);
     }
 
@@ -182,7 +207,12 @@ mod tests {
 
     #[tokio::test]
     async fn tcp_is_for_loopback_alone() {
-        assert!(tcp("192.0.2.1:2375").unwrap_err().to_string().contains("loopback addresses only"));
+        assert!(
+            tcp("192.0.2.1:2375")
+                .unwrap_err()
+                .to_string()
+                .contains("loopback addresses only")
+        );
         assert!(!tcp("127.0.0.1:0").unwrap().is_empty());
     }
 }

@@ -28,7 +28,9 @@ impl Level {
 /// Starts logging.
 pub(crate) fn start(settings: &Settings) -> Level {
     let (filter, handle) = reload::Layer::new(targets(settings));
-    tracing_subscriber::registry().with(output(settings).with_filter(filter)).init();
+    tracing_subscriber::registry()
+        .with(output(settings).with_filter(filter))
+        .init();
     Level(Box::new(move |targets| {
         if let Err(error) = handle.reload(targets) {
             tracing::warn!(%error, "the log level was not changed");
@@ -41,8 +43,14 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     let plain = settings.raw_logs || !std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(!plain);
-    if settings.log_format == "json" { layer.json().boxed() } else { layer.boxed() }
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(!plain);
+    if settings.log_format == "json" {
+        layer.json().boxed()
+    } else {
+        layer.boxed()
+    }
 }
 
 /// Our own crates at the level asked for; libraries only when something is wrong.
@@ -58,5 +66,7 @@ fn targets(settings: &Settings) -> Targets {
             _ => LevelFilter::INFO,
         }
     };
-    Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("arca", level)
+    Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target("arca", level)
 }

@@ -5,12 +5,12 @@
 
 mod cli;
 mod file;
-mod identity;
 mod listen;
 mod logging;
 mod options;
 mod parse;
 mod pidfile;
+mod reload;
 mod run;
 mod services;
 mod settings;

@@ -9,8 +9,21 @@ use crate::options::Kind;
 
 /// Names of resource limits (getrlimit(2)), as in Docker's ulimits.
 const ULIMITS: &[&str] = &[
-    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc",
-    "rss", "rtprio", "rttime", "sigpending", "stack",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
 ];
 
 /// Reads the text of a flag into the JSON that the file would hold.
@@ -35,7 +48,9 @@ pub(crate) fn flag(kind: Kind, text: &str) -> Result<Value, String> {
             .split(',')
             .map(|part| match part.trim().parse::<IpAddr>() {
                 Ok(address) => Ok(Value::from(address.to_string())),
-                Err(_) => Err(format!("invalid string being converted to IP address: {part}")),
+                Err(_) => Err(format!(
+                    "invalid string being converted to IP address: {part}"
+                )),
             })
             .collect::<Result<Vec<_>, _>>()
             .map(Value::Array),
@@ -61,7 +76,9 @@ fn boolean(text: &str) -> Result<Value, String> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true.into()),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false.into()),
-        _ => Err(format!("strconv.ParseBool: parsing {text:?}: invalid syntax")),
+        _ => Err(format!(
+            "strconv.ParseBool: parsing {text:?}: invalid syntax"
+        )),
     }
 }
 
@@ -71,10 +88,15 @@ fn boolean(text: &str) -> Result<Value, String> {
 /// `invalid size: '…'`.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     let wrong = || format!("invalid size: '{text}'");
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let unit = unit.trim().to_ascii_lowercase();
-    let unit = unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(&unit);
+    let unit = unit
+        .strip_suffix("ib")
+        .or_else(|| unit.strip_suffix('b'))
+        .unwrap_or(&unit);
     let shift = match unit {
         "" => 0,
         "k" => 10,
@@ -89,7 +111,11 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     }
     // A fraction keeps three digits: more make no sense for a size.
     let (whole, fraction) = number.split_once('.').ok_or_else(wrong)?;
-    let whole = if whole.is_empty() { 0 } else { whole.parse::<u64>().map_err(|_| wrong())? };
+    let whole = if whole.is_empty() {
+        0
+    } else {
+        whole.parse::<u64>().map_err(|_| wrong())?
+    };
     let thousandths = format!("{fraction:0<3}");
     let thousandths = thousandths.get(..3).ok_or_else(wrong)?;
     let thousandths = thousandths.parse::<u64>().map_err(|_| wrong())?;
@@ -114,7 +140,11 @@ pub(crate) fn host(text: &str) -> Result<String, String> {
         },
         Some(("fd", _)) => Ok(text.to_owned()),
         Some(("tcp", address)) => {
-            let address = if address.is_empty() { "localhost:2375" } else { address };
+            let address = if address.is_empty() {
+                "localhost:2375"
+            } else {
+                address
+            };
             let address = address.trim_end_matches('/');
             let complete = match address.rsplit_once(':') {
                 Some((_, port)) if !port.contains(']') => {
@@ -150,7 +180,9 @@ pub(crate) fn label(text: &str) -> Result<(), String> {
 pub(crate) fn mirror(text: &str) -> Result<(), String> {
     let wrong = |why: String| Err(format!("invalid mirror: {why}"));
     let Some((scheme, rest)) = text.split_once("://") else {
-        return wrong(format!("no scheme specified for {text:?}: must use either 'https://' or 'http://'"));
+        return wrong(format!(
+            "no scheme specified for {text:?}: must use either 'https://' or 'http://'"
+        ));
     };
     if scheme != "http" && scheme != "https" {
         return wrong(format!(
@@ -257,7 +289,13 @@ pub(crate) fn file(kind: Kind, key: &str, value: &Value) -> Result<Value, String
         }
         (Kind::Map, Value::Object(map)) => {
             let wanted = if key == "features" { "bool" } else { "string" };
-            let fits = |v: &Value| if wanted == "bool" { v.is_boolean() } else { v.is_string() };
+            let fits = |v: &Value| {
+                if wanted == "bool" {
+                    v.is_boolean()
+                } else {
+                    v.is_string()
+                }
+            };
             if let Some((name, item)) = map.iter().find(|(_, item)| !fits(item)) {
                 return Err(wrong(item, &format!("{key}.{name}"), wanted));
             }
@@ -313,7 +351,10 @@ mod tests {
     #[test]
     fn listen_addresses_are_completed() {
         assert_eq!(host("/run/a.sock").as_deref(), Ok("unix:///run/a.sock"));
-        assert_eq!(host("tcp://127.0.0.1").as_deref(), Ok("tcp://127.0.0.1:2375"));
+        assert_eq!(
+            host("tcp://127.0.0.1").as_deref(),
+            Ok("tcp://127.0.0.1:2375")
+        );
         assert_eq!(host("127.0.0.1:99").as_deref(), Ok("tcp://127.0.0.1:99"));
         assert_eq!(host("tcp://[::1]:99").as_deref(), Ok("tcp://[::1]:99"));
         assert_eq!(host("tcp://[::1]").as_deref(), Ok("tcp://[::1]:2375"));
@@ -336,6 +377,9 @@ mod tests {
     #[test]
     fn values_are_shown_as_go_shows_them() {
         assert_eq!(go(&json!(["a", "b"])), "[a b]");
-        assert_eq!(go(&json!({"nofile": {"Hard": 1, "Name": "nofile"}})), "map[nofile:map[Hard:1 Name:nofile]]");
+        assert_eq!(
+            go(&json!({"nofile": {"Hard": 1, "Name": "nofile"}})),
+            "map[nofile:map[Hard:1 Name:nofile]]"
+        );
     }
 }

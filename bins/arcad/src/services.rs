@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
-use arca_containers::{CgroupnsMode, Config as ContainersConfig, IpcMode, LogConfig, Ulimit};
+use arca_containers::Config as ContainersConfig;
+use arca_containers::model::{CgroupnsMode, IpcMode, LogConfig, Ulimit};
+use arca_engine::{Config, SystemConfig};
 use arca_networks::{AddressPool, Config as NetworksConfig, DefaultBridge, DnsSettings};
 use arca_registry::{Config as RegistryConfig, Insecure, Mirror, Proxies};
 use arca_runtime::{Config as RuntimeConfig, RuntimeKind};
@@ -16,6 +18,65 @@ use crate::settings::Settings;
 /// Where dockerd looks for certificates of registries, and arca too.
 const CERTS_DIRS: &[&str] = &["/etc/arca/certs.d", "/etc/docker/certs.d"];
 
+/// The configuration of the engine: one for each service.
+///
+/// # Errors
+/// A value that a service cannot take.
+pub(crate) fn engine(settings: &Settings) -> anyhow::Result<Config> {
+    Ok(Config {
+        data_root: settings.data_root.clone(),
+        exec_root: settings.exec_root.clone(),
+        storage: storage(settings)?,
+        runtime: runtime(settings)?,
+        volumes: volumes(settings),
+        networks: networks(settings)?,
+        containers: containers(settings)?,
+        system: system(settings)?,
+    })
+}
+
+/// What the engine says about itself.
+///
+/// # Errors
+/// An address pool that is none.
+pub(crate) fn system(settings: &Settings) -> anyhow::Result<SystemConfig> {
+    let (networks, hosts): (Vec<_>, Vec<_>) = settings
+        .insecure_registries
+        .iter()
+        .cloned()
+        .partition(|registry| matches!(registry.parse(), Ok(Insecure::Network(_))));
+    Ok(SystemConfig {
+        version: VERSION.to_owned(),
+        git_commit: option_env!("ARCA_GIT_COMMIT")
+            .unwrap_or_default()
+            .to_owned(),
+        build_time: option_env!("ARCA_BUILD_TIME")
+            .unwrap_or_default()
+            .to_owned(),
+        root_dir: settings.data_root.clone(),
+        debug: settings.debug,
+        labels: settings.labels.clone(),
+        mirrors: settings.registry_mirrors.clone(),
+        insecure_cidrs: networks,
+        insecure_registries: hosts,
+        http_proxy: settings.http_proxy.clone(),
+        https_proxy: settings.https_proxy.clone(),
+        no_proxy: settings.no_proxy.clone(),
+        address_pools: pools(settings)?
+            .into_iter()
+            .map(|pool| (pool.base, pool.size))
+            .collect(),
+    })
+}
+
+/// The name of this host.
+pub(crate) fn hostname() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}
+
 /// Directories below the roots, and the choice of the storage driver.
 ///
 /// # Errors
@@ -27,12 +88,17 @@ pub(crate) fn storage(settings: &Settings) -> anyhow::Result<StorageConfig> {
         "vfs" => Some(Driver::Vfs),
         other => bail!("failed to start daemon: driver not supported: {other}"),
     };
-    Ok(StorageConfig { root: settings.data_root.clone(), driver })
+    Ok(StorageConfig {
+        root: settings.data_root.clone(),
+        driver,
+    })
 }
 
 /// Where volumes are.
 pub(crate) fn volumes(settings: &Settings) -> VolumesConfig {
-    VolumesConfig { root: settings.data_root.join("volumes") }
+    VolumesConfig {
+        root: settings.data_root.join("volumes"),
+    }
 }
 
 /// Where shims are, and which program is one.
@@ -48,14 +114,21 @@ pub(crate) fn runtime(settings: &Settings) -> anyhow::Result<RuntimeConfig> {
     if !shim.is_file() {
         bail!("{} is missing: it runs the containers", shim.display());
     }
-    Ok(RuntimeConfig { exec_root: settings.exec_root.clone(), shim })
+    Ok(RuntimeConfig {
+        exec_root: settings.exec_root.clone(),
+        shim,
+    })
 }
 
 /// A program that is installed with arcad: in its directory, or in `/usr/libexec/arca`.
 fn beside(name: &str) -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe().context("cannot tell where arcad is")?;
     let path = own.with_file_name(name);
-    if path.is_file() { Ok(path) } else { Ok(Path::new("/usr/libexec/arca").join(name)) }
+    if path.is_file() {
+        Ok(path)
+    } else {
+        Ok(Path::new("/usr/libexec/arca").join(name))
+    }
 }
 
 /// Mirrors, insecure registries, limits of downloads, proxies.
@@ -66,7 +139,12 @@ pub(crate) fn registry(settings: &Settings) -> anyhow::Result<RegistryConfig> {
     let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     // As dockerd: what the configuration does not say is taken from the daemon's environment.
     let proxy = |set: &str, names: [&str; 2]| {
-        text(set).or_else(|| names.iter().find_map(|name| std::env::var(name).ok()).filter(|v| !v.is_empty()))
+        text(set).or_else(|| {
+            names
+                .iter()
+                .find_map(|name| std::env::var(name).ok())
+                .filter(|v| !v.is_empty())
+        })
     };
     Ok(RegistryConfig {
         mirrors: parsed::<Mirror>(&settings.registry_mirrors)?,
@@ -89,12 +167,18 @@ where
     T: std::str::FromStr,
     T::Err: std::error::Error + Send + Sync + 'static,
 {
-    texts.iter().map(|text| text.parse::<T>().map_err(anyhow::Error::from)).collect()
+    texts
+        .iter()
+        .map(|text| text.parse::<T>().map_err(anyhow::Error::from))
+        .collect()
 }
 
 /// As dockerd, 0 means the default.
 fn positive(number: i64, default: usize) -> usize {
-    usize::try_from(number).ok().filter(|number| *number > 0).unwrap_or(default)
+    usize::try_from(number)
+        .ok()
+        .filter(|number| *number > 0)
+        .unwrap_or(default)
 }
 
 /// The default bridge, address pools, name servers.
@@ -105,24 +189,18 @@ pub(crate) fn networks(settings: &Settings) -> anyhow::Result<NetworksConfig> {
     let address = |text: &str, what: &str| -> anyhow::Result<std::net::IpAddr> {
         text.parse().map_err(|_| anyhow!("invalid {what}: {text}"))
     };
-    let pools = settings
-        .default_address_pools
-        .iter()
-        .map(|pool| {
-            let base = pool.base.parse().map_err(|_| anyhow!("invalid base pool {:?}", pool.base))?;
-            let size = u8::try_from(pool.size).ok().filter(|size| *size <= 128);
-            Ok(AddressPool { base, size: size.with_context(|| format!("invalid pool size {}", pool.size))? })
-        })
-        .collect::<anyhow::Result<Vec<_>>>()?;
     let addresses = |texts: &[String], what: &str| {
-        texts.iter().map(|text| address(text, what)).collect::<anyhow::Result<Vec<_>>>()
+        texts
+            .iter()
+            .map(|text| address(text, what))
+            .collect::<anyhow::Result<Vec<_>>>()
     };
     Ok(NetworksConfig {
         exec_root: settings.exec_root.clone(),
         firewall_table: table(&settings.data_root),
         ip_forward: settings.ip_forward,
         bridge: bridge(settings)?,
-        pools,
+        pools: pools(settings)?,
         mtu: u32::try_from(settings.mtu)?,
         default_host_ip: match settings.ip.as_str() {
             "" => None,
@@ -140,11 +218,29 @@ pub(crate) fn networks(settings: &Settings) -> anyhow::Result<NetworksConfig> {
     })
 }
 
+fn pools(settings: &Settings) -> anyhow::Result<Vec<AddressPool>> {
+    let pools = settings.default_address_pools.iter();
+    pools
+        .map(|pool| {
+            let base = pool
+                .base
+                .parse()
+                .map_err(|_| anyhow!("invalid base pool {:?}", pool.base))?;
+            let size = u8::try_from(pool.size).ok().filter(|size| *size <= 128);
+            let size = size.with_context(|| format!("invalid pool size {}", pool.size))?;
+            Ok(AddressPool { base, size })
+        })
+        .collect()
+}
+
 fn bridge(settings: &Settings) -> anyhow::Result<DefaultBridge> {
     let default = DefaultBridge::default();
     let network = |text: &str, what: &str| match text {
         "" => Ok(None),
-        text => text.parse().map(Some).map_err(|_| anyhow!("invalid {what}: invalid CIDR address: {text}")),
+        text => text
+            .parse()
+            .map(Some)
+            .map_err(|_| anyhow!("invalid {what}: invalid CIDR address: {text}")),
     };
     Ok(DefaultBridge {
         name: match settings.bridge.as_str() {
@@ -156,7 +252,10 @@ fn bridge(settings: &Settings) -> anyhow::Result<DefaultBridge> {
         fixed_cidr: network(&settings.fixed_cidr, "fixed-cidr")?,
         default_gateway: match settings.default_gateway.as_str() {
             "" => None,
-            text => Some(text.parse().map_err(|_| anyhow!("invalid default-gateway: {text}"))?),
+            text => Some(
+                text.parse()
+                    .map_err(|_| anyhow!("invalid default-gateway: {text}"))?,
+            ),
         },
         icc: settings.icc,
         masquerade: settings.ip_masq,
@@ -169,9 +268,13 @@ fn table(data_root: &Path) -> String {
         return "arca".to_owned();
     }
     // FNV-1a: the name has to be the same in every run.
-    let hash = data_root.as_os_str().as_encoded_bytes().iter().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
-    });
+    let hash = data_root
+        .as_os_str()
+        .as_encoded_bytes()
+        .iter()
+        .fold(0x811c_9dc5_u32, |hash, byte| {
+            (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+        });
     format!("arca-{hash:08x}")
 }
 
@@ -201,11 +304,18 @@ pub(crate) fn containers(settings: &Settings) -> anyhow::Result<ContainersConfig
         daemon_name: default.daemon_name,
         default_runtime,
         runtimes,
-        log: LogConfig { driver: settings.log_driver.clone(), options: settings.log_opts.clone() },
+        log: LogConfig {
+            driver: settings.log_driver.clone(),
+            options: settings.log_opts.clone(),
+        },
         ulimits: settings
             .default_ulimits
             .iter()
-            .map(|(name, limit)| Ulimit { name: name.clone(), soft: limit.soft, hard: limit.hard })
+            .map(|(name, limit)| Ulimit {
+                name: name.clone(),
+                soft: limit.soft,
+                hard: limit.hard,
+            })
             .collect(),
         init: settings.init,
         init_path,
@@ -216,14 +326,18 @@ pub(crate) fn containers(settings: &Settings) -> anyhow::Result<ContainersConfig
         },
         cgroupns_mode: CgroupnsMode::parse(&settings.default_cgroupns_mode)?,
         cgroup_parent: settings.cgroup_parent.clone(),
-        systemd_cgroups: settings.exec_opts.iter().any(|o| o == "native.cgroupdriver=systemd"),
+        systemd_cgroups: settings
+            .exec_opts
+            .iter()
+            .any(|o| o == "native.cgroupdriver=systemd"),
         no_new_privileges: settings.no_new_privileges,
         seccomp_profile: match settings.seccomp_profile.as_str() {
             "" | "builtin" => None,
             "unconfined" => Some("unconfined".to_owned()),
-            path => Some(std::fs::read_to_string(path).with_context(|| {
-                format!("opening seccomp profile ({path}) failed")
-            })?),
+            path => Some(
+                std::fs::read_to_string(path)
+                    .with_context(|| format!("opening seccomp profile ({path}) failed"))?,
+            ),
         },
     })
 }
@@ -250,15 +364,34 @@ mod tests {
         let config = networks(&settings).unwrap();
         assert_eq!(config.bridge.name.as_deref(), Some("br9"));
         assert_eq!(config.bridge.address.unwrap().to_string(), "10.1.0.1/24");
-        let wrong = Settings { bip: "10.1".to_owned(), ..Settings::default() };
-        assert!(networks(&wrong).unwrap_err().to_string().contains("invalid CIDR address: 10.1"));
-        let none = Settings { bridge: "none".to_owned(), ..Settings::default() };
+        let wrong = Settings {
+            bip: "10.1".to_owned(),
+            ..Settings::default()
+        };
+        assert!(
+            networks(&wrong)
+                .unwrap_err()
+                .to_string()
+                .contains("invalid CIDR address: 10.1")
+        );
+        let none = Settings {
+            bridge: "none".to_owned(),
+            ..Settings::default()
+        };
         assert_eq!(networks(&none).unwrap().bridge.name, None);
     }
 
     #[test]
     fn an_unknown_default_runtime_is_refused() {
-        let settings = Settings { default_runtime: "nope".to_owned(), ..Settings::default() };
-        assert!(containers(&settings).unwrap_err().to_string().contains("nope"));
+        let settings = Settings {
+            default_runtime: "nope".to_owned(),
+            ..Settings::default()
+        };
+        assert!(
+            containers(&settings)
+                .unwrap_err()
+                .to_string()
+                .contains("nope")
+        );
     }
 }

@@ -186,11 +186,20 @@ impl Settings {
         let named = cli.text("config-file");
         let path = Path::new(named.unwrap_or(program.config_file));
         let from_file = file::load(path, named.is_some(), cli)?;
-        let invalid = |why| SettingsError::Invalid { path: path.to_owned(), why };
+        let invalid = |why| SettingsError::Invalid {
+            path: path.to_owned(),
+            why,
+        };
         let mut merged: Map<String, Value> = from_file.into_iter().collect();
         for (flag, value) in &cli.values {
-            let Some(option) = OPTIONS.iter().find(|option| option.flag == *flag) else { continue };
-            let key = if option.key.is_empty() { option.flag } else { option.key };
+            let Some(option) = OPTIONS.iter().find(|option| option.flag == *flag) else {
+                continue;
+            };
+            let key = if option.key.is_empty() {
+                option.flag
+            } else {
+                option.key
+            };
             match (merged.get_mut(key), value) {
                 // Runtimes are the one key that both may have.
                 (Some(Value::Object(present)), Value::Object(added)) => {
@@ -224,8 +233,14 @@ impl Settings {
             return Err(format!("invalid log format: {}", self.log_format));
         }
         for (what, number) in [
-            ("invalid max concurrent downloads", self.max_concurrent_downloads),
-            ("invalid max concurrent uploads", self.max_concurrent_uploads),
+            (
+                "invalid max concurrent downloads",
+                self.max_concurrent_downloads,
+            ),
+            (
+                "invalid max concurrent uploads",
+                self.max_concurrent_uploads,
+            ),
             ("invalid max download attempts", self.max_download_attempts),
             ("invalid default MTU", self.mtu),
         ] {
@@ -245,19 +260,29 @@ impl Settings {
         for option in &self.exec_opts {
             match option.split_once('=') {
                 None => {
-                    return Err(format!("invalid exec-opt ({option}): must be formatted 'opt=value'"));
+                    return Err(format!(
+                        "invalid exec-opt ({option}): must be formatted 'opt=value'"
+                    ));
                 }
                 Some(("native.cgroupdriver", "cgroupfs" | "systemd")) => {}
                 Some(_) => return Err(format!("invalid exec-opt ({option}): unknown option")),
             }
         }
         if !["", "host", "private"].contains(&self.default_cgroupns_mode.as_str()) {
-            return Err(format!("invalid default cgroup namespace ({})", self.default_cgroupns_mode));
+            return Err(format!(
+                "invalid default cgroup namespace ({})",
+                self.default_cgroupns_mode
+            ));
         }
         if !["private", "shareable"].contains(&self.default_ipc_mode.as_str()) {
-            return Err(format!("IPC mode {:?} is not supported as a default", self.default_ipc_mode));
+            return Err(format!(
+                "IPC mode {:?} is not supported as a default",
+                self.default_ipc_mode
+            ));
         }
-        if self.runtimes.contains_key("runc") && self.runtimes.get("runc").is_some_and(|r| r.path.is_empty()) {
+        if self.runtimes.contains_key("runc")
+            && self.runtimes.get("runc").is_some_and(|r| r.path.is_empty())
+        {
             return Err("runtime name 'runc' is reserved".to_owned());
         }
         Ok(())
@@ -270,7 +295,10 @@ impl Settings {
             if let Some(before) = seen.insert(key, value)
                 && before != value
             {
-                return Err(SettingsError::Labels(label.clone(), format!("{key}={before}")));
+                return Err(SettingsError::Labels(
+                    label.clone(),
+                    format!("{key}={before}"),
+                ));
             }
         }
         Ok(())
@@ -280,8 +308,11 @@ impl Settings {
 /// Refuses by name what arca would otherwise ignore.
 fn honoured(merged: &Map<String, Value>) -> Result<(), String> {
     for (key, value) in merged {
-        let named = |option: &&Opt| option.key == key || (option.key.is_empty() && option.flag == key);
-        let Some(option) = OPTIONS.iter().find(named) else { continue };
+        let named =
+            |option: &&Opt| option.key == key || (option.key.is_empty() && option.flag == key);
+        let Some(option) = OPTIONS.iter().find(named) else {
+            continue;
+        };
         match option.support {
             Support::Honoured => {}
             Support::Removed(why) => return Err(why.to_owned()),
@@ -338,7 +369,10 @@ mod tests {
         assert_eq!(settings.mtu, 1400);
         assert_eq!(settings.default_shm_size, 1 << 20);
         assert_eq!(settings.http_proxy, "http://p");
-        assert_eq!(settings.runtimes.keys().collect::<Vec<_>>(), ["crun", "runsc"]);
+        assert_eq!(
+            settings.runtimes.keys().collect::<Vec<_>>(),
+            ["crun", "runsc"]
+        );
         assert_eq!(settings.default_ulimits["nofile"].hard, 2);
         assert_eq!(settings.pidfile, Path::new("/var/run/arca.pid"));
     }
@@ -346,16 +380,30 @@ mod tests {
     #[test]
     fn invalid_values_are_refused_in_dockerds_words() {
         for (file, flags, text) in [
-            (r#"{"log-level":"warning"}"#, &[][..], "invalid logging level: warning"),
+            (
+                r#"{"log-level":"warning"}"#,
+                &[][..],
+                "invalid logging level: warning",
+            ),
             ("{}", &["--log-format", "x"], "invalid log format: x"),
-            (r#"{"max-concurrent-downloads":-1}"#, &[], "invalid max concurrent downloads: -1"),
+            (
+                r#"{"max-concurrent-downloads":-1}"#,
+                &[],
+                "invalid max concurrent downloads: -1",
+            ),
             (r#"{"mtu":-5}"#, &[], "invalid default MTU: -5"),
             (r#"{"labels":["a"]}"#, &[], "bad attribute format: a"),
-            ("{}", &["--exec-opt", "x"], "invalid exec-opt (x): must be formatted 'opt=value'"),
+            (
+                "{}",
+                &["--exec-opt", "x"],
+                "invalid exec-opt (x): must be formatted 'opt=value'",
+            ),
         ] {
             assert_eq!(
                 load(file, flags).unwrap_err(),
-                format!("unable to configure the Docker daemon with file F: merged configuration validation from file and command line flags failed: {text}")
+                format!(
+                    "unable to configure the Docker daemon with file F: merged configuration validation from file and command line flags failed: {text}"
+                )
             );
         }
         assert_eq!(
@@ -369,10 +417,16 @@ mod tests {
         assert!(
             load(r#"{"userns-remap":"default"}"#, &[])
                 .unwrap_err()
-                .ends_with("the option \"userns-remap\" is not supported by arca with the value default")
+                .ends_with(
+                    "the option \"userns-remap\" is not supported by arca with the value default"
+                )
         );
         assert!(load(r#"{"userns-remap":"","iptables":true}"#, &["--tls=false"]).is_ok());
         assert!(load("{}", &["--iptables=false"]).is_err());
-        assert!(load("{}", &["--api-cors-header", "x"]).unwrap_err().contains("DEPRECATED"));
+        assert!(
+            load("{}", &["--api-cors-header", "x"])
+                .unwrap_err()
+                .contains("DEPRECATED")
+        );
     }
 }
