@@ -6,3 +6,4 @@ pub mod mount_attr;
 pub mod network;
 pub mod process;
 pub mod seccomp;
+pub mod startup;
