@@ -37,14 +37,13 @@ pub(super) enum Heard {
 }
 
 /// Makes both ends.
-pub(super) fn pair() -> Result<(HelperEnd, ChildEnd), ExecError> {
+pub(super) fn pair() -> io::Result<(HelperEnd, ChildEnd)> {
     let (helper, child) = rustix::net::socketpair(
         AddressFamily::UNIX,
         SocketType::SEQPACKET,
         SocketFlags::CLOEXEC,
         None,
-    )
-    .context(|| "socketpair")?;
+    )?;
     Ok((HelperEnd(helper), ChildEnd(child)))
 }
 

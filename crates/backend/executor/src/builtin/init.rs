@@ -14,7 +14,7 @@ use super::hooks::{self, HookState};
 use super::mounts::Surroundings;
 use super::tree::Tree;
 use super::{console, finish, rootfs};
-use crate::cgroup::{CgroupPaths, Layout};
+use crate::cgroup::{CgroupPaths, Entrance, Layout};
 use crate::error::{Context, ExecError};
 use crate::request::Streams;
 use crate::seccomp::Filter;
@@ -42,6 +42,8 @@ pub(super) struct Init<'a> {
     pub(super) user_namespace: bool,
     /// Its cgroups.
     pub(super) cgroup: &'a CgroupPaths,
+    /// The way into them.
+    pub(super) entrance: &'a Entrance,
     /// The host's cgroup hierarchies.
     pub(super) layout: &'a Layout,
     /// The seccomp filter.
@@ -68,7 +70,8 @@ impl Init<'_> {
     }
 
     fn prepare(&mut self, channel: &ChildEnd) -> Result<finish::Prepared, ExecError> {
-        // In the cgroups, with the owners mapped.
+        self.entrance.enter()?;
+        // With the owners mapped.
         channel.wait()?;
         self.enter_namespaces()?;
         setsid().context(|| "setsid")?;

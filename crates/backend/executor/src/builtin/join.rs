@@ -12,6 +12,7 @@ use super::channel::ChildEnd;
 use super::state::{JoinedNamespace, State};
 use super::tree::Tree;
 use super::{console, finish};
+use crate::cgroup::Entrance;
 use crate::error::{Context, ExecError};
 use crate::request::Streams;
 use crate::seccomp::Filter;
@@ -25,6 +26,8 @@ pub(super) struct Join<'a> {
     pub(super) init: &'a OwnedFd,
     /// What to run.
     pub(super) process: &'a Process,
+    /// The way into the container's cgroups.
+    pub(super) entrance: &'a Entrance,
     /// The container's filter.
     pub(super) filter: Option<&'a Filter>,
     /// The standard streams.
@@ -46,7 +49,8 @@ impl Join<'_> {
     }
 
     fn prepare(&self, channel: &ChildEnd) -> Result<finish::Prepared, ExecError> {
-        // In the cgroups.
+        self.entrance.enter()?;
+        // With the limits.
         channel.wait()?;
         let prepared = finish::prepare(self.process, &self.state.id)?;
         join_process(self.init.as_fd(), rest(&self.state.joins))

@@ -78,6 +78,9 @@ fn mount_one(tree: &Tree, mount: &Mount, options: &Options) -> io::Result<()> {
     } else {
         tree.make_file(destination)
     }?;
+    if !is_dir && stat(place.as_fd())?.1 == FileType::Directory {
+        return Err(Errno::NOTDIR.into());
+    }
     Tree::attach(detached.as_fd(), place.as_fd())
 }
 

@@ -1,6 +1,7 @@
 //! The helper's side of starting a process.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use arca_sys::process::{Namespace, join_namespace, join_process, spawn};
@@ -79,10 +80,8 @@ impl<'a> Run<'a> {
     }
 
     fn in_cgroup(&self) -> Result<Started, ExecError> {
-        let systemd = self.request.cgroup.systemd;
-        if !systemd {
-            self.create_cgroup(None)?;
-        }
+        self.create_cgroup()?;
+        let entrance = self.cgroup.open()?;
         let (linux, process) = check::configuration(&self.request.spec)?;
         let mut plan = Plan::new(linux)?;
         let root = overlay::detached(&self.request.rootfs)?;
@@ -104,19 +103,16 @@ impl<'a> Run<'a> {
             new_cgroup_namespace: plan.new_cgroup,
             user_namespace: plan.user,
             cgroup: &self.cgroup,
+            entrance: &entrance,
             layout: &self.layout,
             filter: self.filter.as_ref(),
             streams: &self.request.streams,
             state: self.told("creating", None),
         };
-        let cgroup = if systemd {
-            None
-        } else {
-            self.cgroup.open_v2()?
-        };
-        let born_inside = cgroup.is_some();
-        let (pid, helper) = make(plan.new, cgroup.as_ref(), |channel| init.run(channel))?;
-        let result = self.bring_up(pid, &plan, (born_inside, &helper));
+        let cgroup = entrance.unified.as_ref();
+        let (pid, helper) = make(plan.new, cgroup, |channel| init.run(channel))
+            .context(|| "failed to make the process")?;
+        let result = self.bring_up(pid, &plan, &helper);
         if result.is_err() {
             end(pid);
         }
@@ -124,19 +120,8 @@ impl<'a> Run<'a> {
     }
 
     /// From a process that waits to one that has executed the container's program.
-    fn bring_up(
-        &self,
-        pid: i32,
-        plan: &Plan,
-        (born_inside, helper): (bool, &HelperEnd),
-    ) -> Result<(), ExecError> {
+    fn bring_up(&self, pid: i32, plan: &Plan, helper: &HelperEnd) -> Result<(), ExecError> {
         let (linux, process) = check::configuration(&self.request.spec)?;
-        if self.request.cgroup.systemd {
-            self.create_cgroup(Some(pid))?;
-        }
-        if !born_inside {
-            self.cgroup.join(pid)?;
-        }
         if plan.new.has(Namespace::User) {
             map_users(pid, linux)?;
         }
@@ -156,12 +141,12 @@ impl<'a> Run<'a> {
         hooks::run("poststart", poststart, &self.told("running", Some(pid)))
     }
 
-    fn create_cgroup(&self, pid: Option<i32>) -> Result<(), ExecError> {
+    fn create_cgroup(&self) -> Result<(), ExecError> {
         let linux = self.request.spec.linux().as_ref();
         let resources = linux.and_then(|linux| linux.resources().as_ref());
         let id = &self.request.container.id;
         self.cgroup
-            .create(&self.request.cgroup, id, &self.layout, (pid, resources))
+            .create(&self.request.cgroup, id, &self.layout, resources)
     }
 
     fn told<'s>(&'s self, status: &'s str, pid: Option<i32>) -> HookState<'s> {
@@ -212,18 +197,31 @@ fn start_exec(request: &ExecRequest) -> Result<Started, ExecError> {
         join_process(init.as_fd(), pid)
             .context(|| "failed to join the container's pid namespace")?;
     }
-    let join = Join {
+    let entrance = state.cgroup.open()?;
+    let join = || Join {
         state: &state,
         init: &init,
         process: &request.process,
+        entrance: &entrance,
         filter: filter.as_ref(),
         streams: &request.streams,
     };
     let none = arca_sys::process::Namespaces::default();
-    let (pid, helper) = make(none, None, |channel| join.run(channel))?;
-    let result = state
-        .cgroup
-        .join(pid)
+    let what = || "failed to make the process";
+    let born = make(none, entrance.unified.as_ref(), |channel| {
+        join().run(channel)
+    });
+    let (pid, helper, moved) = match born {
+        // The container has made its cgroup an inner one: the process goes further down.
+        Err(error) if is_inner_cgroup(&error) => {
+            let (pid, helper) = make(none, None, |channel| join().run(channel)).context(what)?;
+            (pid, helper, state.cgroup.join_unified(pid))
+        }
+        result => result
+            .map(|(pid, helper)| (pid, helper, Ok(())))
+            .context(what)?,
+    };
+    let result = moved
         .and_then(|()| limits::apply(pid, &request.process))
         .and_then(|()| helper.go())
         .and_then(|()| until_executed(&helper, || Ok(())));
@@ -238,15 +236,22 @@ fn make(
     namespaces: arca_sys::process::Namespaces,
     cgroup: Option<&OwnedFd>,
     body: impl FnOnce(&ChildEnd) -> u8,
-) -> Result<(i32, HelperEnd), ExecError> {
+) -> io::Result<(i32, HelperEnd)> {
     let cgroup = cgroup.map(AsFd::as_fd);
     let (pid, (helper, child)) = spawn(namespaces, cgroup, channel::pair()?, |(helper, child)| {
         drop(helper);
         body(&child)
-    })
-    .context(|| "failed to make the process")?;
+    })?;
     drop(child);
     Ok((pid, helper))
+}
+
+/// Says whether a process cannot be made in a cgroup v2 because of what is below that.
+fn is_inner_cgroup(error: &io::Error) -> bool {
+    let inner = [rustix::io::Errno::BUSY, rustix::io::Errno::OPNOTSUPP];
+    inner
+        .iter()
+        .any(|one| error.raw_os_error() == Some(one.raw_os_error()))
 }
 
 /// Listens to the process until its program is executed.

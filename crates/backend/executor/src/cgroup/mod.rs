@@ -13,6 +13,7 @@ mod v2;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -61,15 +62,17 @@ impl CgroupPaths {
 
     /// Makes the planned cgroups and sets their limits; [`CgroupPaths::remove`] takes them back.
     ///
-    /// With the systemd driver a scope needs a process in it: it starts with `pid`.
+    /// With the systemd driver a scope needs a process in it: that is the calling process, from
+    /// which the container's processes are made.
     pub(crate) fn create(
         &self,
         spec: &CgroupSpec,
         id: &str,
         layout: &Layout,
-        (pid, resources): (Option<i32>, Option<&LinuxResources>),
+        resources: Option<&LinuxResources>,
     ) -> Result<(), ExecError> {
-        if let Some(pid) = pid.filter(|_| spec.systemd) {
+        if spec.systemd {
+            let pid = rustix::process::getpid().as_raw_nonzero().get();
             systemd::start(&systemd::Scope::parse(&spec.path, id)?, pid)?;
         }
         self.make(layout)?;
@@ -101,9 +104,37 @@ impl CgroupPaths {
         }
     }
 
-    /// Moves process `pid` into the cgroups.
-    pub(crate) fn join(&self, pid: i32) -> Result<(), ExecError> {
-        for dir in self.dirs() {
+    /// Opens what a process that is about to be made needs to be in the cgroups from its start:
+    /// see [`Entrance`].
+    pub(crate) fn open(&self) -> Result<Entrance, ExecError> {
+        let unified = match &self.unified {
+            None => None,
+            Some(dir) => Some(
+                File::open(dir)
+                    .context(|| format!("open {}", dir.display()))?
+                    .into(),
+            ),
+        };
+        let unified_dir = self.unified.as_deref();
+        let tasks = self
+            .dirs()
+            .filter(|dir| Some(*dir) != unified_dir)
+            .map(|dir| {
+                let file = dir.join("tasks");
+                File::options()
+                    .write(true)
+                    .open(&file)
+                    .context(|| format!("open {}", file.display()))
+            });
+        Ok(Entrance {
+            tasks: tasks.collect::<Result<_, _>>()?,
+            unified,
+        })
+    }
+
+    /// Moves process `pid` into the unified hierarchy, where it could not be made.
+    pub(crate) fn join_unified(&self, pid: i32) -> Result<(), ExecError> {
+        if let Some(dir) = &self.unified {
             let file = dir.join("cgroup.procs");
             match fs::write(&file, pid.to_string()) {
                 Ok(()) => {}
@@ -120,16 +151,6 @@ impl CgroupPaths {
             }
         }
         Ok(())
-    }
-
-    /// Opens the unified directory, to make a process in it; `None` where v1 has controllers.
-    pub(crate) fn open_v2(&self) -> Result<Option<OwnedFd>, ExecError> {
-        let Some(dir) = self.unified.as_ref().filter(|_| self.is_v2()) else {
-            return Ok(None);
-        };
-        File::open(dir)
-            .map(|dir| Some(dir.into()))
-            .context(|| format!("open {}", dir.display()))
     }
 
     /// Stops (`true`) or continues every process, and waits until that is so.
@@ -191,6 +212,30 @@ impl CgroupPaths {
         all.sort_unstable();
         all.dedup();
         all.into_iter()
+    }
+}
+
+/// The way into a container's cgroups for one process.
+///
+/// To move a process into a cgroup the kernel waits until no process of the host is being made,
+/// some 10 ms. It need not wait when a process is made in a cgroup (v2), nor when a thread moves
+/// itself alone (v1).
+#[derive(Debug)]
+pub(crate) struct Entrance {
+    tasks: Vec<File>,
+    /// The directory of the unified hierarchy, to make the process in.
+    pub(crate) unified: Option<OwnedFd>,
+}
+
+impl Entrance {
+    /// Moves the calling process, which must have one thread, into the v1 hierarchies.
+    pub(crate) fn enter(&self) -> Result<(), ExecError> {
+        for mut tasks in &self.tasks {
+            tasks
+                .write_all(b"0")
+                .context(|| "unable to apply cgroup configuration")?;
+        }
+        Ok(())
     }
 }
 
