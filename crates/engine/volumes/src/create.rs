@@ -33,23 +33,32 @@ impl Volumes {
     /// # Errors
     /// When the name or an option is refused, or the volume cannot be made; then there is none.
     pub async fn create(&self, request: CreateRequest) -> Result<Arc<Volume>, Error> {
-        let volume = self.checked(request)?;
-        let _guard = self.0.changes.lock().await;
-        if let Some(entry) = self.index().get(&volume.name) {
-            return Ok(Arc::clone(&entry.volume));
+        // A client that goes away must not leave a record that the index does not know.
+        let volumes = self.clone();
+        let made = tokio::spawn(async move { volumes.make(request).await });
+        made.await.map_err(|_cancelled| Error::ShuttingDown)?
+    }
+
+    async fn make(&self, request: CreateRequest) -> Result<Arc<Volume>, Error> {
+        let volume = Arc::new(self.checked(request)?);
+        {
+            let _guard = self.0.changes.lock().await;
+            if let Some(entry) = self.index().get(&volume.name) {
+                return Ok(Arc::clone(&entry.volume));
+            }
+            make_data(&self.path(&volume.name))?;
+            let batch = Batch::new()
+                .put(&volume.name, volume.as_ref())
+                .map_err(Error::Store)?;
+            self.commit(batch, Self::event("create", &volume.name))
+                .await?;
+            let entry = Entry {
+                volume: Arc::clone(&volume),
+                users: BTreeSet::new(),
+            };
+            self.index().insert(volume.name.clone(), entry);
         }
-        make_data(&self.path(&volume.name))?;
-        let volume = Arc::new(volume);
-        let batch = Batch::new()
-            .put(&volume.name, volume.as_ref())
-            .map_err(Error::Store)?;
-        self.commit(batch, Self::event("create", &volume.name))
-            .await?;
-        let entry = Entry {
-            volume: Arc::clone(&volume),
-            users: BTreeSet::new(),
-        };
-        self.index().insert(volume.name.clone(), entry);
+        self.settle().await?;
         Ok(volume)
     }
 
@@ -121,7 +130,7 @@ fn check_options(name: &str, options: Option<&BTreeMap<String, String>>) -> Resu
 }
 
 /// Makes the directory of the data. One that a crash left without a record is used as it is.
-fn make_data(path: &Path) -> Result<(), Error> {
+pub(crate) fn make_data(path: &Path) -> Result<(), Error> {
     use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
     let failed = |source| Error::File {
         action: "make",

@@ -35,8 +35,10 @@ pub enum Error {
     UnsupportedOption { name: String, option: String },
     #[error("invalid filter '{0}'")]
     InvalidFilter(String),
-    #[error("invalid filter '{name}={value}'")]
+    #[error("invalid filter '{name}=[{value}]'")]
     InvalidFilterValue { name: String, value: String },
+    #[error("invalid filter 'all': strconv.ParseBool: parsing \"{0}\": invalid syntax")]
+    InvalidAll(String),
     #[error("a prune operation is already running")]
     PruneRunning,
     #[error("failed to {action} {}", path.display())]
@@ -55,6 +57,8 @@ pub enum Error {
     },
     #[error("failed to write the record of a volume")]
     Store(#[source] arca_store::Error),
+    #[error("failed to write the event of a volume")]
+    Event(#[source] arca_events::Error),
     #[error("the engine is shutting down")]
     ShuttingDown,
 }
@@ -68,9 +72,12 @@ impl Classify for Error {
             | Self::NameInvalid(_)
             | Self::InvalidOption { .. }
             | Self::InvalidFilter(_)
-            | Self::InvalidFilterValue { .. } => ErrorKind::InvalidParameter,
+            | Self::InvalidFilterValue { .. }
+            | Self::InvalidAll(_) => ErrorKind::InvalidParameter,
             Self::UnsupportedOption { .. } => ErrorKind::NotImplemented,
-            Self::File { .. } | Self::CopyUp { .. } | Self::Store(_) => ErrorKind::Internal,
+            Self::File { .. } | Self::CopyUp { .. } | Self::Store(_) | Self::Event(_) => {
+                ErrorKind::Internal
+            }
             Self::ShuttingDown => ErrorKind::Unavailable,
         }
     }

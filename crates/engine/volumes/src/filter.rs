@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use regex::Regex;
+
 use crate::error::Error;
 use crate::record::Volume;
 
@@ -58,7 +60,10 @@ impl Filter {
                 "0" | "f" | "F" | "false" | "FALSE" | "False" => false,
                 _ => {
                     let (name, value) = (name.to_owned(), value.clone());
-                    return Err(Error::InvalidFilterValue { name, value });
+                    return Err(match name.as_str() {
+                        "all" => Error::InvalidAll(value),
+                        _ => Error::InvalidFilterValue { name, value },
+                    });
                 }
             });
         }
@@ -68,7 +73,7 @@ impl Filter {
     /// Does `volume` pass all filters that look at nothing but its record?
     pub(crate) fn includes(&self, volume: &Volume) -> bool {
         let (names, drivers) = (self.values("name"), self.values("driver"));
-        (names.is_empty() || names.iter().any(|name| volume.name.contains(name.as_str())))
+        (names.is_empty() || names.iter().any(|name| fits(&volume.name, name)))
             && (drivers.is_empty() || drivers.iter().any(|driver| driver == Volume::DRIVER))
             && self
                 .values("label")
@@ -79,6 +84,11 @@ impl Filter {
                 .iter()
                 .any(|label| has_label(volume, label))
     }
+}
+
+/// Is `wanted` the name, or a regular expression that occurs in it? What is none fits nothing else.
+fn fits(name: &str, wanted: &str) -> bool {
+    name == wanted || Regex::new(wanted).is_ok_and(|expression| expression.is_match(name))
 }
 
 /// Does the volume have the label `key` or `key=value`?
@@ -126,6 +136,8 @@ mod tests {
             ("label", "a=1"),
             ("driver", "local")
         ]));
+        assert!(passes(&[("name", "^web-.*a$")]));
+        assert!(!passes(&[("name", "^data"), ("name", "(")]));
         assert!(!passes(&[("label", "a=2")]));
         assert!(!passes(&[("label", "a"), ("label", "b")]));
         assert!(!passes(&[("driver", "nfs")]));
@@ -136,6 +148,6 @@ mod tests {
         let error = Filter::for_list(filters(&[("size", "1")])).unwrap_err();
         assert_eq!(error.to_string(), "invalid filter 'size'");
         let error = Filter::for_list(filters(&[("dangling", "maybe")])).unwrap_err();
-        assert_eq!(error.to_string(), "invalid filter 'dangling=maybe'");
+        assert_eq!(error.to_string(), "invalid filter 'dangling=[maybe]'");
     }
 }

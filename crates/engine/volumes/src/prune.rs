@@ -1,5 +1,7 @@
 //! Removing what nobody uses.
 
+use std::collections::BTreeMap;
+
 use arca_events::{Event, Type};
 
 use crate::error::Error;
@@ -29,22 +31,23 @@ impl Volumes {
             .try_lock()
             .map_err(|_busy| Error::PruneRunning)?;
         let all = filter.flag("all")?.unwrap_or(false);
-        let mut pruned = Pruned::default();
+        let mut unused = BTreeMap::new();
         for listed in self.list(filter)? {
-            if listed.users > 0 || !(all || listed.volume.is_anonymous()) {
-                continue;
-            }
-            let name = &listed.volume.name;
-            let bytes = self.size(name).await.unwrap_or(0);
-            match self.remove(name, false).await {
-                Ok(()) => {
-                    pruned.names.push(name.clone());
-                    pruned.bytes += bytes;
-                }
-                Err(Error::InUse { .. } | Error::NotFound(_)) => {}
-                Err(error) => tracing::warn!(%error, name, "a volume could not be pruned"),
+            if listed.users == 0 && (all || listed.volume.is_anonymous()) {
+                let name = listed.volume.name.clone();
+                let bytes = self.size(&name).await.unwrap_or(0);
+                unused.insert(name, bytes);
             }
         }
+        let volumes = self.clone();
+        let names = unused.keys().cloned().collect();
+        let removed = tokio::spawn(async move { volumes.remove_all(names).await });
+        let (names, failed) = removed.await.map_err(|_cancelled| Error::ShuttingDown)??;
+        if let Some(error) = failed {
+            tracing::warn!(%error, "a volume could not be pruned");
+        }
+        let bytes = names.iter().filter_map(|name| unused.get(name)).sum();
+        let pruned = Pruned { names, bytes };
         let event =
             Event::new(Type::Volume, "prune", "").with("reclaimed", pruned.bytes.to_string());
         self.0.events.publish(event).await;

@@ -1,6 +1,6 @@
 //! Removing a volume.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
@@ -9,7 +9,10 @@ use arca_types::random_hex;
 
 use crate::error::Error;
 use crate::record::Volume;
-use crate::volumes::{DELETED, Volumes};
+use crate::volumes::Volumes;
+
+/// What begins the names of data that are being deleted; no volume's name begins with a dot.
+const DELETED: &str = ".deleted-";
 
 impl Volumes {
     /// Removes a volume that no container has (`VolumeDelete`). Its data go in the background.
@@ -19,28 +22,74 @@ impl Volumes {
     /// # Errors
     /// [`Error::NotFound`], [`Error::InUse`], or why it could not be removed; it is whole then.
     pub async fn remove(&self, name: &str, force: bool) -> Result<(), Error> {
-        let _guard = self.0.changes.lock().await;
-        match self.take_away(name).await {
-            Err(Error::NotFound(_)) if force => Ok(()),
-            done => done,
+        let volumes = self.clone();
+        let name = name.to_owned();
+        // A client that goes away must not leave a record that the index does not know.
+        let removed = tokio::spawn(async move { volumes.remove_all(vec![name]).await });
+        let (_, failed) = removed.await.map_err(|_cancelled| Error::ShuttingDown)??;
+        match failed {
+            Some(Error::NotFound(_)) if force => Ok(()),
+            Some(error) => Err(error),
+            None => Ok(()),
         }
     }
 
-    /// Removes one volume; the caller holds the lock of changes.
-    pub(crate) async fn take_away(&self, name: &str) -> Result<(), Error> {
+    /// Removes those of these volumes that can be removed; returns their names and the last failure.
+    pub(crate) async fn remove_all(
+        &self,
+        names: Vec<String>,
+    ) -> Result<(Vec<String>, Option<Error>), Error> {
+        let (mut removed, mut hidden, mut failed) = (Vec::new(), Vec::new(), None);
+        for name in names {
+            let _guard = self.0.changes.lock().await;
+            match self.take_away(&name).await {
+                Ok(data) => {
+                    hidden.push(data);
+                    removed.push(name);
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+        if !removed.is_empty() {
+            self.settle().await?;
+            delete_later(self.0.root.clone(), hidden);
+        }
+        Ok((removed, failed))
+    }
+
+    /// Removes one volume but for its data, which have the returned name then. The caller holds the lock
+    /// of changes.
+    ///
+    /// The data are renamed before the record goes: until then the next start takes it back.
+    async fn take_away(&self, name: &str) -> Result<OsString, Error> {
         let entry = self.withdraw(name)?;
-        let batch = Batch::new().delete::<Volume>(name);
-        // The record first: data without a record are no volume, and used again if the name comes back.
-        if let Err(error) = self.commit(batch, Self::event("destroy", name)).await {
+        let root = &self.0.root;
+        let hidden = OsString::from(format!("{DELETED}{}-{name}", random_hex(8)));
+        let (home, aside) = (root.join(name), root.join(&hidden));
+        let renamed = match std::fs::rename(&home, &aside) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            renamed => renamed,
+        };
+        let failed = |source| Error::File {
+            action: "remove",
+            path: home.clone(),
+            source,
+        };
+        let done = match renamed.map_err(failed) {
+            Ok(()) => {
+                let batch = Batch::new().delete::<Volume>(name);
+                self.commit(batch, Self::event("destroy", name)).await
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = done {
+            if let Err(error) = std::fs::rename(&aside, &home) {
+                tracing::debug!(%error, name, "there was nothing to be put back");
+            }
             self.index().insert(name.to_owned(), entry);
             return Err(error);
         }
-        let hidden = format!("{DELETED}{}", random_hex(8));
-        match std::fs::rename(self.0.root.join(name), self.0.root.join(&hidden)) {
-            Ok(()) => delete_later(self.0.root.clone(), hidden.into()),
-            Err(error) => tracing::warn!(%error, name, "the data of a removed volume are left"),
-        }
-        Ok(())
+        Ok(hidden)
     }
 
     /// Takes an unused volume out of the index, so that nobody can acquire it any more.
@@ -62,19 +111,26 @@ impl Volumes {
     }
 }
 
-/// Deletes `name` in `root` on a thread of its own; what is left after a crash goes at the next start.
-pub(crate) fn delete_later(root: PathBuf, name: OsString) {
+/// The volume whose data have the name `hidden` until they are deleted.
+pub(crate) fn hidden_name(hidden: &OsStr) -> Option<&str> {
+    let (_random, name) = hidden.to_str()?.strip_prefix(DELETED)?.split_once('-')?;
+    Some(name)
+}
+
+/// Deletes these `names` in `root` on a thread of its own; what is left after a crash goes at the next
+/// start.
+pub(crate) fn delete_later(root: PathBuf, names: Vec<OsString>) {
     let delete = move || {
-        let done = arca_archive::open_root(&root)
-            .and_then(|root| arca_archive::remove_tree(root, name.as_bytes()));
-        if let Err(error) = done {
-            tracing::warn!(%error, ?name, "the data of a removed volume could not be deleted");
+        for name in names {
+            let done = arca_archive::open_root(&root)
+                .and_then(|root| arca_archive::remove_tree(root, name.as_bytes()));
+            if let Err(error) = done {
+                tracing::warn!(%error, ?name, "the data of a removed volume could not be deleted");
+            }
         }
     };
-    if let Err(error) = std::thread::Builder::new()
-        .name("volume-delete".into())
-        .spawn(delete)
-    {
+    let thread = std::thread::Builder::new().name("volume-delete".to_owned());
+    if let Err(error) = thread.spawn(delete) {
         tracing::warn!(%error, "no thread to delete the data of a removed volume");
     }
 }

@@ -180,3 +180,52 @@ async fn an_empty_volume_gets_what_the_image_has() {
     copy("/srv/data").await.unwrap();
     assert_eq!(std::fs::read(&file).unwrap(), b"changed");
 }
+
+#[tokio::test]
+async fn a_removal_that_was_cut_short_is_finished_or_taken_back() {
+    let root = tempfile::tempdir().unwrap();
+    {
+        let volumes = open(root.path());
+        for name in ["begun", "lost"] {
+            volumes.create(named(name)).await.unwrap();
+        }
+        std::fs::write(volumes.path("begun").join("file"), b"kept").unwrap();
+    }
+    let at = |name: &str| root.path().join("volumes").join(name);
+    std::fs::rename(at("begun"), at(".deleted-0123456789abcdef-begun")).unwrap();
+    std::fs::create_dir_all(at(".deleted-0123456789abcdef-gone/_data")).unwrap();
+    std::fs::remove_dir_all(at("lost")).unwrap();
+
+    let volumes = open(root.path());
+
+    assert_eq!(
+        std::fs::read(volumes.path("begun").join("file")).unwrap(),
+        b"kept"
+    );
+    assert!(volumes.path("lost").is_dir());
+    assert!(!at("gone").exists());
+    assert!(matches!(volumes.get("gone"), Err(Error::NotFound(_))));
+}
+
+#[tokio::test]
+async fn what_is_made_and_removed_is_told() {
+    let root = tempfile::tempdir().unwrap();
+    let volumes = open(root.path());
+    let events = volumes.0.events.clone();
+    let everything = arca_events::Filter::default();
+    let mut told = events
+        .subscribe(arca_events::Range::default(), everything)
+        .await
+        .unwrap();
+    volumes.create(named("data")).await.unwrap();
+    volumes.create(named("data")).await.unwrap();
+    volumes.remove("data", false).await.unwrap();
+    volumes.prune(&Filter::default()).await.unwrap();
+    for (action, id) in [("create", "data"), ("destroy", "data"), ("prune", "")] {
+        let event = told.next().await.unwrap().unwrap();
+        assert_eq!(
+            (event.action.as_str(), event.actor.id.as_str()),
+            (action, id)
+        );
+    }
+}

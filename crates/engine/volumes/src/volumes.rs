@@ -13,8 +13,6 @@ use crate::record::Volume;
 
 /// The directory below a volume's own that containers see.
 const DATA: &str = "_data";
-/// What begins the names of directories that are being deleted; no volume's name begins with a dot.
-pub(crate) const DELETED: &str = ".deleted-";
 
 /// Where volumes are.
 #[derive(Debug, Clone)]
@@ -58,7 +56,7 @@ pub(crate) struct Entry {
 }
 
 impl Volumes {
-    /// Reads the records, and takes away directories whose removal was cut short. It blocks.
+    /// Reads the records, and finishes or takes back removals that were cut short. It blocks.
     ///
     /// # Errors
     /// When the directory cannot be made or the records cannot be read.
@@ -115,32 +113,56 @@ impl Volumes {
         self.0.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells of `action`, together with a change of the records, once that is on disk.
+    /// Writes a change of the records and tells of it. [`settle`](Self::settle) puts it on the disk.
     pub(crate) async fn commit(&self, batch: Batch, event: Event) -> Result<(), Error> {
-        self.0
-            .store
-            .commit(batch, Durability::Disk)
-            .await
-            .map_err(Error::Store)?;
-        self.0.events.publish(event).await;
-        Ok(())
+        let batch = self.0.events.stage(batch, event).map_err(Error::Event)?;
+        let committed = self.0.store.commit(batch, Durability::Process).await;
+        committed.map_err(Error::Store)
+    }
+
+    /// Waits until all changes so far are on the disk, together with others who wait for theirs.
+    pub(crate) async fn settle(&self) -> Result<(), Error> {
+        let settled = self.0.store.commit(Batch::new(), Durability::Disk).await;
+        settled.map_err(Error::Store)
     }
 
     pub(crate) fn event(action: &str, name: &str) -> Event {
         Event::new(Type::Volume, action, name).with("driver", Volume::DRIVER)
     }
 
-    /// Deletes what earlier removals have only renamed, without waiting for it.
+    /// Finishes removals that were cut short: takes those back whose record is still there, and deletes
+    /// the data of the others, without waiting for it. A volume without its directory gets a new one.
     fn sweep(&self) -> Result<(), Error> {
+        let root = &self.0.root;
         let read = |source| Error::File {
             action: "read",
-            path: self.0.root.clone(),
+            path: root.clone(),
             source,
         };
-        for entry in std::fs::read_dir(&self.0.root).map_err(read)? {
-            let name = entry.map_err(read)?.file_name();
-            if name.to_string_lossy().starts_with(DELETED) {
-                crate::remove::delete_later(self.0.root.clone(), name);
+        let mut leftover = Vec::new();
+        for entry in std::fs::read_dir(root).map_err(read)? {
+            let hidden = entry.map_err(read)?.file_name();
+            let Some(name) = crate::remove::hidden_name(&hidden) else {
+                continue;
+            };
+            let home = root.join(name);
+            if self.index().contains_key(name) && !home.exists() {
+                std::fs::rename(root.join(&hidden), &home).map_err(read)?;
+            } else {
+                leftover.push(hidden);
+            }
+        }
+        if !leftover.is_empty() {
+            crate::remove::delete_later(root.clone(), leftover);
+        }
+        for name in self.index().keys() {
+            let data = self.path(name);
+            if !data.exists() {
+                tracing::error!(
+                    name,
+                    "the data of a volume are missing: it starts over empty"
+                );
+                crate::create::make_data(&data)?;
             }
         }
         Ok(())
