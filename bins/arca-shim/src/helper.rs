@@ -65,6 +65,8 @@ pub(crate) fn start(
 
 /// The helper's side: takes its job from standard input, does it, and answers.
 pub(crate) fn main() -> anyhow::Result<()> {
+    // The container's processes inherit what is ignored; Rust ignores SIGPIPE.
+    arca_sys::startup::reset_signals();
     let socket = rustix::stdio::stdin().try_clone_to_owned()?;
     rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
     let mut channel = Channel::new(socket)?;

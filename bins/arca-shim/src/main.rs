@@ -36,6 +36,7 @@ fn main() -> ExitCode {
 
 /// Does what the first argument says.
 fn run(arguments: &[&str]) -> anyhow::Result<()> {
+    arca_sys::startup::close_inherited().context("close what was inherited")?;
     match arguments {
         // For arcad, with the first connection as standard input.
         ["serve", directory, id] => serve::serve(directory, id),

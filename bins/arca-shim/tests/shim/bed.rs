@@ -176,6 +176,25 @@ impl Bed {
     }
 }
 
+/// A container that a failed test has left.
+impl Drop for Bed {
+    fn drop(&mut self) {
+        let shims = self.root.path().join("shims");
+        for entry in std::fs::read_dir(shims).into_iter().flatten().flatten() {
+            let state = std::fs::read(entry.path().join("state.json")).unwrap_or_default();
+            let state: Value = serde_json::from_slice(&state).unwrap_or_default();
+            let pid = state["init"]["pid"]
+                .as_i64()
+                .and_then(|pid| i32::try_from(pid).ok());
+            if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
+                println!("killing {pid:?} of {}", entry.path().display());
+                let killed = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+                println!("{killed:?}");
+            }
+        }
+    }
+}
+
 pub(crate) fn open(root: &Path) -> Runtime {
     let config = Config {
         exec_root: root.to_owned(),
