@@ -96,10 +96,10 @@ fn decode(
         }
         Compression::Gzip | Compression::None => pump(MultiGzDecoder::new(reader), output),
     };
-    if let Err(error) = outcome {
-        if output.blocking_send(Err(error)).is_err() {
-            tracing::trace!("nobody waits for the archive any more");
-        }
+    if let Err(error) = outcome
+        && output.blocking_send(Err(error)).is_err()
+    {
+        tracing::trace!("nobody waits for the archive any more");
     }
 }
 

@@ -16,8 +16,8 @@ pub enum Error {
     )]
     WrongPlatform {
         name: String,
-        found: Platform,
-        wanted: Platform,
+        found: Box<Platform>,
+        wanted: Box<Platform>,
     },
     #[error(transparent)]
     Reference(#[from] ReferenceError),

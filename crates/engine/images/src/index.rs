@@ -104,8 +104,8 @@ impl Index {
         match platform {
             Some(wanted) if !wanted.runs(&found.record.platform) => Err(Error::WrongPlatform {
                 name: text.to_owned(),
-                found: found.record.platform.clone(),
-                wanted: wanted.clone(),
+                found: Box::new(found.record.platform.clone()),
+                wanted: Box::new(wanted.clone()),
             }),
             _ => Ok(found),
         }
@@ -126,12 +126,10 @@ impl Index {
                 return self.find_prefix(text).ok_or(Error::Reference(error));
             }
         };
-        if let Some(name) = self.name(&reference) {
-            if let Some(entry) = self.choose(&name.record, platform) {
-                return Ok(entry);
-            }
-        }
-        self.find_prefix(text)
+        let named = self.name(&reference);
+        named
+            .and_then(|name| self.choose(&name.record, platform))
+            .or_else(|| self.find_prefix(text))
             .ok_or_else(|| Error::NotFound(reference.familiar()))
     }
 

@@ -24,7 +24,7 @@ pub(crate) struct ImageManifest {
 /// What the bytes behind a name turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Document {
-    Image(ImageManifest),
+    Image(Box<ImageManifest>),
     Index(Vec<Descriptor>),
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn parse(bytes: &[u8], media_type: &str, name: &str) -> Result<Docume
                 return Err(Error::MediaType(kind.to_owned()));
             }
             let manifest: ImageManifest = serde_json::from_slice(bytes).map_err(Error::Manifest)?;
-            check(manifest).map(Document::Image)
+            check(manifest).map(|manifest| Document::Image(Box::new(manifest)))
         }
         _ => Err(Error::ManifestContent(
             "its media type is not that of its content",

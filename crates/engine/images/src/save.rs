@@ -74,10 +74,10 @@ impl Images {
         let (output, mut archive) = mpsc::channel(WAITING);
         // Ends with its channel: when the client is gone, or all is written.
         let _writer = tokio::task::spawn_blocking(move || {
-            if let Err(error) = write(members, &output) {
-                if output.blocking_send(Err(error)).is_err() {
-                    tracing::debug!("the client of an archive is gone");
-                }
+            if let Err(error) = write(members, &output)
+                && output.blocking_send(Err(error)).is_err()
+            {
+                tracing::debug!("the client of an archive is gone");
             }
         });
         Ok(Box::pin(futures_util::stream::poll_fn(move |context| {
@@ -133,27 +133,23 @@ fn select(
     platform: Option<&Platform>,
     selected: &mut Vec<Selected>,
 ) -> Result<(), Error> {
-    if as_id(name).is_none() {
-        if let Ok(repository) = name.parse::<Repository>() {
-            let tags: Vec<_> = index
-                .names
-                .values()
-                .filter(|found| *found.reference.repository() == repository && !found.is_digest())
-                .map(|found| found.reference.clone())
-                .collect();
-            for tag in &tags {
-                add(
-                    index,
-                    &tag.to_string(),
-                    Some(tag.clone()),
-                    platform,
-                    selected,
-                )?;
-            }
-            if !tags.is_empty() {
-                return Ok(());
-            }
-        }
+    let repository = match as_id(name) {
+        Some(_) => None,
+        None => name.parse::<Repository>().ok(),
+    };
+    let tags: Vec<_> = index
+        .names
+        .values()
+        .filter(|found| Some(found.reference.repository()) == repository.as_ref())
+        .filter(|found| !found.is_digest())
+        .map(|found| found.reference.clone())
+        .collect();
+    for tag in &tags {
+        let text = tag.to_string();
+        add(index, &text, Some(tag.clone()), platform, selected)?;
+    }
+    if !tags.is_empty() {
+        return Ok(());
     }
     let by_name = name
         .parse::<Reference>()
@@ -171,7 +167,7 @@ fn add(
 ) -> Result<(), Error> {
     let entry = index.find(text, platform).map_err(|error| match error {
         Error::NotFound(_) => Error::NotFound(text.to_owned()),
-        Error::WrongPlatform { wanted, .. } => Error::NoExportTarget(wanted),
+        Error::WrongPlatform { wanted, .. } => Error::NoExportTarget(*wanted),
         other => other,
     })?;
     let position = selected

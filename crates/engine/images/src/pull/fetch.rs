@@ -108,14 +108,14 @@ impl Images {
                 (manifest, image)
             }
         };
-        self.fetch_image(remote, manifest, image, lease, sink).await
+        self.fetch_image(remote, (manifest, &image), lease, sink)
+            .await
     }
 
     async fn fetch_image(
         &self,
         remote: &Remote,
-        manifest: Manifest,
-        image: ImageManifest,
+        (manifest, image): (Manifest, &ImageManifest),
         lease: Lease,
         sink: &ProgressSink,
     ) -> Result<Fetched, Error> {
@@ -128,7 +128,7 @@ impl Images {
             });
         }
         let (layers, tasks) = self
-            .fetch_layers(remote, (&image, &parsed), &lease, sink)
+            .fetch_layers(remote, (image, &parsed), &lease, sink)
             .await?;
         let kind = pick(&manifest.descriptor.media_type, &image.media_type);
         let descriptor = Descriptor {
