@@ -6,4 +6,5 @@ pub mod mount_attr;
 pub mod network;
 pub mod process;
 pub mod seccomp;
+pub mod signals;
 pub mod startup;
