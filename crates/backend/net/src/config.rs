@@ -39,6 +39,13 @@ pub enum DriverConfig {
 }
 
 impl DriverConfig {
+    /// Whether the host forwards IPv6 packets for it.
+    pub(crate) fn has_ipv6(&self) -> bool {
+        match self {
+            Self::Bridge(config) => config.addresses.iter().any(|net| net.addr().is_ipv6()),
+        }
+    }
+
     pub(crate) fn driver(&self) -> &dyn NetworkDriver {
         match self {
             Self::Bridge(config) => config,

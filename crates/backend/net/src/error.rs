@@ -100,16 +100,6 @@ impl Error {
         let action = action.into();
         move |cause| Self::System { action, cause }
     }
-
-    /// The number of the system call's error, when it was one.
-    pub(crate) fn errno(&self) -> Option<rustix::io::Errno> {
-        match self {
-            Self::System { cause, .. } | Self::File { cause, .. } => {
-                rustix::io::Errno::from_io_error(cause)
-            }
-            _ => None,
-        }
-    }
 }
 
 impl Classify for Error {

@@ -8,6 +8,7 @@ mod config;
 mod drivers;
 mod error;
 mod firewall;
+mod forwarding;
 mod host;
 pub mod ipam;
 mod net;

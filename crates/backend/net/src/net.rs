@@ -12,11 +12,11 @@ use ipnet::IpNet;
 use crate::config::{Config, EndpointConfig, NetworkConfig, SandboxConfig, Targets};
 use crate::error::Error;
 use crate::firewall::{Forward, Monitor};
+use crate::forwarding;
 use crate::host::Host;
 use crate::netns::{self, Netns};
 use crate::ports::{Ports, Reservation};
 use crate::sandbox::Inside;
-use crate::sysctl;
 use crate::types::PublishedPort;
 
 /// The network backend. A cheap handle; every function may be called from any task.
@@ -95,7 +95,7 @@ impl Net {
                 return Ok(());
             }
             inner.watch_firewall()?;
-            inner.enable_forwarding()?;
+            inner.enable_forwarding(network.driver.has_ipv6())?;
             network.driver.driver().set_up(&inner.host)?;
             lock(&inner.networks).insert(network.id.clone(), network);
             Ok(())
@@ -202,7 +202,6 @@ impl Net {
         networks: Vec<NetworkConfig>,
         live: Vec<SandboxConfig>,
     ) -> Result<(), Error> {
-        if !networks.is_empty() {}
         self.blocking(move |inner| inner.recover(networks, &live))
             .await
     }
@@ -235,6 +234,17 @@ impl Inner {
             .get(id)
             .cloned()
             .ok_or_else(|| Error::NoNetwork(id.to_owned()))
+    }
+
+    fn enable_forwarding(&self, ipv6: bool) -> Result<(), Error> {
+        let run_dir = self
+            .config
+            .netns_dir
+            .parent()
+            .unwrap_or(&self.config.netns_dir);
+        let guard = forwarding::enable(run_dir, self.config.ip_forward, ipv6)?;
+        self.host.firewall.set_guard(guard);
+        Ok(())
     }
 
     fn watch_firewall(&self) -> Result<(), Error> {
@@ -341,9 +351,10 @@ impl Inner {
                 .flat_map(|sandbox| forwards(&sandbox.ports, sandbox.targets())),
         );
         if !networks.is_empty() {
+            let ipv6 = networks.iter().any(|network| network.driver.has_ipv6());
             result = result
                 .and(self.watch_firewall())
-                .and(self.enable_forwarding());
+                .and(self.enable_forwarding(ipv6));
         }
         for network in networks {
             let endpoints: Vec<&EndpointConfig> = live
@@ -357,33 +368,6 @@ impl Inner {
             lock(&self.networks).insert(network.id.clone(), network);
         }
         result
-    }
-
-    /// Switches IPv4 and IPv6 forwarding on.
-    fn enable_forwarding(&self) -> Result<(), Error> {
-        let marker = self.config.netns_dir.with_file_name("forwarding-was-off");
-        let off = sysctl::get("ipv4/ip_forward").is_some_and(|value| value == "0");
-        if !off {
-            // Switched on by an earlier life of this engine: what it promised still holds.
-            self.host.firewall.set_guard(marker.exists());
-            return Ok(());
-        }
-        if !self.config.ip_forward {
-            tracing::warn!("IPv4 forwarding is disabled: networks will not work");
-            return Ok(());
-        }
-        let failed = |cause| Error::File {
-            action: "create",
-            path: marker.clone(),
-            cause,
-        };
-        if let Some(parent) = marker.parent() {
-            fs::create_dir_all(parent).map_err(failed)?;
-        }
-        fs::write(&marker, "").map_err(failed)?;
-        self.host.firewall.set_guard(true);
-        sysctl::set("ipv4/ip_forward", "1")?;
-        Ok(())
     }
 }
 

@@ -47,6 +47,11 @@ impl<'a> Inside<'a> {
             .addresses
             .iter()
             .any(|net| matches!(net, IpNet::V6(_)));
+        if has_ipv6 {
+            // Addresses are ours to give; and a bridge that sends packets back where they came from would
+            // make every address look taken.
+            sysctl::set(&format!("ipv6/conf/{}/accept_dad", endpoint.interface), "0")?;
+        }
         let ipv6_off = if has_ipv6 { "0" } else { "1" };
         sysctl::set(
             &format!("ipv6/conf/{}/disable_ipv6", endpoint.interface),

@@ -7,10 +7,7 @@ use crate::netlink::{Socket, link};
 /// Runs `test` in a new network namespace whose loopback is up, on a tokio runtime of its own.
 ///
 /// Threads that the runtime starts are in the namespace too.
-pub(crate) fn in_namespace<F: Future<Output = ()>>(test: F)
-where
-    F: Send,
-{
+pub(crate) fn in_namespace<F: Future<Output = ()> + Send>(test: F) {
     let result = std::thread::scope(|scope| {
         scope
             .spawn(|| {

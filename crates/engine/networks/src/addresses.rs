@@ -25,10 +25,10 @@ pub(crate) struct Assigned {
 
 impl Addresses {
     /// The addresses of a network with nobody on it.
-    pub(crate) fn of(network: &Network, also_taken: &[IpAddr]) -> Self {
+    pub(crate) fn of(network: &Network) -> Self {
         let pool = |of: &IpamPool| {
             let mut pool = Pool::new(of.subnet, of.range);
-            let taken = of.auxiliary.values().chain([&of.gateway]).chain(also_taken);
+            let taken = of.auxiliary.values().chain([&of.gateway]);
             for address in taken {
                 // An auxiliary address may well be the gateway; one of another subnet is not ours.
                 let _taken_before_or_not_ours = pool.reserve(*address);

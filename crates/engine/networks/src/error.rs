@@ -10,11 +10,13 @@ pub enum Error {
     NotFound(String),
     #[error("network {0} is ambiguous ({1} matches found based on ID prefix)")]
     Ambiguous(String, usize),
+    #[error("configuration network \"{0}\" does not exist")]
+    NoConfiguration(String),
     #[error("network with name {0} already exists")]
     Exists(String),
     #[error("{0} is a pre-defined network and cannot be removed")]
     Predefined(String),
-    #[error("operation is not permitted on predefined {0} network")]
+    #[error("operation is not permitted on predefined {0} network ")]
     PredefinedName(String),
     #[error("error while removing network: network {network} has active endpoints ({endpoints})")]
     InUse { network: String, endpoints: String },
@@ -81,7 +83,10 @@ pub enum Error {
 impl Classify for Error {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotFound(_) | Self::NoDriver(_) | Self::NoSandbox(_) => ErrorKind::NotFound,
+            Self::NotFound(_)
+            | Self::NoConfiguration(_)
+            | Self::NoDriver(_)
+            | Self::NoSandbox(_) => ErrorKind::NotFound,
             Self::Exists(_) | Self::Conflict(_) | Self::NotRunning(_) => ErrorKind::Conflict,
             Self::Ambiguous(..) | Self::InvalidEndpoint { .. } | Self::Invalid(_) => {
                 ErrorKind::InvalidParameter

@@ -7,6 +7,8 @@ mod addresses;
 mod attach;
 mod check;
 mod config;
+mod connect;
+mod create;
 mod detach;
 mod error;
 mod files;
@@ -16,8 +18,10 @@ mod options;
 mod predefined;
 mod record;
 mod recover;
+mod remove;
 mod service;
 mod spec;
+mod subnets;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -26,8 +30,11 @@ mod translate;
 
 pub use arca_net::{MacAddr, ParseError, PortSpec, Protocol, PublishedPort};
 pub use config::{AddressPool, Config, DefaultBridge, DnsSettings};
+pub use create::NetworkSpec;
 pub use error::Error;
 pub use files::{FilesSpec, NetworkFiles};
 pub use network::{EndpointSummary, Filter, Inspected, Ipam, IpamPool, Network};
+pub use remove::PruneFilter;
 pub use service::Networks;
 pub use spec::{Endpoint, EndpointSpec, Sandbox, SandboxMode, SandboxSpec};
+pub use subnets::PoolSpec;

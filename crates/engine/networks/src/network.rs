@@ -8,6 +8,8 @@ use arca_types::{ContainerId, EndpointId, NetworkId, Timestamp};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
+use crate::subnets::PoolSpec;
+
 /// A network's definition (`Network` in the API without its containers). It does not change once made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
@@ -31,6 +33,12 @@ pub struct Network {
     pub internal: bool,
     /// Whether containers outside a swarm's services may join it.
     pub attachable: bool,
+    /// Whether it is no network, but a configuration for others.
+    pub config_only: bool,
+    /// The name of the configuration it was made from; empty is none.
+    pub config_from: String,
+    /// The subnets that a configuration asks for on behalf of others.
+    pub configuration: Vec<PoolSpec>,
     /// Options of its driver, as the API shows them.
     pub options: BTreeMap<String, String>,
     /// Labels.

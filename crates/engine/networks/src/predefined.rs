@@ -67,6 +67,9 @@ fn new(driver: &str, name: &str, now: Timestamp) -> Network {
         },
         internal: false,
         attachable: false,
+        config_only: false,
+        config_from: String::new(),
+        configuration: Vec::new(),
         options: BTreeMap::new(),
         labels: BTreeMap::new(),
     }

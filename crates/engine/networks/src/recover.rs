@@ -114,7 +114,7 @@ impl Inner {
 
 /// The addresses of a network with nobody on it.
 pub(crate) fn addresses(network: &Network) -> Addresses {
-    Addresses::of(network, &[])
+    Addresses::of(network)
 }
 
 /// The addresses of an endpoint.

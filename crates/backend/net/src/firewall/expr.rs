@@ -159,7 +159,7 @@ impl Expressions {
     }
 
     /// Goes on when the destination is an address of this host.
-    pub(crate) fn to_this_host(self) -> Self {
+    pub(crate) fn for_this_host(self) -> Self {
         self.add("fib", |data| {
             // Result: the type of the address; flags: of the destination.
             data.attr_be32(1, 1).attr_be32(2, 3).attr_be32(3, 2)

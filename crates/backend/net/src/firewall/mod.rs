@@ -14,7 +14,7 @@ use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(crate) use monitor::Monitor;
-pub(crate) use ruleset::{BridgeRules, Forward};
+pub(crate) use ruleset::{BridgeRules, Forward, Guard};
 
 use crate::error::Error;
 use crate::netlink::Socket;
@@ -78,7 +78,7 @@ impl Firewall {
     }
 
     /// Says whether packets between interfaces that are not ours are stopped, from the next write on.
-    pub(crate) fn set_guard(&self, guard: bool) {
+    pub(crate) fn set_guard(&self, guard: Guard) {
         self.lock().rules.guard = guard;
     }
 

@@ -36,6 +36,13 @@ pub(crate) struct Forward {
     pub(crate) target: SocketAddr,
 }
 
+/// Families of which the host did not forward packets before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Guard {
+    pub(crate) ipv4: bool,
+    pub(crate) ipv6: bool,
+}
+
 /// What the table should hold.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ruleset {
@@ -43,8 +50,8 @@ pub(crate) struct Ruleset {
     pub(crate) bridges: BTreeMap<String, BridgeRules>,
     /// The published ports.
     pub(crate) forwards: BTreeSet<Forward>,
-    /// Whether packets between interfaces that are not ours are stopped: forwarding was off before.
-    pub(crate) guard: bool,
+    /// Which families' packets between interfaces that are not ours are stopped: forwarding was off before.
+    pub(crate) guard: Guard,
 }
 
 const BRIDGES: Set = Set {
@@ -189,9 +196,11 @@ impl Ruleset {
                 .counted()
                 .verdict(Verdict::Drop)
         });
-        if self.guard {
+        let guarded = [(self.guard.ipv4, IPV4), (self.guard.ipv6, IPV6)];
+        for (_, family) in guarded.into_iter().filter(|(guarded, _)| *guarded) {
             change.rule("forward", |rule| {
-                rule.interface_in(Side::In, BRIDGES.name, false)
+                rule.family(family)
+                    .interface_in(Side::In, BRIDGES.name, false)
                     .counted()
                     .verdict(Verdict::Drop)
             });
@@ -243,7 +252,7 @@ fn published(change: &mut Transaction<'_>) {
             rule.destination(loopback6()).verdict(Verdict::Return)
         });
         change.rule(chain, |rule| {
-            rule.to_this_host().verdict(Verdict::Jump("published"))
+            rule.for_this_host().verdict(Verdict::Jump("published"))
         });
     }
     let redirect = |family, map: &'static Set, any| {

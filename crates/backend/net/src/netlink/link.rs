@@ -17,7 +17,6 @@ const RTM_SETLINK: u16 = 19;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
-const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_NET_NS_FD: u16 = 28;
@@ -28,10 +27,6 @@ const IFLA_BRPORT_STATE: u16 = 1;
 const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BRPORT_FLUSH: u16 = 24;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
-const IFLA_MACVLAN_MODE: u16 = 1;
-const IFLA_IPVLAN_MODE: u16 = 1;
-const IFLA_IPVLAN_FLAGS: u16 = 2;
-const IFLA_VLAN_ID: u16 = 1;
 const VETH_INFO_PEER: u16 = 1;
 const AF_BRIDGE: u8 = 7;
 const IFF_UP: u32 = 1;
@@ -118,77 +113,6 @@ pub(crate) fn new_veth(pair: &VethPair<'_>) -> Message {
         })
 }
 
-/// A link that shares the hardware of another one, to be made in another namespace.
-#[derive(Debug)]
-pub(crate) struct SharedLink<'a> {
-    /// The link whose hardware it uses.
-    pub(crate) parent: u32,
-    /// The namespace it is made in.
-    pub(crate) netns: BorrowedFd<'a>,
-    /// Its name there.
-    pub(crate) name: &'a str,
-    /// The largest packet, bytes; 0 takes the parent's.
-    pub(crate) mtu: u32,
-}
-
-/// A request that makes a macvlan in another namespace, down. `mode` is one of `MACVLAN_MODE_*`.
-pub(crate) fn new_macvlan(link: &SharedLink<'_>, mac: MacAddr, mode: u32) -> Message {
-    new_shared(link)
-        .attr(IFLA_ADDRESS, &mac.0)
-        .nest(IFLA_LINKINFO, |info| {
-            info.attr_str(IFLA_INFO_KIND, "macvlan")
-                .nest(IFLA_INFO_DATA, |data| {
-                    data.attr_u32(IFLA_MACVLAN_MODE, mode)
-                })
-        })
-}
-
-/// A request that makes an ipvlan in another namespace, down. `mode` is one of `IPVLAN_MODE_*`.
-pub(crate) fn new_ipvlan(link: &SharedLink<'_>, mode: u16, flags: u16) -> Message {
-    new_shared(link).nest(IFLA_LINKINFO, |info| {
-        info.attr_str(IFLA_INFO_KIND, "ipvlan")
-            .nest(IFLA_INFO_DATA, |data| {
-                data.attr(IFLA_IPVLAN_MODE, &mode.to_ne_bytes())
-                    .attr(IFLA_IPVLAN_FLAGS, &flags.to_ne_bytes())
-            })
-    })
-}
-
-fn new_shared(link: &SharedLink<'_>) -> Message {
-    let message = Message::new(RTM_NEWLINK, CREATE | EXCLUSIVE)
-        .raw(&header(0, 0, 0))
-        .attr_str(IFLA_IFNAME, link.name)
-        .attr_u32(IFLA_LINK, link.parent)
-        .attr(IFLA_NET_NS_FD, &link.netns.as_raw_fd().to_ne_bytes());
-    if link.mtu == 0 {
-        message
-    } else {
-        message.attr_u32(IFLA_MTU, link.mtu)
-    }
-}
-
-/// A request that makes a VLAN sub-interface, up.
-pub(crate) fn new_vlan(name: &str, parent: u32, id: u16) -> Message {
-    Message::new(RTM_NEWLINK, CREATE | EXCLUSIVE)
-        .raw(&header(0, IFF_UP, IFF_UP))
-        .attr_str(IFLA_IFNAME, name)
-        .attr_u32(IFLA_LINK, parent)
-        .nest(IFLA_LINKINFO, |info| {
-            info.attr_str(IFLA_INFO_KIND, "vlan")
-                .nest(IFLA_INFO_DATA, |data| {
-                    data.attr(IFLA_VLAN_ID, &id.to_ne_bytes())
-                })
-        })
-}
-
-/// A request that makes a dummy link, up.
-pub(crate) fn new_dummy(name: &str) -> Message {
-    Message::new(RTM_NEWLINK, CREATE | EXCLUSIVE)
-        .raw(&header(0, IFF_UP, IFF_UP))
-        .attr_str(IFLA_IFNAME, name)
-        .nest(IFLA_LINKINFO, |info| info.attr_str(IFLA_INFO_KIND, "dummy"))
-}
-
 /// A request that brings a link up.
 pub(crate) fn set_up(index: u32) -> Message {
     Message::new(RTM_NEWLINK, 0).raw(&header(index, IFF_UP, IFF_UP))
@@ -226,11 +150,6 @@ pub(crate) fn disable_port(index: u32) -> Message {
             info.attr(IFLA_BRPORT_STATE, &[0])
                 .attr(IFLA_BRPORT_FLUSH, &[])
         })
-}
-
-/// A request that removes a link; the other end of a veth pair goes with it.
-pub(crate) fn delete(index: u32) -> Message {
-    Message::new(RTM_DELLINK, 0).raw(&header(index, 0, 0))
 }
 
 /// Removes the link of that name; no harm when there is none.

@@ -119,8 +119,6 @@ impl Message {
 pub(crate) struct Received<'a> {
     /// `nlmsg_type`.
     pub(crate) kind: u16,
-    /// `nlmsg_seq`.
-    pub(crate) sequence: u32,
     /// `nlmsg_pid`: who asked for what this message is about.
     pub(crate) port: u32,
     /// What follows the header.
@@ -134,7 +132,6 @@ pub(crate) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Received<'_>> {
         let message = bytes.get(..length)?;
         let received = Received {
             kind: u16_at(message, 4)?,
-            sequence: u32_at(message, 8)?,
             port: u32_at(message, 12)?,
             payload: message.get(HEADER..)?,
         };
@@ -210,7 +207,7 @@ mod tests {
             .finish(7);
         let received: Vec<_> = messages(&bytes).collect();
         assert_eq!(received.len(), 1);
-        assert_eq!((received[0].kind, received[0].sequence), (16, 7));
+        assert_eq!(received[0].kind, 16);
         let attrs = received[0].payload.get(4..).unwrap();
         assert_eq!(text(attribute(attrs, 3).unwrap()), "eth0");
         let nested = attribute(attrs, 18).unwrap();

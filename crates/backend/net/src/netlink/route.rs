@@ -10,7 +10,6 @@ use super::message::{CREATE, Message, REPLACE, attributes, u32_at};
 use super::socket::Socket;
 
 const RTM_NEWROUTE: u16 = 24;
-const RTM_DELROUTE: u16 = 25;
 const RTM_GETROUTE: u16 = 26;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
@@ -19,7 +18,6 @@ const RTA_TABLE: u16 = 15;
 const TABLE_MAIN: u8 = 254;
 const PROTO_BOOT: u8 = 3;
 const TYPE_UNICAST: u8 = 1;
-const SCOPE_LINK: u8 = 253;
 
 /// A route of the main table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,20 +51,6 @@ pub(crate) fn add_default(gateway: IpAddr, link: u32) -> Message {
     Message::new(RTM_NEWROUTE, CREATE | REPLACE)
         .raw(&header(family(gateway), 0, 0))
         .attr(RTA_GATEWAY, &octets(gateway))
-        .attr_u32(RTA_OIF, link)
-}
-
-/// A request that sends everything of a family to a link, without a gateway.
-pub(crate) fn add_default_link(any: IpAddr, link: u32) -> Message {
-    Message::new(RTM_NEWROUTE, CREATE | REPLACE)
-        .raw(&header(family(any), 0, SCOPE_LINK))
-        .attr_u32(RTA_OIF, link)
-}
-
-/// A request that removes the default route of a family through a link.
-pub(crate) fn remove_default(any: IpAddr, link: u32) -> Message {
-    Message::new(RTM_DELROUTE, 0)
-        .raw(&header(family(any), 0, 0))
         .attr_u32(RTA_OIF, link)
 }
 

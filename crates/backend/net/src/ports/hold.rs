@@ -19,6 +19,7 @@ const BACKLOG: i32 = 128;
 /// A port that nobody else can bind while this exists.
 #[derive(Debug)]
 pub(crate) struct Held {
+    /// Held, never read.
     socket: Option<OwnedFd>,
     proxy: Option<JoinHandle<()>>,
 }
