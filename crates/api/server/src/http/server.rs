@@ -103,6 +103,8 @@ impl Server {
                 .for_client(Arc::clone(&socket), Arc::clone(&rewriter), &self.closing);
         let connection = http1::Builder::new()
             .half_close(true)
+            // as dockerd's are, for clients that compare them as text
+            .title_case_headers(true)
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_DEADLINE)
             .serve_connection(

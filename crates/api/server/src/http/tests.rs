@@ -157,12 +157,12 @@ async fn every_reply_has_the_headers() {
         .await;
     assert!(answer.starts_with("HTTP/1.1 404 Not Found\r\n"), "{answer}");
     for header in [
-        "api-version: 1.51",
-        "docker-experimental: false",
-        "ostype: linux",
-        "server: Docker/1.2.3 (linux)",
-        "content-type: application/json",
-        "content-length: 29",
+        "Api-Version: 1.51",
+        "Docker-Experimental: false",
+        "Ostype: linux",
+        "Server: Docker/1.2.3 (linux)",
+        "Content-Type: application/json",
+        "Content-Length: 29",
     ] {
         assert!(
             answer.contains(&format!("{header}\r\n")),
@@ -179,7 +179,7 @@ async fn versions_out_of_range_are_refused_in_dockerds_words() {
         .ask("GET /v1.23/x HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")
         .await;
     assert!(
-        old.starts_with("HTTP/1.1 400") && old.contains("content-type: text/plain; charset=utf-8")
+        old.starts_with("HTTP/1.1 400") && old.contains("Content-Type: text/plain; charset=utf-8")
     );
     assert!(old.ends_with(
         "client version 1.23 is too old. Minimum supported API version is 1.24, please upgrade your \
@@ -212,7 +212,7 @@ async fn other_methods_are_no_pages_and_options_is_always_fine() {
     let moved = rig
         .ask("GET /a//b?c HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")
         .await;
-    assert!(moved.starts_with("HTTP/1.1 301") && moved.contains("location: /a/b?c\r\n"));
+    assert!(moved.starts_with("HTTP/1.1 301") && moved.contains("Location: /a/b?c\r\n"));
 }
 
 #[tokio::test]
@@ -303,7 +303,7 @@ async fn a_hijacked_connection_is_handed_over_with_what_came_early() {
             .unwrap();
         let head = read_head(&mut client);
         assert!(head.starts_with("HTTP/1.1 101 UPGRADED\r\n"), "{head}");
-        assert!(head.contains("content-type: application/vnd.docker.multiplexed-stream\r\n"));
+        assert!(head.contains("Content-Type: application/vnd.docker.multiplexed-stream\r\n"));
         client.write_all(b" late ").unwrap();
         client.shutdown(Shutdown::Write).unwrap();
         assert_eq!(read_until_end(&mut client), "early late bye");
@@ -329,10 +329,10 @@ async fn clients_of_old_hijack_without_an_upgrade_even_on_a_used_connection() {
         let head = read_head(&mut client);
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
         assert!(
-            head.contains("content-type: application/vnd.docker.raw-stream\r\n"),
+            head.contains("Content-Type: application/vnd.docker.raw-stream\r\n"),
             "{head}"
         );
-        assert!(!head.to_lowercase().contains("upgrade") && !head.contains("transfer-encoding"));
+        assert!(!head.to_lowercase().contains("upgrade") && !head.contains("Transfer-Encoding"));
         client.write_all(b"in ").unwrap();
         client.shutdown(Shutdown::Write).unwrap();
         assert_eq!(read_until_end(&mut client), "in bye");
@@ -350,7 +350,7 @@ async fn streams_send_their_head_at_once_and_every_piece_as_it_comes() {
         .unwrap();
     let mut client = blocking(move || {
         let head = read_head(&mut client);
-        assert!(head.contains("transfer-encoding: chunked\r\n"), "{head}");
+        assert!(head.contains("Transfer-Encoding: chunked\r\n"), "{head}");
         client
     })
     .await;
