@@ -202,7 +202,11 @@ impl Actor {
             Happening::Exited(status) => self.ended(status, None).await,
             Happening::ShimLost { reason, status } => {
                 tracing::error!(container.id = %self.c.id, reason, "the shim was lost");
-                self.ended(status, Some(format!("the container's shim was lost: {reason}"))).await;
+                self.ended(
+                    status,
+                    Some(format!("the container's shim was lost: {reason}")),
+                )
+                .await;
             }
             Happening::Oom => {
                 self.c.run.oom_killed = true;
@@ -256,8 +260,14 @@ impl Actor {
     /// [`Error::Store`]; nothing is published then.
     pub(crate) async fn save(&mut self, durability: Durability) -> Result<(), Error> {
         let record = ContainerRecord::new(&self.c, self.intent);
-        let batch = Batch::new().put(self.c.id.as_str(), &record).map_err(Error::Store)?;
-        self.service.store.commit(batch, durability).await.map_err(Error::Store)?;
+        let batch = Batch::new()
+            .put(self.c.id.as_str(), &record)
+            .map_err(Error::Store)?;
+        self.service
+            .store
+            .commit(batch, durability)
+            .await
+            .map_err(Error::Store)?;
         self.publish();
         Ok(())
     }
@@ -302,7 +312,11 @@ impl Actor {
 
 /// An event about a container: its labels, image and name.
 pub(crate) fn event(container: &Container, action: &str) -> Event {
-    let labels = container.spec.labels.iter().map(|(name, value)| (name.clone(), value.clone()));
+    let labels = container
+        .spec
+        .labels
+        .iter()
+        .map(|(name, value)| (name.clone(), value.clone()));
     Event::new(Type::Container, action, container.id.as_str())
         .with_all(labels)
         .with("image", container.spec.image.clone())

@@ -45,7 +45,8 @@ impl Containers {
                 return Err(Error::Conflict(text));
             }
             State::Restarting => {
-                let text = format!("container {id} is restarting, wait until the container is running");
+                let text =
+                    format!("container {id} is restarting, wait until the container is running");
                 return Err(Error::Conflict(text));
             }
             _ => {}
@@ -71,7 +72,14 @@ impl Containers {
             early: Vec::new(),
         };
         let stream = request.stream;
-        Ok(Attachment { tty, replay, stream, containers: self.clone(), handle, spec })
+        Ok(Attachment {
+            tty,
+            replay,
+            stream,
+            containers: self.clone(),
+            handle,
+            spec,
+        })
     }
 }
 
@@ -84,12 +92,17 @@ impl Attachment {
     /// The connection is closed then.
     pub async fn connect(self, socket: OwnedFd, early: Vec<u8>) -> Result<(), Error> {
         let (sender, session) = oneshot::channel();
-        let client = Client { spec: AttachSpec { early, ..self.spec }, socket };
+        let client = Client {
+            spec: AttachSpec { early, ..self.spec },
+            socket,
+        };
         self.containers
             .ask(&self.handle, |reply| Command::Attach(client, sender, reply))
             .await?;
         // A container that is removed before it was started has no session.
-        let Ok(session) = session.await else { return Ok(()) };
+        let Ok(session) = session.await else {
+            return Ok(());
+        };
         if session.ended().await == AttachEnd::Detached {
             let container = self.handle.snapshot();
             let event = crate::actor::event(&container, "detach");

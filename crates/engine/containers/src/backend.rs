@@ -10,9 +10,17 @@ use crate::container::Container;
 /// A root filesystem of the storage, for the shim.
 pub(crate) fn rootfs(rootfs: arca_storage::Rootfs) -> Rootfs {
     match rootfs {
-        arca_storage::Rootfs::Overlay { lower, upper, work, options } => {
-            Rootfs::Overlay { lower, upper, work, options }
-        }
+        arca_storage::Rootfs::Overlay {
+            lower,
+            upper,
+            work,
+            options,
+        } => Rootfs::Overlay {
+            lower,
+            upper,
+            work,
+            options,
+        },
         arca_storage::Rootfs::Directory(path) => Rootfs::Directory(path),
     }
 }
@@ -36,7 +44,10 @@ pub(crate) fn log_spec(container: &Container, config: &Config) -> Result<LogSpec
 fn subject(container: &Container, config: &Config) -> Subject {
     let mut command = vec![container.path.to_string()];
     command.extend(container.args.iter().cloned());
-    let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let hostname = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
     Subject {
         id: container.id.to_string(),
         name: container.name.to_string(),

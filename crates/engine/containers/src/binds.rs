@@ -19,9 +19,8 @@ pub(crate) struct Mode {
 /// # Errors
 /// [`Error::Invalid`] with dockerd's text.
 pub(crate) fn parse(text: &str) -> Result<Bind, Error> {
-    let invalid = |reason: String| {
-        Error::Invalid(format!("invalid volume specification: '{text}'{reason}"))
-    };
+    let invalid =
+        |reason: String| Error::Invalid(format!("invalid volume specification: '{text}'{reason}"));
     let parts: Vec<&str> = text.split(':').collect();
     let (source, target, mode) = match parts[..] {
         [target] => ("", target, ""),
@@ -32,16 +31,30 @@ pub(crate) fn parse(text: &str) -> Result<Bind, Error> {
     if target.is_empty() || (parts.len() > 1 && source.is_empty()) {
         return Err(invalid(String::new()));
     }
-    let kind = if source.starts_with('/') { MountType::Bind } else { MountType::Volume };
-    let bad = |reason: &str| invalid(format!(": invalid mount config for type \"{kind}\": {reason}"));
+    let kind = if source.starts_with('/') {
+        MountType::Bind
+    } else {
+        MountType::Volume
+    };
+    let bad = |reason: &str| {
+        invalid(format!(
+            ": invalid mount config for type \"{kind}\": {reason}"
+        ))
+    };
     if !target.starts_with('/') {
-        return Err(bad(&format!("invalid mount path: '{target}' mount path must be absolute")));
+        return Err(bad(&format!(
+            "invalid mount path: '{target}' mount path must be absolute"
+        )));
     }
     if clean(target) == "/" {
         return Err(bad("invalid specification: destination can't be '/'"));
     }
     parse_mode(mode).map_err(|_error| invalid(format!(": invalid mode: {mode}")))?;
-    Ok(Bind { source: source.to_owned(), target: clean(target), mode: mode.to_owned() })
+    Ok(Bind {
+        source: source.to_owned(),
+        target: clean(target),
+        mode: mode.to_owned(),
+    })
 }
 
 /// Parses the options of a bind.
@@ -70,7 +83,11 @@ pub(crate) fn parse_mode(text: &str) -> Result<Mode, Error> {
             },
         }
     }
-    if access > 1 || label > 1 { Err(invalid()) } else { Ok(mode) }
+    if access > 1 || label > 1 {
+        Err(invalid())
+    } else {
+        Ok(mode)
+    }
 }
 
 /// Splits `container[:mode]` of `VolumesFrom`.
@@ -80,7 +97,9 @@ pub(crate) fn parse_mode(text: &str) -> Result<Mode, Error> {
 pub(crate) fn parse_volumes_from(text: &str) -> Result<(&str, Mode), Error> {
     let (container, mode) = text.split_once(':').unwrap_or((text, ""));
     if container.is_empty() {
-        return Err(Error::Invalid(format!("malformed volumes-from specification: {text}")));
+        return Err(Error::Invalid(format!(
+            "malformed volumes-from specification: {text}"
+        )));
     }
     let understood = parse_mode(mode)?;
     Ok((container, understood))
@@ -91,61 +110,79 @@ pub(crate) fn parse_volumes_from(text: &str) -> Result<(&str, Mode), Error> {
 /// # Errors
 /// [`Error::Invalid`] with dockerd's text.
 pub(crate) fn check(mount: &MountRequest) -> Result<(), Error> {
-    let bad = |reason: String| {
-        Err(Error::Invalid(format!("invalid mount config for type \"{}\": {reason}", mount.kind)))
-    };
-    if mount.target.is_empty() {
-        return bad("field Target must not be empty".to_owned());
+    let reason = check_target(&mount.target).and_then(|()| match mount.kind {
+        MountType::Bind => check_bind(mount),
+        MountType::Volume => check_volume(mount),
+        MountType::Tmpfs => check_tmpfs(mount),
+    });
+    reason.map_err(|reason| {
+        let kind = mount.kind;
+        Error::Invalid(format!(
+            "invalid mount config for type \"{kind}\": {reason}"
+        ))
+    })
+}
+
+fn check_target(target: &str) -> Result<(), String> {
+    if target.is_empty() {
+        return Err("field Target must not be empty".to_owned());
     }
-    if !mount.target.starts_with('/') {
-        return bad(format!("invalid mount path: '{}' mount path must be absolute", mount.target));
-    }
-    if clean(&mount.target) == "/" {
-        return bad("invalid specification: destination can't be '/'".to_owned());
-    }
-    let unexpected = |name: &str| bad(format!("field {name} must not be specified"));
-    match mount.kind {
-        MountType::Bind => {
-            if mount.source.is_empty() {
-                return bad("field Source must not be empty".to_owned());
-            }
-            if mount.volume.is_some() {
-                return unexpected("VolumeOptions");
-            }
-            if !mount.source.starts_with('/') {
-                let source = &mount.source;
-                return bad(format!("invalid mount path: '{source}' mount path must be absolute"));
-            }
-            let create = mount.bind.as_ref().is_some_and(|bind| bind.create_mountpoint);
-            if !create && !std::path::Path::new(&mount.source).exists() {
-                return bad(format!("bind source path does not exist: {}", mount.source));
-            }
-        }
-        MountType::Volume => {
-            if mount.bind.is_some() {
-                return unexpected("BindOptions");
-            }
-            if mount.source.is_empty() && mount.read_only {
-                return bad("must not set ReadOnly mode when using anonymous volumes".to_owned());
-            }
-            let subpath = mount.volume.as_ref().map_or("", |volume| volume.subpath.as_str());
-            if subpath.starts_with('/') || subpath.split('/').any(|part| part == "..") {
-                return bad("subpath must be a relative path within the volume".to_owned());
-            }
-        }
-        MountType::Tmpfs => {
-            if mount.bind.is_some() {
-                return unexpected("BindOptions");
-            }
-            if !mount.source.is_empty() {
-                return unexpected("Source");
-            }
-            if mount.volume.is_some() {
-                return unexpected("VolumeOptions");
-            }
-        }
+    check_absolute(target)?;
+    if clean(target) == "/" {
+        return Err("invalid specification: destination can't be '/'".to_owned());
     }
     Ok(())
+}
+
+fn check_absolute(path: &str) -> Result<(), String> {
+    if path.starts_with('/') {
+        return Ok(());
+    }
+    Err(format!(
+        "invalid mount path: '{path}' mount path must be absolute"
+    ))
+}
+
+/// Options of another kind of mount make no sense.
+fn check_absent(present: bool, name: &str) -> Result<(), String> {
+    if present {
+        Err(format!("field {name} must not be specified"))
+    } else {
+        Ok(())
+    }
+}
+
+fn check_bind(mount: &MountRequest) -> Result<(), String> {
+    if mount.source.is_empty() {
+        return Err("field Source must not be empty".to_owned());
+    }
+    check_absent(mount.volume.is_some(), "VolumeOptions")?;
+    check_absolute(&mount.source)?;
+    let bind = mount.bind.as_ref();
+    let create = bind.is_some_and(|bind| bind.create_mountpoint);
+    if !create && !std::path::Path::new(&mount.source).exists() {
+        return Err(format!("bind source path does not exist: {}", mount.source));
+    }
+    Ok(())
+}
+
+fn check_volume(mount: &MountRequest) -> Result<(), String> {
+    check_absent(mount.bind.is_some(), "BindOptions")?;
+    if mount.source.is_empty() && mount.read_only {
+        return Err("must not set ReadOnly mode when using anonymous volumes".to_owned());
+    }
+    let volume = mount.volume.as_ref();
+    let subpath = volume.map_or("", |volume| volume.subpath.as_str());
+    if subpath.starts_with('/') || subpath.split('/').any(|part| part == "..") {
+        return Err("subpath must be a relative path within the volume".to_owned());
+    }
+    Ok(())
+}
+
+fn check_tmpfs(mount: &MountRequest) -> Result<(), String> {
+    check_absent(mount.bind.is_some(), "BindOptions")?;
+    check_absent(!mount.source.is_empty(), "Source")?;
+    check_absent(mount.volume.is_some(), "VolumeOptions")
 }
 
 /// The path without `.`, `..` and doubled slashes, by its text alone.
@@ -178,9 +215,15 @@ mod tests {
         };
         assert_eq!(parse("/data").unwrap(), bind("", "/data", ""));
         assert_eq!(parse("/a:/b/").unwrap(), bind("/a", "/b", ""));
-        assert_eq!(parse("vol:/b:ro,nocopy").unwrap(), bind("vol", "/b", "ro,nocopy"));
+        assert_eq!(
+            parse("vol:/b:ro,nocopy").unwrap(),
+            bind("vol", "/b", "ro,nocopy")
+        );
         let mode = parse_mode("ro,Z,rslave").unwrap();
-        assert_eq!((mode.read_only, mode.propagation), (true, Some(Propagation::Rslave)));
+        assert_eq!(
+            (mode.read_only, mode.propagation),
+            (true, Some(Propagation::Rslave))
+        );
     }
 
     #[test]
@@ -200,8 +243,14 @@ mod tests {
             "invalid volume specification: '/a:/': invalid mount config for type \"bind\": invalid \
              specification: destination can't be '/'"
         );
-        assert_eq!(refused("/a:/b:q"), "invalid volume specification: '/a:/b:q': invalid mode: q");
-        assert_eq!(refused("a:b:c:d"), "invalid volume specification: 'a:b:c:d'");
+        assert_eq!(
+            refused("/a:/b:q"),
+            "invalid volume specification: '/a:/b:q': invalid mode: q"
+        );
+        assert_eq!(
+            refused("a:b:c:d"),
+            "invalid volume specification: 'a:b:c:d'"
+        );
         assert!(parse_mode("ro,rw").is_err());
     }
 

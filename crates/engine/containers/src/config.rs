@@ -53,7 +53,10 @@ impl Default for Config {
                 ("io.containerd.runc.v2".to_owned(), RuntimeKind::BuiltIn),
             ]
             .into(),
-            log: LogConfig { driver: "json-file".to_owned(), options: BTreeMap::new() },
+            log: LogConfig {
+                driver: "json-file".to_owned(),
+                options: BTreeMap::new(),
+            },
             ulimits: Vec::new(),
             init: false,
             init_path: PathBuf::from("/usr/libexec/arca/arca-init"),

@@ -84,13 +84,21 @@ impl Container {
     }
 
     fn file(&self, name: &str) -> PathBuf {
-        if self.run.started_at.is_zero() { PathBuf::new() } else { self.dir.join(name) }
+        if self.run.started_at.is_zero() {
+            PathBuf::new()
+        } else {
+            self.dir.join(name)
+        }
     }
 
     /// Host name.
     #[must_use]
     pub fn hostname(&self) -> &str {
-        if self.spec.hostname.is_empty() { self.id.short() } else { &self.spec.hostname }
+        if self.spec.hostname.is_empty() {
+            self.id.short()
+        } else {
+            &self.spec.hostname
+        }
     }
 
     /// `Status` of list: `Up 3 minutes (healthy)`, `Exited (0) 2 hours ago`.
@@ -130,7 +138,11 @@ impl Container {
         }
         let mut words = vec![self.path.to_string()];
         words.extend(self.args.iter().map(|word| {
-            if word.contains(' ') { format!("'{word}'") } else { word.clone() }
+            if word.contains(' ') {
+                format!("'{word}'")
+            } else {
+                word.clone()
+            }
         }));
         words.join(" ")
     }
@@ -178,7 +190,11 @@ mod tests {
             (60 * 86400, "2 months"),
             (730 * 86400, "2 years"),
         ] {
-            assert_eq!(human_duration(Duration::from_secs(seconds)), words, "{seconds}");
+            assert_eq!(
+                human_duration(Duration::from_secs(seconds)),
+                words,
+                "{seconds}"
+            );
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `ContainerCreate`: a record and what it holds; nothing runs yet.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use arca_store::{Batch, Durability};
@@ -11,7 +12,7 @@ use crate::actor::event;
 use crate::check;
 use crate::container::{Container, Ends};
 use crate::merge;
-use crate::model::{ContainerSpec, Endpoint, NetworkMode, NetworkSettings};
+use crate::model::{ContainerSpec, Endpoint, MountPoint, NetworkMode, NetworkSettings, UtsMode};
 use crate::names;
 use crate::record::{ContainerRecord, Intent};
 use crate::requests::{CreateRequest, Created};
@@ -27,16 +28,25 @@ impl Containers {
     /// [`Error::Invalid`] for what cannot be; [`Error::NameInUse`]; [`Error::Image`] (`No such image`)
     /// when the image is not there; others when something cannot be prepared. Nothing is left then.
     pub async fn create(&self, request: CreateRequest) -> Result<Created, Error> {
-        let CreateRequest { name, mut spec, platform } = request;
+        let CreateRequest {
+            name,
+            mut spec,
+            platform,
+        } = request;
         let service = self.service();
         let name = name.filter(|name| !name.is_empty());
-        let name = name.map(|name| names::check(&name).map(str::to_owned)).transpose()?;
+        let name = name
+            .map(|name| names::check(&name).map(str::to_owned))
+            .transpose()?;
         let mut warnings = check::check(&spec)?;
         warnings.extend(self.check_others(&spec)?);
         if spec.image.is_empty() {
             return Err(Error::Invalid("no command specified".to_owned()));
         }
-        let image = service.images.resolve(&spec.image, platform.as_ref()).await?;
+        let image = service
+            .images
+            .resolve(&spec.image, platform.as_ref())
+            .await?;
         merge::image(&mut spec, &image.config.config)?;
         merge::daemon(&mut spec, &service.config, service.facts.unified)?;
         arca_logging::validate(&spec.host.log.driver, &spec.host.log.options)
@@ -44,12 +54,21 @@ impl Containers {
         let id = ContainerId::random();
         let mut undo = Undo::default();
         let name = reserve(service, name, &id, &mut undo)?;
-        match prepare(service, &id, &name, spec, &image, &mut undo).await {
+        let (image_id, new) = (
+            image.id.clone(),
+            New {
+                id: id.clone(),
+                name,
+                spec,
+                image,
+            },
+        );
+        match prepare(service, new, &mut undo).await {
             Ok(container) => {
                 let created = event(&container, "create");
                 service.adopt(container, Intent::default());
                 service.events.publish(created).await;
-                tracing::info!(container.id = %id, name, image = %image.id, "created");
+                tracing::info!(container.id = %id, image = %image_id, "created");
                 Ok(Created { id, warnings })
             }
             Err(error) => {
@@ -70,7 +89,12 @@ impl Containers {
             if !spec.hostname.is_empty() {
                 return conflict("hostname");
             }
-            if spec.host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty()) {
+            if spec
+                .host
+                .port_bindings
+                .as_ref()
+                .is_some_and(|ports| !ports.is_empty())
+            {
                 return conflict("port publishing");
             }
             if !spec.exposed_ports.is_empty() {
@@ -97,7 +121,12 @@ fn reserve(
             .map(names::generate)
             .find(|name| service.index.reserve(name, id).is_ok())
             .map_or_else(
-                || service.index.reserve(id.short(), id).map(|()| id.short().to_owned()),
+                || {
+                    service
+                        .index
+                        .reserve(id.short(), id)
+                        .map(|()| id.short().to_owned())
+                },
                 Ok,
             )?,
     };
@@ -111,16 +140,18 @@ fn reserve(
     Ok(name)
 }
 
-/// Image, volumes, root filesystem, directory, record.
-async fn prepare(
-    service: &Arc<Service>,
-    id: &ContainerId,
-    name: &str,
-    mut spec: ContainerSpec,
-    image: &arca_images::Image,
-    undo: &mut Undo,
-) -> Result<Container, Error> {
-    service.images.acquire(&image.id, id)?;
+/// What a container is made of.
+struct New {
+    id: ContainerId,
+    name: String,
+    spec: ContainerSpec,
+    image: arca_images::Image,
+}
+
+/// Image, root filesystem, volumes, directory, record.
+async fn prepare(service: &Arc<Service>, new: New, undo: &mut Undo) -> Result<Container, Error> {
+    let id = new.id.clone();
+    service.images.acquire(&new.image.id, &id)?;
     undo.push("image", {
         let (service, id) = (Arc::clone(service), id.clone());
         async move {
@@ -128,26 +159,50 @@ async fn prepare(
             Ok(())
         }
     });
-    service.storage.prepare(id, &image.layers).await.map_err(Error::Storage)?;
+    let prepared = service.storage.prepare(&id, &new.image.layers).await;
+    prepared.map_err(Error::Storage)?;
     undo.push("root filesystem", {
         let (service, id) = (Arc::clone(service), id.clone());
         async move { service.storage.remove(&id).await.map_err(Error::Storage) }
     });
-    let mounts = service.make_mounts(id, &spec, undo).await?;
+    let mounts = service.make_mounts(&id, &new.spec, undo).await?;
+    let container = assemble(service, new, mounts);
+    service
+        .networks
+        .check(&crate::network::endpoint_specs(&container)?)?;
+    make_directory(Arc::clone(&container.dir), undo).await?;
+    let record = ContainerRecord::new(&container, Intent::default());
+    let batch = Batch::new()
+        .put(id.as_str(), &record)
+        .map_err(Error::Store)?;
+    let saved = service.store.commit(batch, Durability::Disk).await;
+    saved.map_err(Error::Store)?;
+    Ok(container)
+}
+
+fn assemble(service: &Service, new: New, mounts: Vec<MountPoint>) -> Container {
+    let New {
+        id,
+        name,
+        mut spec,
+        image,
+    } = new;
     if spec.hostname.is_empty() && !matches!(spec.host.network_mode, NetworkMode::Container(_)) {
         spec.hostname = match spec.host.network_mode {
             NetworkMode::Host => host_name(),
+            _ if spec.host.uts_mode == UtsMode::Host => host_name(),
             _ => id.short().to_owned(),
         };
     }
     let (path, args) = merge::command(&spec);
-    let network = NetworkSettings { networks: endpoints(&spec), ..NetworkSettings::default() };
-    let dir = service.directory(id);
-    let container = Container {
-        id: id.clone(),
+    let network = NetworkSettings {
+        networks: endpoints(&spec),
+        ..NetworkSettings::default()
+    };
+    Container {
         name: name.into(),
         created: service.clock.now(),
-        image: image.id.clone(),
+        image: image.id,
         path: path.into(),
         args: args.into(),
         spec: Arc::new(spec),
@@ -158,25 +213,27 @@ async fn prepare(
         mounts: mounts.into(),
         network: Arc::new(network),
         driver: service.driver_name(),
-        dir: dir.clone().into(),
+        dir: service.directory(&id).into(),
         ends: Ends::default(),
-    };
+        id,
+    }
+}
+
+async fn make_directory(dir: Arc<Path>, undo: &mut Undo) -> Result<(), Error> {
+    let made = Arc::clone(&dir);
     blocking(move || {
         use std::os::unix::fs::DirBuilderExt as _;
-        let made = std::fs::DirBuilder::new().mode(0o710).create(&dir);
-        made.map_err(Error::file("make directory", &dir))
+        let done = std::fs::DirBuilder::new().mode(0o710).create(&made);
+        done.map_err(Error::file("make directory", &*made))
     })
     .await?;
-    undo.push("directory", {
-        let dir = Arc::clone(&container.dir);
+    undo.push(
+        "directory",
         blocking(move || {
             std::fs::remove_dir_all(&dir).map_err(Error::file("remove directory", &*dir))
-        })
-    });
-    let record = ContainerRecord::new(&container, Intent::default());
-    let batch = Batch::new().put(id.as_str(), &record).map_err(Error::Store)?;
-    service.store.commit(batch, Durability::Disk).await.map_err(Error::Store)?;
-    Ok(container)
+        }),
+    );
+    Ok(())
 }
 
 /// The endpoints as inspect shows them before the start: one for each network that was named.
@@ -190,7 +247,13 @@ fn endpoints(spec: &ContainerSpec) -> BTreeMap<String, Endpoint> {
         .iter()
         .map(|(name, request)| {
             let name = if name == "default" { "bridge" } else { name };
-            (name.to_owned(), Endpoint { request: request.clone(), ..Endpoint::default() })
+            (
+                name.to_owned(),
+                Endpoint {
+                    request: request.clone(),
+                    ..Endpoint::default()
+                },
+            )
         })
         .collect();
     let endpoint = all.entry(main).or_default();

@@ -39,7 +39,12 @@ impl Actor {
         if again {
             self.c.restart_count += 1;
         }
-        self.note(if again { Input::EndedToRestart } else { Input::Ended }).await;
+        self.note(if again {
+            Input::EndedToRestart
+        } else {
+            Input::Ended
+        })
+        .await;
         let attributes = [
             ("exitCode", status.code.to_string()),
             ("execDuration", duration.as_secs().to_string()),
@@ -47,7 +52,8 @@ impl Actor {
         self.event_with("die", attributes).await;
         tracing::info!(container.id = %self.c.id, code = status.code, "ended");
         if again {
-            self.timers.start(self.backoff.after(duration), Timer::Restart);
+            self.timers
+                .start(self.backoff.after(duration), Timer::Restart);
         }
         self.after_end().await;
     }
@@ -55,7 +61,9 @@ impl Actor {
     /// Gives back what only a running container holds. What fails is logged, and the rest goes on.
     pub(crate) async fn release(&mut self) {
         let id = self.c.id.clone();
-        self.service.execs.container_ended(&id, self.service.clock.now());
+        self.service
+            .execs
+            .container_ended(&id, self.service.clock.now());
         if let Err(error) = self.service.networks.detach(&id).await {
             let error = arca_types::chain(&error);
             tracing::warn!(container.id = %id, error, "the network is not given back");
@@ -64,7 +72,12 @@ impl Actor {
             let error = arca_types::chain(&error);
             tracing::warn!(container.id = %id, error, "the shim's directory is not removed");
         }
-        for point in self.c.mounts.iter().filter(|point| point.kind == MountType::Volume) {
+        for point in self
+            .c
+            .mounts
+            .iter()
+            .filter(|point| point.kind == MountType::Volume)
+        {
             self.service.volumes.unmounted(&point.name, &id).await;
         }
         self.service.images.set_running(&id, false);
@@ -119,7 +132,11 @@ impl Actor {
     }
 
     async fn quietly_take_apart(&mut self, volumes: bool) {
-        let request = RemoveRequest { volumes, force: true, link: false };
+        let request = RemoveRequest {
+            volumes,
+            force: true,
+            link: false,
+        };
         if let Err(error) = self.take_apart(request).await {
             let error = arca_types::chain(&error);
             tracing::error!(container.id = %self.c.id, error, "not removed");
@@ -138,5 +155,8 @@ pub(crate) fn without_sandbox(settings: &NetworkSettings) -> NetworkSettings {
         };
         (name.clone(), endpoint)
     });
-    NetworkSettings { networks: networks.collect(), ..NetworkSettings::default() }
+    NetworkSettings {
+        networks: networks.collect(),
+        ..NetworkSettings::default()
+    }
 }

@@ -51,11 +51,11 @@ pub enum Error {
     #[error("the daemon is shutting down")]
     ShuttingDown,
     #[error(transparent)]
-    Image(#[from] arca_images::Error),
+    Image(Box<arca_images::Error>),
     #[error(transparent)]
     Volume(#[from] arca_volumes::Error),
     #[error("failed to set up container networking")]
-    Network(#[source] arca_networks::Error),
+    Network(#[source] Box<arca_networks::Error>),
     #[error("failed to create task for container")]
     Task(#[source] arca_runtime::Error),
     #[error(transparent)]
@@ -87,7 +87,10 @@ impl Error {
 
     /// Says what was being done when an operation failed.
     pub(crate) fn context(what: String, cause: Self) -> Self {
-        Self::Context { what, cause: Box::new(cause) }
+        Self::Context {
+            what,
+            cause: Box::new(cause),
+        }
     }
 
     /// The exit code that a container gets whose start failed so (docker/cli makes the same of the
@@ -99,6 +102,18 @@ impl Error {
             Self::Context { cause, .. } => cause.exit_code(),
             _ => 128,
         }
+    }
+}
+
+impl From<arca_images::Error> for Error {
+    fn from(cause: arca_images::Error) -> Self {
+        Self::Image(Box::new(cause))
+    }
+}
+
+impl From<arca_networks::Error> for Error {
+    fn from(cause: arca_networks::Error) -> Self {
+        Self::Network(Box::new(cause))
     }
 }
 

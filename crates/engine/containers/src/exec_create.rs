@@ -27,7 +27,9 @@ impl Containers {
         keys::parse(request.detach_keys.as_deref())?;
         if !request.working_dir.is_empty() && !request.working_dir.starts_with('/') {
             let dir = &request.working_dir;
-            let text = format!("the working directory '{dir}' is invalid, it needs to be an absolute path");
+            let text = format!(
+                "the working directory '{dir}' is invalid, it needs to be an absolute path"
+            );
             return Err(Error::Invalid(text));
         }
         let exec = self.add_exec(&container, request).await;

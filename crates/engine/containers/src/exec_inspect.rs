@@ -22,7 +22,8 @@ impl Containers {
     /// [`Error::NoSuchExec`].
     pub async fn exec_inspect(&self, id: &str) -> Result<ExecView, Error> {
         let exec = self.find_exec(id)?;
-        self.get(exec.container.as_str()).map_err(|_gone| Error::NoSuchExec(id.to_owned()))?;
+        self.get(exec.container.as_str())
+            .map_err(|_gone| Error::NoSuchExec(id.to_owned()))?;
         // Whoever has read the last byte of the output wants to know the exit code, not that the news of
         // it is on its way.
         if let Progress::Running { pid, .. } = exec.progress()
@@ -66,7 +67,10 @@ impl Containers {
         can_exec(&*self.get(exec.container.as_str())?)?;
         let size = ConsoleSize { width, height };
         let runtime = &self.service().runtime;
-        runtime.resize(&exec.container, Some(&exec.id), size).await.map_err(Error::Runtime)
+        runtime
+            .resize(&exec.container, Some(&exec.id), size)
+            .await
+            .map_err(Error::Runtime)
     }
 }
 

@@ -55,19 +55,34 @@ impl Containers {
         can_exec(&container)?;
         let size = request.console_size.or(exec.request.console_size);
         let tty = exec.request.tty;
-        Ok(ExecSession { tty, containers: self.clone(), container, exec, size })
+        Ok(ExecSession {
+            tty,
+            containers: self.clone(),
+            container,
+            exec,
+            size,
+        })
     }
 
     pub(crate) fn find_exec(&self, id: &str) -> Result<Arc<Exec>, Error> {
-        self.service().execs.get(id).ok_or_else(|| Error::NoSuchExec(id.to_owned()))
+        self.service()
+            .execs
+            .get(id)
+            .ok_or_else(|| Error::NoSuchExec(id.to_owned()))
     }
 
     /// A session has ended.
     pub(crate) async fn exec_ended(&self, container: &ContainerId, exit: ExecExit) {
         let service = self.service();
-        let Some(exec) = service.execs.get(exit.exec.as_str()) else { return };
-        let Some(ran) = exec.end(exit.status.code, exit.status.at) else { return };
-        let Some(handle) = service.index.get(container) else { return };
+        let Some(exec) = service.execs.get(exit.exec.as_str()) else {
+            return;
+        };
+        let Some(ran) = exec.end(exit.status.code, exit.status.at) else {
+            return;
+        };
+        let Some(handle) = service.index.get(container) else {
+            return;
+        };
         let event = crate::actor::event(&handle.snapshot(), "exec_die")
             .with("execID", exec.id.as_str())
             .with("exitCode", exit.status.code.to_string())
@@ -97,11 +112,17 @@ impl ExecSession {
             stdin: request.streams.stdin,
             stdout: request.streams.stdout,
             stderr: request.streams.stderr,
-            detach_keys: if self.tty { keys::parse(request.detach_keys.as_deref())? } else { Vec::new() },
+            detach_keys: if self.tty {
+                keys::parse(request.detach_keys.as_deref())?
+            } else {
+                Vec::new()
+            },
             framed: !self.tty,
             early,
         };
-        let Some(session) = self.run(Some(Client { spec, socket })).await? else { return Ok(()) };
+        let Some(session) = self.run(Some(Client { spec, socket })).await? else {
+            return Ok(());
+        };
         match session.ended().await {
             AttachEnd::Detached => {
                 let event = crate::actor::event(&self.container, "exec_detach")
@@ -125,7 +146,9 @@ impl ExecSession {
             let text = format!("Error: Exec command {} is already running", self.exec.id);
             return Err(Error::Conflict(text));
         }
-        self.containers.exec_event(&self.container, &self.exec, "exec_start").await;
+        self.containers
+            .exec_event(&self.container, &self.exec, "exec_start")
+            .await;
         let started = match self.spec().await {
             Ok(spec) => service
                 .runtime
@@ -168,10 +191,13 @@ impl ExecSession {
         })
         .await?;
         let size = |value: u32| u16::try_from(value).unwrap_or(u16::MAX);
-        let console = self.size.filter(|size| *size != (0, 0)).map(|(rows, columns)| ConsoleSize {
-            width: size(columns),
-            height: size(rows),
-        });
+        let console = self
+            .size
+            .filter(|size| *size != (0, 0))
+            .map(|(rows, columns)| ConsoleSize {
+                width: size(columns),
+                height: size(rows),
+            });
         let process = self.process(&account)?;
         Ok(ExecSpec {
             process: serde_json::value::to_raw_value(&process)
@@ -193,7 +219,11 @@ impl ExecSession {
         spec::override_with(&mut env, &request.env);
         spec::add_home(&mut env, &account.home);
         let mut words = request.cmd.clone();
-        let path = if words.is_empty() { String::new() } else { words.remove(0) };
+        let path = if words.is_empty() {
+            String::new()
+        } else {
+            words.remove(0)
+        };
         let mut process = spec::process(&spec::ProcessInput {
             spec: own,
             command: (&path, &words),
@@ -208,7 +238,9 @@ impl ExecSession {
             no_new_privileges: options
                 .no_new_privileges
                 .unwrap_or(service.config.no_new_privileges),
-            apparmor: options.apparmor.filter(|name| service.facts.apparmor && name != "unconfined"),
+            apparmor: options
+                .apparmor
+                .filter(|name| service.facts.apparmor && name != "unconfined"),
         });
         process.env = env;
         process.terminal = request.tty;

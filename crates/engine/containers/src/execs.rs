@@ -47,7 +47,12 @@ impl Exec {
         progress: Progress,
     ) -> Arc<Self> {
         let (progress, _) = watch::channel(progress);
-        Arc::new(Self { id, container, request: Arc::new(request), progress })
+        Arc::new(Self {
+            id,
+            container,
+            request: Arc::new(request),
+            progress,
+        })
     }
 
     /// How far it is.
@@ -158,7 +163,11 @@ impl Execs {
 
     /// The container has ended, and all its processes with it.
     pub(crate) fn container_ended(&self, container: &ContainerId, at: Timestamp) {
-        for exec in self.lock().values().filter(|exec| exec.container == *container) {
+        for exec in self
+            .lock()
+            .values()
+            .filter(|exec| exec.container == *container)
+        {
             if !matches!(exec.progress(), Progress::New) && exec.end(137, at).is_some() {
                 tracing::debug!(exec.id = %exec.id, "ended with its container");
             }
@@ -192,7 +201,14 @@ mod tests {
         exec.claim(at(1));
         assert_eq!(exec.end(3, at(4)), Some(Duration::from_secs(3)));
         exec.started(77, at(1));
-        assert_eq!(exec.progress(), Progress::Ended { code: 3, pid: 77, at: at(4) });
+        assert_eq!(
+            exec.progress(),
+            Progress::Ended {
+                code: 3,
+                pid: 77,
+                at: at(4)
+            }
+        );
         assert_eq!(exec.end(5, at(6)), None);
     }
 

@@ -13,11 +13,31 @@ use crate::requests::Filters;
 use crate::state::State;
 
 const LIST: [&str; 15] = [
-    "ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label",
-    "name", "network", "publish", "since", "status", "volume",
+    "ancestor",
+    "before",
+    "exited",
+    "expose",
+    "health",
+    "id",
+    "is-task",
+    "isolation",
+    "label",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
 ];
-const STATUSES: [&str; 7] =
-    ["paused", "restarting", "removing", "running", "dead", "created", "exited"];
+const STATUSES: [&str; 7] = [
+    "paused",
+    "restarting",
+    "removing",
+    "running",
+    "dead",
+    "created",
+    "exited",
+];
 const HEALTH: [&str; 4] = ["none", "starting", "healthy", "unhealthy"];
 
 /// What a filter needs to know that a container does not.
@@ -91,9 +111,10 @@ impl Filter {
             filter.exited.push(code);
         }
         for task in values("is-task") {
-            filter.tasks.push(truth(&task).ok_or_else(|| {
-                Error::Invalid(format!("invalid filter 'is-task={task}'"))
-            })?);
+            filter.tasks.push(
+                truth(&task)
+                    .ok_or_else(|| Error::Invalid(format!("invalid filter 'is-task={task}'")))?,
+            );
         }
         if let Some(other) = values("before").first() {
             filter.before = Some(knowledge.container(other)?.created);
@@ -119,7 +140,9 @@ impl Filter {
             && any(&self.statuses, &|status| status == container.state.as_str())
             && any(&self.health, &|health| health == health_of(container))
             && (self.exited.is_empty() || self.passes_exited(container))
-            && any(&self.ancestors, &|ancestor| knowledge.descends(container, ancestor))
+            && any(&self.ancestors, &|ancestor| {
+                knowledge.descends(container, ancestor)
+            })
             && any(&self.networks, &|network| {
                 container.network.networks.iter().any(|(name, endpoint)| {
                     name == network
@@ -136,7 +159,10 @@ impl Filter {
             })
             && (self.publish.is_empty() || self.passes_publish(container))
             && (self.expose.is_empty()
-                || spec.exposed_ports.iter().any(|port| within(&self.expose, *port)))
+                || spec
+                    .exposed_ports
+                    .iter()
+                    .any(|port| within(&self.expose, *port)))
             && (self.tasks.is_empty() || self.tasks.contains(&false))
             && self.before.is_none_or(|before| container.created < before)
             && self.since.is_none_or(|since| container.created > since)
@@ -144,7 +170,10 @@ impl Filter {
 
     fn passes_names(&self, container: &Container) -> bool {
         let id = self.ids.is_empty()
-            || self.ids.iter().any(|wanted| container.id.as_str().starts_with(wanted.as_str()));
+            || self
+                .ids
+                .iter()
+                .any(|wanted| container.id.as_str().starts_with(wanted.as_str()));
         let slashed = format!("/{}", container.name);
         let name = self.names.is_empty()
             || self.names.iter().any(|(regex, text)| {
@@ -163,7 +192,13 @@ impl Filter {
         bindings.into_iter().any(|(port, bindings)| {
             bindings.iter().flatten().any(|binding| {
                 binding.host_port.parse().is_ok_and(|number| {
-                    within(&self.publish, Port { number, protocol: port.protocol })
+                    within(
+                        &self.publish,
+                        Port {
+                            number,
+                            protocol: port.protocol,
+                        },
+                    )
                 })
             })
         })
@@ -262,7 +297,10 @@ impl PruneFilter {
 
     /// Whether a container is to be removed: it does not run, and passes.
     pub(crate) fn passes(&self, container: &Container) -> bool {
-        let idle = matches!(container.state, State::Created | State::Exited | State::Dead);
+        let idle = matches!(
+            container.state,
+            State::Created | State::Exited | State::Dead
+        );
         let labels = &container.spec.labels;
         idle && self.until.is_none_or(|until| container.created < until)
             && labels_fit(labels, &self.labels)
@@ -279,10 +317,16 @@ fn moment(text: &str, now: Timestamp) -> Result<Timestamp, Error> {
         let since_1970 = now.since(Timestamp::from_unix(0, 0));
         return Ok(Timestamp::from_unix(0, 0).after(since_1970.saturating_sub(back)));
     }
-    let invalid = || Error::Invalid(format!("failed to parse value as time or duration: \"{text}\""));
+    let invalid = || {
+        Error::Invalid(format!(
+            "failed to parse value as time or duration: \"{text}\""
+        ))
+    };
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let seconds = seconds.parse::<i64>().map_err(|_error| invalid())?;
-    let nanos = format!("{fraction:0<9}").parse::<u32>().map_err(|_error| invalid())?;
+    let nanos = format!("{fraction:0<9}")
+        .parse::<u32>()
+        .map_err(|_error| invalid())?;
     Ok(Timestamp::from_unix(seconds, nanos))
 }
 
@@ -293,7 +337,9 @@ fn duration(text: &str) -> Option<Duration> {
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, after) = rest.split_at(digits);
-        let unit = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
+        let unit = after
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(after.len());
         let (unit, after) = after.split_at(unit);
         let seconds = match unit {
             "h" => 3600.0,
@@ -332,7 +378,9 @@ mod tests {
     fn filters(pairs: &[(&str, &str)]) -> Filters {
         let mut all = Filters::new();
         for (name, value) in pairs {
-            all.entry((*name).to_owned()).or_default().push((*value).to_owned());
+            all.entry((*name).to_owned())
+                .or_default()
+                .push((*value).to_owned());
         }
         all
     }
@@ -370,7 +418,9 @@ mod tests {
     #[test]
     fn the_unknown_is_refused() {
         let refused = |pairs: &[(&str, &str)]| {
-            Filter::list(&filters(pairs), &Nothing).unwrap_err().to_string()
+            Filter::list(&filters(pairs), &Nothing)
+                .unwrap_err()
+                .to_string()
         };
         assert_eq!(refused(&[("foo", "bar")]), "invalid filter 'foo'");
         assert_eq!(refused(&[("status", "bar")]), "invalid filter 'status=bar'");
@@ -381,7 +431,10 @@ mod tests {
     fn times_are_absolute_or_back_from_now() {
         let now = Timestamp::from_unix(10_000, 0);
         assert_eq!(moment("1h30m", now).unwrap(), Timestamp::from_unix(4600, 0));
-        assert_eq!(moment("12.5", now).unwrap(), Timestamp::from_unix(12, 500_000_000));
+        assert_eq!(
+            moment("12.5", now).unwrap(),
+            Timestamp::from_unix(12, 500_000_000)
+        );
         assert!(moment("x", now).is_err());
     }
 }

@@ -39,7 +39,11 @@ fn effective(spec: Option<&Healthcheck>) -> Option<Healthcheck> {
         timeout: or(check.timeout, TIMEOUT),
         start_period: check.start_period,
         start_interval: or(check.start_interval, START_INTERVAL),
-        retries: if check.retries == 0 { RETRIES } else { check.retries },
+        retries: if check.retries == 0 {
+            RETRIES
+        } else {
+            check.retries
+        },
     })
 }
 
@@ -67,10 +71,16 @@ fn judge(mut health: Health, result: ProbeResult, check: &Healthcheck, since: Ti
 
 /// The delay before the next probe.
 fn delay(container: &Container, check: &Healthcheck, now: Timestamp) -> Duration {
-    let starting =
-        container.health.as_ref().is_some_and(|health| health.status == HealthStatus::Starting);
+    let starting = container
+        .health
+        .as_ref()
+        .is_some_and(|health| health.status == HealthStatus::Starting);
     let in_start_period = now.since(container.run.started_at) < check.start_period;
-    if starting && in_start_period { check.start_interval } else { check.interval }
+    if starting && in_start_period {
+        check.start_interval
+    } else {
+        check.interval
+    }
 }
 
 impl Actor {
@@ -81,14 +91,22 @@ impl Actor {
         if effective(self.c.spec.healthcheck.as_ref()).is_none() {
             return;
         }
-        self.c.health = Some(Arc::new(Health { status, failing_streak: 0, log: Vec::new() }));
+        self.c.health = Some(Arc::new(Health {
+            status,
+            failing_streak: 0,
+            log: Vec::new(),
+        }));
         self.resume_probing();
     }
 
     /// Goes on probing.
     pub(crate) fn resume_probing(&mut self) {
-        let Some(check) = effective(self.c.spec.healthcheck.as_ref()) else { return };
-        let Some(handle) = self.service.index.get(&self.c.id) else { return };
+        let Some(check) = effective(self.c.spec.healthcheck.as_ref()) else {
+            return;
+        };
+        let Some(handle) = self.service.index.get(&self.c.id) else {
+            return;
+        };
         let service = Arc::clone(&self.service);
         let task = tokio::spawn(probe_again_and_again(service, handle, check));
         self.prober = Some(AbortOnDropHandle::new(task));
@@ -96,8 +114,12 @@ impl Actor {
 
     /// Takes a result.
     pub(crate) async fn probed(&mut self, result: ProbeResult) {
-        let (Some(health), State::Running(_)) = (&self.c.health, self.c.state) else { return };
-        let Some(check) = effective(self.c.spec.healthcheck.as_ref()) else { return };
+        let (Some(health), State::Running(_)) = (&self.c.health, self.c.state) else {
+            return;
+        };
+        let Some(check) = effective(self.c.spec.healthcheck.as_ref()) else {
+            return;
+        };
         let before = health.status;
         let after = judge(Health::clone(health), result, &check, self.c.run.started_at);
         let status = after.status;
@@ -107,7 +129,8 @@ impl Actor {
             self.publish();
         } else {
             self.save_quietly().await;
-            self.event(&format!("health_status: {}", status.as_str())).await;
+            self.event(&format!("health_status: {}", status.as_str()))
+                .await;
         }
     }
 }
@@ -123,7 +146,11 @@ async fn probe_again_and_again(service: Arc<Service>, handle: Arc<Handle>, check
     }
 }
 
-async fn probe(service: &Arc<Service>, container: &Arc<Container>, check: &Healthcheck) -> ProbeResult {
+async fn probe(
+    service: &Arc<Service>,
+    container: &Arc<Container>,
+    check: &Healthcheck,
+) -> ProbeResult {
     let start = service.clock.now();
     let containers = Containers::of(Arc::clone(service));
     let mut output = Vec::new();
@@ -140,7 +167,12 @@ async fn probe(service: &Arc<Service>, container: &Arc<Container>, check: &Healt
             -1
         }
     };
-    ProbeResult { start, end: service.clock.now(), exit_code, output: text }
+    ProbeResult {
+        start,
+        end: service.clock.now(),
+        exit_code,
+        output: text,
+    }
 }
 
 /// Runs a probe; the exit code, or `None` when it takes too long.
@@ -152,16 +184,28 @@ async fn run(
 ) -> Result<Option<i32>, Error> {
     let request = ExecRequest {
         cmd: command(container, check),
-        streams: Streams { stdin: false, stdout: true, stderr: true },
+        streams: Streams {
+            stdin: false,
+            stdout: true,
+            stderr: true,
+        },
         ..ExecRequest::default()
     };
     let exec = containers.add_exec(container, request).await;
     let session = containers.exec_start(exec.id.as_str(), ExecStartRequest::default())?;
     let (ours, theirs) = StdStream::pair().map_err(Error::file("make", "a socket"))?;
-    ours.set_nonblocking(true).map_err(Error::file("set up", "a socket"))?;
+    ours.set_nonblocking(true)
+        .map_err(Error::file("set up", "a socket"))?;
     let ours = UnixStream::from_std(ours).map_err(Error::file("set up", "a socket"))?;
-    let spec = AttachSpec { stdout: true, stderr: true, ..AttachSpec::default() };
-    let client = Client { spec, socket: theirs.into() };
+    let spec = AttachSpec {
+        stdout: true,
+        stderr: true,
+        ..AttachSpec::default()
+    };
+    let client = Client {
+        spec,
+        socket: theirs.into(),
+    };
     let work = async {
         session.run(Some(client)).await?;
         read(ours, output).await;
@@ -180,7 +224,11 @@ fn command(container: &Container, check: &Healthcheck) -> Vec<String> {
     match &check.test {
         HealthTest::Command(words) => words.clone(),
         HealthTest::Shell(line) => {
-            let shell = container.spec.shell.clone().filter(|shell| !shell.is_empty());
+            let shell = container
+                .spec
+                .shell
+                .clone()
+                .filter(|shell| !shell.is_empty());
             let mut words = shell.unwrap_or_else(|| vec!["/bin/sh".to_owned(), "-c".to_owned()]);
             words.push(line.clone());
             words
@@ -204,7 +252,10 @@ async fn read(mut from: UnixStream, output: &mut Vec<u8>) {
 
 async fn give_up(containers: &Containers, exec: &Exec) {
     let runtime = &containers.service().runtime;
-    if let Err(error) = runtime.kill(&exec.container, Some(&exec.id), Signal::KILL).await {
+    if let Err(error) = runtime
+        .kill(&exec.container, Some(&exec.id), Signal::KILL)
+        .await
+    {
         tracing::debug!(exec.id = %exec.id, %error, "a probe cannot be killed");
     }
 }
@@ -215,7 +266,12 @@ mod tests {
 
     fn result(exit_code: i32, second: i64) -> ProbeResult {
         let at = Timestamp::from_unix(second, 0);
-        ProbeResult { start: at, end: at, exit_code, output: String::new() }
+        ProbeResult {
+            start: at,
+            end: at,
+            exit_code,
+            output: String::new(),
+        }
     }
 
     fn check(start_period: u64) -> Healthcheck {
@@ -228,11 +284,17 @@ mod tests {
     }
 
     fn after(codes: &[i32], start_period: u64) -> Health {
-        let health = Health { status: HealthStatus::Starting, failing_streak: 0, log: Vec::new() };
+        let health = Health {
+            status: HealthStatus::Starting,
+            failing_streak: 0,
+            log: Vec::new(),
+        };
         let since = Timestamp::from_unix(0, 0);
         let check = check(start_period);
         let probes = codes.iter().zip(1..);
-        probes.fold(health, |health, (code, at)| judge(health, result(*code, at), &check, since))
+        probes.fold(health, |health, (code, at)| {
+            judge(health, result(*code, at), &check, since)
+        })
     }
 
     #[test]
@@ -247,7 +309,10 @@ mod tests {
     #[test]
     fn failures_in_the_start_period_do_not_count() {
         let health = after(&[1, 1, 1, 1], 10);
-        assert_eq!((health.status, health.failing_streak), (HealthStatus::Starting, 0));
+        assert_eq!(
+            (health.status, health.failing_streak),
+            (HealthStatus::Starting, 0)
+        );
     }
 
     #[test]
@@ -259,7 +324,10 @@ mod tests {
 
     #[test]
     fn no_test_is_no_probing() {
-        let none = Healthcheck { test: HealthTest::None, ..Healthcheck::default() };
+        let none = Healthcheck {
+            test: HealthTest::None,
+            ..Healthcheck::default()
+        };
         assert_eq!(effective(Some(&none)), None);
         assert_eq!(effective(None), None);
         assert_eq!(check(0).retries, 3);

@@ -53,7 +53,10 @@ impl Index {
     pub(crate) fn reserve(&self, name: &str, id: &ContainerId) -> Result<(), Error> {
         let mut entries = self.write();
         if let Some(other) = entries.by_name.get(name) {
-            return Err(Error::NameInUse { name: name.to_owned(), id: other.to_string() });
+            return Err(Error::NameInUse {
+                name: name.to_owned(),
+                id: other.to_string(),
+            });
         }
         entries.by_name.insert(name.into(), id.clone());
         Ok(())
@@ -96,14 +99,20 @@ impl Index {
     pub(crate) fn find(&self, reference: &str) -> Result<Arc<Handle>, Error> {
         let not_found = || Error::NotFound(reference.to_owned());
         if reference.is_empty() {
-            return Err(Error::Invalid("No container name or ID supplied".to_owned()));
+            return Err(Error::Invalid(
+                "No container name or ID supplied".to_owned(),
+            ));
         }
         let entries = self.read();
         if let Some(handle) = entries.by_id.get(reference) {
             return Ok(Arc::clone(handle));
         }
         let name = reference.strip_prefix('/').unwrap_or(reference);
-        if let Some(handle) = entries.by_name.get(name).and_then(|id| entries.by_id.get(id)) {
+        if let Some(handle) = entries
+            .by_name
+            .get(name)
+            .and_then(|id| entries.by_id.get(id))
+        {
             return Ok(Arc::clone(handle));
         }
         let from = (Bound::Included(reference), Bound::Unbounded);
@@ -133,7 +142,11 @@ mod tests {
             let (_sender, state) = watch::channel(Arc::new(container));
             let (commands, _receiver) = mpsc::channel(1);
             index.reserve(name, &id).unwrap();
-            index.insert(Arc::new(Handle { id, commands, state }));
+            index.insert(Arc::new(Handle {
+                id,
+                commands,
+                state,
+            }));
         }
         index
     }
@@ -143,7 +156,15 @@ mod tests {
         let index = index(&[("ab", "ac"), ("ac", "x1")]);
         assert_eq!(index.find("ac").unwrap().snapshot().name.as_ref(), "ac");
         assert_eq!(index.find("/x1").unwrap().snapshot().name.as_ref(), "x1");
-        assert_eq!(index.find(&"ac".repeat(32)).unwrap().snapshot().name.as_ref(), "x1");
+        assert_eq!(
+            index
+                .find(&"ac".repeat(32))
+                .unwrap()
+                .snapshot()
+                .name
+                .as_ref(),
+            "x1"
+        );
         assert_eq!(index.find("aca").unwrap().snapshot().name.as_ref(), "x1");
         assert!(matches!(index.find("a"), Err(Error::Ambiguous(_))));
         assert!(matches!(index.find("b"), Err(Error::NotFound(_))));

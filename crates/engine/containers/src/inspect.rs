@@ -16,7 +16,11 @@ impl Containers {
     /// [`Error::NotFound`]; with `size`, [`Error::Storage`] when it cannot be measured.
     pub async fn inspect(&self, id: &str, size: bool) -> Result<Inspection, Error> {
         let container = self.get(id)?;
-        let size = if size { Some(self.size(&container).await?) } else { None };
+        let size = if size {
+            Some(self.size(&container).await?)
+        } else {
+            None
+        };
         Ok(Inspection {
             exec_ids: self.service().execs.of(&container.id),
             graph: self.graph(&container.id),
@@ -28,7 +32,11 @@ impl Containers {
     /// How much room a container takes on disk.
     pub(crate) async fn size(&self, container: &Container) -> Result<Size, Error> {
         let service = self.service();
-        let rw = service.storage.usage(&container.id).await.map_err(Error::Storage)?;
+        let rw = service
+            .storage
+            .usage(&container.id)
+            .await
+            .map_err(Error::Storage)?;
         let image = service.images.resolve(container.image.as_str(), None).await;
         let layers = image.map(|image| image.layers).unwrap_or_default();
         let below: u64 = layers
@@ -36,7 +44,10 @@ impl Containers {
             .filter_map(|layer| service.storage.layer(layer))
             .map(|layer| layer.size)
             .sum();
-        Ok(Size { rw, root_fs: rw + below })
+        Ok(Size {
+            rw,
+            root_fs: rw + below,
+        })
     }
 
     /// `GraphDriver.Data`.
@@ -44,7 +55,9 @@ impl Containers {
         let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
         let mut data = BTreeMap::from([("ID".to_owned(), id.to_string())]);
         match self.service().storage.rootfs(id) {
-            Ok(arca_storage::Rootfs::Overlay { lower, upper, work, .. }) => {
+            Ok(arca_storage::Rootfs::Overlay {
+                lower, upper, work, ..
+            }) => {
                 let lower: Vec<String> = lower.iter().map(|path| text(path)).collect();
                 data.insert("LowerDir".to_owned(), lower.join(":"));
                 data.insert("UpperDir".to_owned(), text(&upper));

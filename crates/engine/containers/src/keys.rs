@@ -47,7 +47,10 @@ mod tests {
     fn sequences_become_bytes() {
         assert_eq!(parse(None).unwrap(), [16, 17]);
         assert_eq!(parse(Some("")).unwrap(), [16, 17]);
-        assert_eq!(parse(Some("ctrl-a,x,ctrl-@,DEL")).unwrap(), [1, b'x', 0, 127]);
+        assert_eq!(
+            parse(Some("ctrl-a,x,ctrl-@,DEL")).unwrap(),
+            [1, b'x', 0, 127]
+        );
         let error = parse(Some("ctrl-A")).unwrap_err().to_string();
         assert_eq!(error, "Invalid detach keys (ctrl-A) provided");
     }

@@ -21,7 +21,9 @@ impl Containers {
             None => Signal::KILL,
         };
         let handle = self.service().index.find(id)?;
-        let done = self.ask(&handle, |reply| Command::Kill(signal, reply)).await;
+        let done = self
+            .ask(&handle, |reply| Command::Kill(signal, reply))
+            .await;
         done.map_err(|cause| Error::context(format!("cannot kill container: {id}"), cause))
     }
 }

@@ -71,6 +71,7 @@ pub use requests::{
     Inspection, ListRequest, Listed, LogsRequest, Pruned, RemoveRequest, Size, Started,
     StopRequest, Stopped, Top, UpdateRequest, WaitCondition, WaitOutcome,
 };
+pub use seccomp::SeccompError;
 pub use service::{Backends, Containers};
 pub use state::{Before, Input, Process, Refused, Run, State};
 pub use stats::{Sample, StatsRequest, StatsStream};

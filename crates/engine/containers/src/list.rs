@@ -25,7 +25,9 @@ impl Knowledge for Others<'_> {
     }
 
     fn descends(&self, container: &Container, ancestor: &str) -> bool {
-        self.families.get(ancestor).is_some_and(|family| family.contains(&container.image))
+        self.families
+            .get(ancestor)
+            .is_some_and(|family| family.contains(&container.image))
     }
 }
 
@@ -36,8 +38,14 @@ impl Containers {
     /// [`Error::Invalid`] for a filter that is not known; [`Error::NotFound`] for a container named in
     /// one; [`Error::Storage`] when sizes are wanted and cannot be measured.
     pub async fn list(&self, request: ListRequest) -> Result<Vec<Listed>, Error> {
-        let ancestors = request.filters.get("ancestor").map_or(&[][..], Vec::as_slice);
-        let others = Others { containers: self, families: self.families(ancestors).await };
+        let ancestors = request
+            .filters
+            .get("ancestor")
+            .map_or(&[][..], Vec::as_slice);
+        let others = Others {
+            containers: self,
+            families: self.families(ancestors).await,
+        };
         let filter = Filter::list(&request.filters, &others)?;
         let all = request.all || filter.all || request.limit > 0;
         let mut found: Vec<Arc<Container>> = self
@@ -46,7 +54,7 @@ impl Containers {
             .filter(|container| all || container.state.is_running())
             .filter(|container| filter.passes(container, &others))
             .collect();
-        found.sort_unstable_by(|a, b| b.created.cmp(&a.created));
+        found.sort_unstable_by_key(|container| std::cmp::Reverse(container.created));
         if request.limit > 0 {
             found.truncate(request.limit);
         }
@@ -58,7 +66,11 @@ impl Containers {
                 None
             };
             let image = self.shown_image(&container);
-            listed.push(Listed { container, image, size });
+            listed.push(Listed {
+                container,
+                image,
+                size,
+            });
         }
         Ok(listed)
     }
@@ -69,11 +81,16 @@ impl Containers {
         if ancestors.is_empty() {
             return families;
         }
-        let used: HashSet<ImageId> =
-            self.all().iter().map(|container| container.image.clone()).collect();
+        let used: HashSet<ImageId> = self
+            .all()
+            .iter()
+            .map(|container| container.image.clone())
+            .collect();
         let images = &self.service().images;
         for ancestor in ancestors {
-            let Ok(wanted) = images.resolve(ancestor, None).await else { continue };
+            let Ok(wanted) = images.resolve(ancestor, None).await else {
+                continue;
+            };
             let mut family = HashSet::new();
             for image in &used {
                 let mut next = Some(image.clone());

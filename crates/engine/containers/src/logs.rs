@@ -90,7 +90,13 @@ impl Containers {
         self.service().tasks.spawn({
             let closing = self.service().closing.clone();
             async move {
-                let work = read(spec, options, render, Following { state, ends }, sender.clone());
+                let work = read(
+                    spec,
+                    options,
+                    render,
+                    Following { state, ends },
+                    sender.clone(),
+                );
                 if let Some(Err(error)) = closing.run_until_cancelled(work).await
                     && sender.send(Err(error)).await.is_err()
                 {
@@ -98,7 +104,10 @@ impl Containers {
                 }
             }
         });
-        Ok(LogStream { tty: container.spec.tty, pieces })
+        Ok(LogStream {
+            tty: container.spec.tty,
+            pieces,
+        })
     }
 }
 
@@ -142,16 +151,20 @@ async fn read(
 ) -> Result<(), Error> {
     let opened = blocking(move || {
         let reader = Reader::open(&spec, options).map_err(Error::Log)?;
-        let notifier = reader.notifier().map(|fd| fd.try_clone_to_owned()).transpose();
+        let notifier = reader
+            .notifier()
+            .map(|fd| fd.try_clone_to_owned())
+            .transpose();
         let notifier = notifier.map_err(Error::file("watch", &spec.path))?;
         Ok((reader, notifier))
     });
     let (reader, notifier) = opened.await?;
-    let watch = notifier
-        .map(|fd| AsyncFd::with_interest(fd, tokio::io::Interest::READABLE))
-        .transpose()
-        .map_err(Error::file("watch", "the log"))?;
-    let mut work = Work { reader, render, batch: Batch::default() };
+    let watch = notifier.map(register).transpose()?;
+    let mut work = Work {
+        reader,
+        render,
+        batch: Batch::default(),
+    };
     loop {
         // Asked before reading: what was written before the end is read then.
         let over = following.is_over();
@@ -171,6 +184,15 @@ async fn read(
     }
 }
 
+#[expect(
+    deprecated,
+    reason = "the new way is unsafe for types that might close their descriptor early; this one owns it"
+)]
+fn register(notifier: OwnedFd) -> Result<AsyncFd<OwnedFd>, Error> {
+    let registered = AsyncFd::with_interest(notifier, tokio::io::Interest::READABLE);
+    registered.map_err(Error::file("watch", "the log"))
+}
+
 /// Reads all that is there, on a thread that may block.
 async fn pump(
     mut work: Work,
@@ -179,7 +201,10 @@ async fn pump(
     blocking(move || {
         let mut piece = Vec::new();
         loop {
-            let progress = work.reader.next_batch(&mut work.batch).map_err(Error::Log)?;
+            let progress = work
+                .reader
+                .next_batch(&mut work.batch)
+                .map_err(Error::Log)?;
             work.render.append(&work.batch, &mut piece);
             let full = piece.len() >= PIECE || progress != Progress::Entries;
             if full && !piece.is_empty() {

@@ -7,7 +7,7 @@ use arca_images::RunConfig;
 
 use crate::Error;
 use crate::config::Config;
-use crate::model::{ContainerSpec, CgroupnsMode, HealthTest, Healthcheck};
+use crate::model::{CgroupnsMode, ContainerSpec, HealthTest, Healthcheck};
 use crate::spec::{MASKED_PATHS, READONLY_PATHS, mounts::SHM_SIZE};
 
 /// Fills in what the client left to the image.
@@ -21,12 +21,20 @@ pub(crate) fn image(spec: &mut ContainerSpec, image: &RunConfig) -> Result<(), E
     for port in image.exposed_ports.iter().flatten() {
         spec.exposed_ports.insert(port.parse()?);
     }
-    for port in spec.host.port_bindings.iter().flatten().map(|(port, _)| *port) {
+    for port in spec
+        .host
+        .port_bindings
+        .iter()
+        .flatten()
+        .map(|(port, _)| *port)
+    {
         spec.exposed_ports.insert(port);
     }
     merge_env(&mut spec.env, image.env.as_deref().unwrap_or_default());
     for (name, value) in image.labels.iter().flatten() {
-        spec.labels.entry(name.clone()).or_insert_with(|| value.clone());
+        spec.labels
+            .entry(name.clone())
+            .or_insert_with(|| value.clone());
     }
     merge_command(spec, image)?;
     merge_health(spec, image)?;
@@ -77,7 +85,9 @@ fn merge_command(spec: &mut ContainerSpec, image: &RunConfig) -> Result<(), Erro
 }
 
 fn merge_health(spec: &mut ContainerSpec, image: &RunConfig) -> Result<(), Error> {
-    let Some(theirs) = &image.healthcheck else { return Ok(()) };
+    let Some(theirs) = &image.healthcheck else {
+        return Ok(());
+    };
     let nanos = |value: i64| Duration::from_nanos(u64::try_from(value).unwrap_or_default());
     let theirs = Healthcheck {
         test: HealthTest::parse(theirs.test.as_deref().unwrap_or_default())?,
@@ -113,24 +123,38 @@ fn merge_health(spec: &mut ContainerSpec, image: &RunConfig) -> Result<(), Error
 ///
 /// # Errors
 /// [`Error::Invalid`] for a runtime that is not configured.
-pub(crate) fn daemon(spec: &mut ContainerSpec, config: &Config, unified: bool) -> Result<(), Error> {
+pub(crate) fn daemon(
+    spec: &mut ContainerSpec,
+    config: &Config,
+    unified: bool,
+) -> Result<(), Error> {
     let host = &mut spec.host;
     if host.runtime.is_empty() {
         host.runtime.clone_from(&config.default_runtime);
     }
     if !config.runtimes.contains_key(&host.runtime) {
-        return Err(Error::Invalid(format!("unknown or invalid runtime name: {}", host.runtime)));
+        return Err(Error::Invalid(format!(
+            "unknown or invalid runtime name: {}",
+            host.runtime
+        )));
     }
     if host.log.driver.is_empty() {
         host.log.driver.clone_from(&config.log.driver);
     }
     if host.log.driver == config.log.driver {
         for (name, value) in &config.log.options {
-            host.log.options.entry(name.clone()).or_insert_with(|| value.clone());
+            host.log
+                .options
+                .entry(name.clone())
+                .or_insert_with(|| value.clone());
         }
     }
     if host.shm_size == 0 {
-        host.shm_size = if config.shm_size > 0 { config.shm_size } else { SHM_SIZE };
+        host.shm_size = if config.shm_size > 0 {
+            config.shm_size
+        } else {
+            SHM_SIZE
+        };
     }
     if host.ipc_mode.is_none() {
         host.ipc_mode = Some(config.ipc_mode.clone());
@@ -155,15 +179,22 @@ pub(crate) fn daemon(spec: &mut ContainerSpec, config: &Config, unified: bool) -
     }
     let owned = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
     if !host.privileged {
-        host.masked_paths.get_or_insert_with(|| owned(&MASKED_PATHS));
-        host.readonly_paths.get_or_insert_with(|| owned(&READONLY_PATHS));
+        host.masked_paths
+            .get_or_insert_with(|| owned(&MASKED_PATHS));
+        host.readonly_paths
+            .get_or_insert_with(|| owned(&READONLY_PATHS));
     }
     Ok(())
 }
 
 /// Splits the merged command into the program and its arguments.
 pub(crate) fn command(spec: &ContainerSpec) -> (String, Vec<String>) {
-    let mut words = spec.entrypoint.iter().flatten().chain(spec.cmd.iter().flatten()).cloned();
+    let mut words = spec
+        .entrypoint
+        .iter()
+        .flatten()
+        .chain(spec.cmd.iter().flatten())
+        .cloned();
     let path = words.next().unwrap_or_default();
     (path, words.collect())
 }
@@ -177,7 +208,11 @@ mod tests {
     }
 
     fn merged(entrypoint: Option<Vec<String>>, cmd: Option<Vec<String>>) -> (String, Vec<String>) {
-        let mut spec = ContainerSpec { entrypoint, cmd, ..ContainerSpec::default() };
+        let mut spec = ContainerSpec {
+            entrypoint,
+            cmd,
+            ..ContainerSpec::default()
+        };
         let config = RunConfig {
             entrypoint: words(&["entry", "e1"]),
             cmd: words(&["c1"]),

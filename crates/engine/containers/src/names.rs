@@ -11,7 +11,9 @@ use crate::Error;
 pub(crate) fn check(name: &str) -> Result<&str, Error> {
     let bare = name.strip_prefix('/').unwrap_or(name);
     let mut bytes = bare.bytes();
-    let first = bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let first = bytes
+        .next()
+        .is_some_and(|byte| byte.is_ascii_alphanumeric());
     let rest = bytes.clone().count() > 0
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
     if first && rest {
@@ -27,7 +29,9 @@ pub(crate) fn check(name: &str) -> Result<&str, Error> {
 pub(crate) fn generate(attempt: u32) -> String {
     let pick = |list: &[&'static str]| {
         let random = usize::from_str_radix(&random_hex(3), 16).unwrap_or_default();
-        list.get(random % list.len().max(1)).copied().unwrap_or_default()
+        list.get(random % list.len().max(1))
+            .copied()
+            .unwrap_or_default()
     };
     let name = format!("{}_{}", pick(&ADJECTIVES), pick(&SURNAMES));
     if attempt == 0 {
@@ -40,25 +44,95 @@ pub(crate) fn generate(attempt: u32) -> String {
 
 const ADJECTIVES: [&str; 64] = [
     "able", "agile", "amber", "ample", "apt", "awake", "bold", "brave", "bright", "brisk", "calm",
-    "candid", "careful", "clear", "clever", "cosmic", "crisp", "curious", "daring", "deft", "eager",
-    "early", "earnest", "fair", "fluent", "fond", "frank", "fresh", "gentle", "glad", "golden",
-    "graceful", "happy", "hardy", "honest", "humble", "keen", "kind", "light", "lively", "loyal",
-    "lucid", "mellow", "merry", "mild", "modest", "nimble", "noble", "patient", "placid", "prompt",
-    "proud", "quiet", "rapid", "ready", "serene", "sharp", "silent", "steady", "sunny", "tender",
-    "vivid", "warm", "wise",
+    "candid", "careful", "clear", "clever", "cosmic", "crisp", "curious", "daring", "deft",
+    "eager", "early", "earnest", "fair", "fluent", "fond", "frank", "fresh", "gentle", "glad",
+    "golden", "graceful", "happy", "hardy", "honest", "humble", "keen", "kind", "light", "lively",
+    "loyal", "lucid", "mellow", "merry", "mild", "modest", "nimble", "noble", "patient", "placid",
+    "prompt", "proud", "quiet", "rapid", "ready", "serene", "sharp", "silent", "steady", "sunny",
+    "tender", "vivid", "warm", "wise",
 ];
 
 const SURNAMES: [&str; 80] = [
-    "abel", "agnesi", "ampere", "archimedes", "babbage", "bardeen", "bell", "bernoulli", "bohr",
-    "boole", "bose", "brahe", "cantor", "carson", "cauchy", "chandrasekhar", "church", "copernicus",
-    "curie", "darwin", "dijkstra", "dirac", "einstein", "elion", "euclid", "euler", "faraday",
-    "fermat", "fermi", "feynman", "fourier", "franklin", "galileo", "galois", "gauss", "germain",
-    "goodall", "hamilton", "hawking", "herschel", "hertz", "hilbert", "hodgkin", "hopper", "hypatia",
-    "johnson", "kepler", "khorana", "kovalevskaya", "lagrange", "lamarr", "laplace", "leavitt",
-    "leibniz", "liskov", "lovelace", "maxwell", "mayer", "mcclintock", "meitner", "mendel",
-    "mendeleev", "mirzakhani", "newton", "noether", "pascal", "pasteur", "planck", "poincare",
-    "raman", "ramanujan", "ride", "riemann", "ritchie", "rubin", "shannon", "tesla", "turing",
-    "volta", "wu",
+    "abel",
+    "agnesi",
+    "ampere",
+    "archimedes",
+    "babbage",
+    "bardeen",
+    "bell",
+    "bernoulli",
+    "bohr",
+    "boole",
+    "bose",
+    "brahe",
+    "cantor",
+    "carson",
+    "cauchy",
+    "chandrasekhar",
+    "church",
+    "copernicus",
+    "curie",
+    "darwin",
+    "dijkstra",
+    "dirac",
+    "einstein",
+    "elion",
+    "euclid",
+    "euler",
+    "faraday",
+    "fermat",
+    "fermi",
+    "feynman",
+    "fourier",
+    "franklin",
+    "galileo",
+    "galois",
+    "gauss",
+    "germain",
+    "goodall",
+    "hamilton",
+    "hawking",
+    "herschel",
+    "hertz",
+    "hilbert",
+    "hodgkin",
+    "hopper",
+    "hypatia",
+    "johnson",
+    "kepler",
+    "khorana",
+    "kovalevskaya",
+    "lagrange",
+    "lamarr",
+    "laplace",
+    "leavitt",
+    "leibniz",
+    "liskov",
+    "lovelace",
+    "maxwell",
+    "mayer",
+    "mcclintock",
+    "meitner",
+    "mendel",
+    "mendeleev",
+    "mirzakhani",
+    "newton",
+    "noether",
+    "pascal",
+    "pasteur",
+    "planck",
+    "poincare",
+    "raman",
+    "ramanujan",
+    "ride",
+    "riemann",
+    "ritchie",
+    "rubin",
+    "shannon",
+    "tesla",
+    "turing",
+    "volta",
+    "wu",
 ];
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use arca_networks::{EndpointSpec, Sandbox, SandboxMode, SandboxSpec};
 
 use crate::Error;
 use crate::actor::Actor;
+use crate::container::Container;
 use crate::model::{Endpoint, EndpointRequest, IpcMode, NetworkMode, NetworkSettings, PidMode};
 use crate::ports;
 use crate::spec::Joined;
@@ -25,22 +26,16 @@ impl Actor {
             _ => SandboxMode::Own,
         };
         let shared = matches!(mode, SandboxMode::Host | SandboxMode::Container(_));
-        let main = spec.host.network_mode.to_string();
-        let mut endpoints = Vec::new();
-        for (network, endpoint) in &self.c.network.networks {
-            let converted = endpoint_spec(network, &endpoint.request)?;
-            if *network == main {
-                endpoints.insert(0, converted);
-            } else {
-                endpoints.push(converted);
-            }
-        }
         Ok(SandboxSpec {
             name: self.c.name.to_string(),
             hostname: self.c.hostname().to_owned(),
-            ports: if shared { Vec::new() } else { ports::wanted(spec)? },
+            ports: if shared {
+                Vec::new()
+            } else {
+                ports::wanted(spec)?
+            },
             mode,
-            endpoints,
+            endpoints: endpoint_specs(&self.c)?,
         })
     }
 
@@ -49,7 +44,10 @@ impl Actor {
         let mut networks: BTreeMap<String, Endpoint> = self.c.network.networks.clone();
         for got in &sandbox.endpoints {
             let asked = &got.spec.network;
-            let request = networks.remove(asked).map(|old| old.request).unwrap_or_default();
+            let request = networks
+                .remove(asked)
+                .map(|old| old.request)
+                .unwrap_or_default();
             networks.insert(got.network_name.clone(), shown(got, request));
         }
         NetworkSettings {
@@ -73,7 +71,10 @@ impl Actor {
                 let (id, pid) = self.running_container(other, "IPC namespace")?;
                 let theirs = self.service.index.get(&id).map(|handle| handle.snapshot());
                 let mode = theirs.and_then(|other| other.spec.host.ipc_mode.clone());
-                if !matches!(mode, Some(IpcMode::Shareable | IpcMode::Host | IpcMode::Container(_))) {
+                if !matches!(
+                    mode,
+                    Some(IpcMode::Shareable | IpcMode::Host | IpcMode::Container(_))
+                ) {
                     return Err(Error::Invalid(format!(
                         "cannot join IPC of container {other}: non-shareable IPC (hint: use \
                          IpcMode:shareable for the donor container)"
@@ -107,7 +108,10 @@ impl Actor {
 
     /// Writes `/etc/hosts` and its kin into the container's directory; returns the paths of
     /// `resolv.conf`, `hostname` and `hosts`.
-    pub(crate) async fn write_files(&self, sandbox: &Sandbox) -> Result<Option<[String; 3]>, Error> {
+    pub(crate) async fn write_files(
+        &self,
+        sandbox: &Sandbox,
+    ) -> Result<Option<[String; 3]>, Error> {
         if let NetworkMode::Container(other) = &self.c.spec.host.network_mode {
             let dir = self.service.index.find(other)?.snapshot().dir.clone();
             return Ok(Some(network_files(&dir).map(|path| text(&path))));
@@ -119,7 +123,12 @@ impl Actor {
             extra_hosts: spec.host.extra_hosts.clone().unwrap_or_default(),
             dns: dns_settings(spec)?,
         };
-        let made = self.service.networks.files(sandbox, &wanted).await.map_err(Error::Network)?;
+        let made = self
+            .service
+            .networks
+            .files(sandbox, &wanted)
+            .await
+            .map_err(Error::from)?;
         let paths = network_files(&self.c.dir);
         let shown = paths.each_ref().map(|path| text(path));
         blocking(move || {
@@ -149,6 +158,24 @@ fn dns_settings(spec: &crate::model::ContainerSpec) -> Result<arca_networks::Dns
     })
 }
 
+/// What a container asks of each of its networks, the main one first.
+///
+/// # Errors
+/// [`Error::Invalid`] for what is not an address.
+pub(crate) fn endpoint_specs(container: &Container) -> Result<Vec<EndpointSpec>, Error> {
+    let main = container.spec.host.network_mode.to_string();
+    let mut endpoints = Vec::new();
+    for (network, endpoint) in &container.network.networks {
+        let converted = endpoint_spec(network, &endpoint.request)?;
+        if *network == main {
+            endpoints.insert(0, converted);
+        } else {
+            endpoints.push(converted);
+        }
+    }
+    Ok(endpoints)
+}
+
 fn endpoint_spec(network: &str, request: &EndpointRequest) -> Result<EndpointSpec, Error> {
     fn address<T: FromStr>(text: &str) -> Result<Option<T>, Error> {
         if text.is_empty() {
@@ -160,9 +187,10 @@ fn endpoint_spec(network: &str, request: &EndpointRequest) -> Result<EndpointSpe
     let ipam = request.ipam.clone().unwrap_or_default();
     let mac = match request.mac_address.as_str() {
         "" => None,
-        text => Some(text.parse().map_err(|_error| {
-            Error::Invalid(format!("invalid MAC address: {text}"))
-        })?),
+        text => Some(
+            text.parse()
+                .map_err(|_error| Error::Invalid(format!("invalid MAC address: {text}")))?,
+        ),
     };
     let mut link_local = Vec::new();
     for text in ipam.link_local_ips.iter().flatten() {
@@ -208,7 +236,10 @@ mod tests {
     #[test]
     fn addresses_of_a_request_are_parsed() {
         let mut request = EndpointRequest {
-            ipam: Some(IpamRequest { ipv4_address: "10.0.0.7".into(), ..IpamRequest::default() }),
+            ipam: Some(IpamRequest {
+                ipv4_address: "10.0.0.7".into(),
+                ..IpamRequest::default()
+            }),
             mac_address: "02:42:ac:11:00:02".into(),
             ..EndpointRequest::default()
         };

@@ -39,7 +39,10 @@ impl Actor {
         }
         let done = self.service.runtime.pause(&id).await;
         done.map_err(|error| {
-            Error::context(format!("cannot pause container {id}"), Error::Runtime(error))
+            Error::context(
+                format!("cannot pause container {id}"),
+                Error::Runtime(error),
+            )
         })?;
         self.prober = None;
         self.note(Input::Pause).await;
@@ -54,7 +57,10 @@ impl Actor {
         }
         let done = self.service.runtime.resume(&id).await;
         done.map_err(|error| {
-            Error::context(format!("cannot resume container {id}"), Error::Runtime(error))
+            Error::context(
+                format!("cannot resume container {id}"),
+                Error::Runtime(error),
+            )
         })?;
         self.note(Input::Unpause).await;
         self.resume_probing();

@@ -20,7 +20,11 @@ pub(crate) fn host_range(text: &str) -> Result<Option<(u16, u16)>, Error> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let number = |text: &str| text.parse::<u16>().map_err(|_error| invalid());
     let (first, last) = (number(first)?, number(last)?);
-    if first > last { Err(invalid()) } else { Ok(Some((first, last))) }
+    if first > last {
+        Err(invalid())
+    } else {
+        Ok(Some((first, last)))
+    }
 }
 
 /// Parses an address of the host; `None` for all.
@@ -28,7 +32,10 @@ pub(crate) fn host_range(text: &str) -> Result<Option<(u16, u16)>, Error> {
 /// # Errors
 /// [`Error::Invalid`] with dockerd's text.
 pub(crate) fn host_address(text: &str) -> Result<Option<IpAddr>, Error> {
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(text);
     if bare.is_empty() {
         return Ok(None);
     }
@@ -55,7 +62,9 @@ pub(crate) fn wanted(spec: &ContainerSpec) -> Result<Vec<PortSpec>, Error> {
     }
     if spec.host.publish_all_ports {
         for port in &spec.exposed_ports {
-            let bound = bindings.and_then(|all| all.get(port)).is_some_and(|b| !b.is_empty());
+            let bound = bindings
+                .and_then(|all| all.get(port))
+                .is_some_and(|b| !b.is_empty());
             if !bound {
                 all.push(PortSpec {
                     protocol: convert(port.protocol),
@@ -74,9 +83,18 @@ pub(crate) fn shown(
     spec: &ContainerSpec,
     sandbox: &Sandbox,
 ) -> BTreeMap<Port, Option<Vec<PortBinding>>> {
-    let mut all: BTreeMap<Port, Option<Vec<PortBinding>>> =
-        spec.exposed_ports.iter().map(|port| (*port, None)).collect();
-    for port in spec.host.port_bindings.iter().flatten().map(|(port, _)| port) {
+    let mut all: BTreeMap<Port, Option<Vec<PortBinding>>> = spec
+        .exposed_ports
+        .iter()
+        .map(|port| (*port, None))
+        .collect();
+    for port in spec
+        .host
+        .port_bindings
+        .iter()
+        .flatten()
+        .map(|(port, _)| port)
+    {
         all.entry(*port).or_default();
     }
     let mut published: Vec<&PublishedPort> = sandbox.ports.iter().collect();
@@ -87,11 +105,17 @@ pub(crate) fn shown(
             arca_networks::Protocol::Udp => Protocol::Udp,
             arca_networks::Protocol::Sctp => Protocol::Sctp,
         };
-        let key = Port { number: port.container_port, protocol };
-        all.entry(key).or_default().get_or_insert_default().push(PortBinding {
-            host_ip: port.host_ip.to_string(),
-            host_port: port.host_port.to_string(),
-        });
+        let key = Port {
+            number: port.container_port,
+            protocol,
+        };
+        all.entry(key)
+            .or_default()
+            .get_or_insert_default()
+            .push(PortBinding {
+                host_ip: port.host_ip.to_string(),
+                host_port: port.host_port.to_string(),
+            });
     }
     all
 }
@@ -124,7 +148,10 @@ mod tests {
         spec.exposed_ports.insert("80/tcp".parse().unwrap());
         spec.exposed_ports.insert("53/udp".parse().unwrap());
         spec.host.publish_all_ports = true;
-        let binding = PortBinding { host_ip: "::1".into(), host_port: "8080".into() };
+        let binding = PortBinding {
+            host_ip: "::1".into(),
+            host_port: "8080".into(),
+        };
         spec.host.port_bindings = Some([("80/tcp".parse().unwrap(), vec![binding])].into());
         let ports = wanted(&spec).unwrap();
         assert_eq!(ports.len(), 2);

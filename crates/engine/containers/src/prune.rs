@@ -15,7 +15,9 @@ impl Containers {
     /// container that cannot be removed is left.
     pub async fn prune(&self, filters: Filters) -> Result<Pruned, Error> {
         let Ok(_turn) = self.service().pruning.try_lock() else {
-            return Err(Error::Conflict("a prune operation is already running".to_owned()));
+            return Err(Error::Conflict(
+                "a prune operation is already running".to_owned(),
+            ));
         };
         let filter = PruneFilter::new(&filters, self.service().clock.now())?;
         let mut pruned = Pruned::default();
@@ -24,7 +26,10 @@ impl Containers {
                 continue;
             }
             let size = self.size(&container).await.map_or(0, |size| size.rw);
-            match self.remove(container.id.as_str(), RemoveRequest::default()).await {
+            match self
+                .remove(container.id.as_str(), RemoveRequest::default())
+                .await
+            {
                 Ok(()) => {
                     pruned.space_reclaimed += size;
                     pruned.deleted.push(container.id.clone());

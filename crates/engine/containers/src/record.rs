@@ -85,7 +85,10 @@ impl ContainerRecord {
             args: self.args,
             spec: self.spec,
             state: self.state,
-            ends: Ends { count: 0, exit_code: self.run.exit_code },
+            ends: Ends {
+                count: 0,
+                exit_code: self.run.exit_code,
+            },
             run: self.run,
             restart_count: self.restart_count,
             mounts: self.mounts,

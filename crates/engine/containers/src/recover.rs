@@ -29,7 +29,12 @@ const UNKNOWN: i32 = 255;
 #[derive(Debug, Clone)]
 pub(crate) enum Found {
     /// It runs.
-    Live { pid: u32, at: Timestamp, paused: bool, oom_killed: bool },
+    Live {
+        pid: u32,
+        at: Timestamp,
+        paused: bool,
+        oom_killed: bool,
+    },
     /// It has ended.
     Ended(ExitStatus),
     /// Its shim is gone.
@@ -48,9 +53,13 @@ impl Containers {
     pub async fn recover(&self, rebooted: bool) -> Result<(), Error> {
         let service = self.service();
         let store = service.store.clone();
-        let records =
-            blocking(move || store.table::<ContainerRecord>().load_all().map_err(Error::Store))
-                .await?;
+        let records = blocking(move || {
+            store
+                .table::<ContainerRecord>()
+                .load_all()
+                .map_err(Error::Store)
+        })
+        .await?;
         let events = service.runtime.subscribe();
         let mut found = self.adopt_shims(rebooted).await?;
         let mut handles = Vec::with_capacity(records.len());
@@ -63,12 +72,17 @@ impl Containers {
             .filter(|(_, found)| matches!(found, Found::Live { .. }))
             .map(|(id, _)| id.clone())
             .collect();
-        service.networks.recover(&live).await.map_err(Error::Network)?;
+        service.networks.recover(&live).await.map_err(Error::from)?;
         let mut recoveries = Vec::with_capacity(handles.len());
         for handle in &handles {
             let found = found.remove(&handle.id).unwrap_or(Found::Nothing);
             let (done, recovered) = oneshot::channel();
-            if handle.commands.send(Command::Recover(found, done)).await.is_ok() {
+            if handle
+                .commands
+                .send(Command::Recover(found, done))
+                .await
+                .is_ok()
+            {
                 recoveries.push(recovered);
             }
         }
@@ -88,13 +102,28 @@ impl Containers {
         for adopted in service.runtime.adopt().await.map_err(Error::Runtime)? {
             let id = adopted.id;
             let state = match adopted.state {
-                AdoptedState::Live { pid, at, paused, oom_killed, execs, ended_execs } => {
+                AdoptedState::Live {
+                    pid,
+                    at,
+                    paused,
+                    oom_killed,
+                    execs,
+                    ended_execs,
+                } => {
                     for (exec, pid) in execs {
-                        let progress = Progress::Running { pid: pid.unsigned_abs(), since: at };
+                        let progress = Progress::Running {
+                            pid: pid.unsigned_abs(),
+                            since: at,
+                        };
                         service.execs.adopt(exec, id.clone(), progress);
                     }
                     self.adopt_ended(&id, ended_execs);
-                    Found::Live { pid: pid.unsigned_abs(), at, paused, oom_killed }
+                    Found::Live {
+                        pid: pid.unsigned_abs(),
+                        at,
+                        paused,
+                        oom_killed,
+                    }
                 }
                 AdoptedState::Ended { status, execs } => {
                     self.adopt_ended(&id, execs);
@@ -110,7 +139,11 @@ impl Containers {
 
     fn adopt_ended(&self, id: &ContainerId, execs: Vec<ExecExit>) {
         for ExecExit { exec, status } in execs {
-            let progress = Progress::Ended { code: status.code, pid: 0, at: status.at };
+            let progress = Progress::Ended {
+                code: status.code,
+                pid: 0,
+                at: status.at,
+            };
             self.service().execs.adopt(exec, id.clone(), progress);
         }
     }
@@ -125,7 +158,11 @@ impl Containers {
         if let Err(error) = service.images.acquire(&record.image, &id) {
             tracing::error!(container.id = %id, %error, "the image is not there");
         }
-        for point in record.mounts.iter().filter(|point| point.kind == MountType::Volume) {
+        for point in record
+            .mounts
+            .iter()
+            .filter(|point| point.kind == MountType::Volume)
+        {
             if let Err(error) = service.volumes.acquire(&point.name, &id) {
                 tracing::error!(container.id = %id, %error, "a volume is not there");
             }
@@ -139,8 +176,11 @@ impl Containers {
     async fn sweep(&self, handles: &[Arc<Handle>], found: &mut HashMap<ContainerId, Found>) {
         let service = self.service();
         let known: HashSet<&ContainerId> = handles.iter().map(|handle| &handle.id).collect();
-        let orphans: Vec<ContainerId> =
-            found.keys().filter(|id| !known.contains(id)).cloned().collect();
+        let orphans: Vec<ContainerId> = found
+            .keys()
+            .filter(|id| !known.contains(id))
+            .cloned()
+            .collect();
         for id in orphans {
             tracing::warn!(container.id = %id, "a shim without a container is ended");
             if let Some(Found::Live { .. }) = found.remove(&id) {
@@ -179,7 +219,10 @@ impl Containers {
         });
         if let Err(error) = swept.await {
             let error = arca_types::chain(&error);
-            tracing::warn!(error, "directories of containers that are gone are not removed");
+            tracing::warn!(
+                error,
+                "directories of containers that are gone are not removed"
+            );
         }
     }
 }
@@ -187,19 +230,29 @@ impl Containers {
 /// Kills what runs in a shim that belongs to no container.
 async fn end_orphan(service: &Arc<Service>, id: &ContainerId) {
     let mut events = service.runtime.subscribe();
-    if let Err(error) = service.runtime.kill(id, None, arca_types::Signal::KILL).await {
+    if let Err(error) = service
+        .runtime
+        .kill(id, None, arca_types::Signal::KILL)
+        .await
+    {
         tracing::warn!(container.id = %id, %error, "cannot kill");
         return;
     }
     let ended = async {
         while let Some(event) = events.recv().await {
-            let over = matches!(event.what, Happening::Exited(_) | Happening::ShimLost { .. });
+            let over = matches!(
+                event.what,
+                Happening::Exited(_) | Happening::ShimLost { .. }
+            );
             if event.id == *id && over {
                 return;
             }
         }
     };
-    if tokio::time::timeout(Duration::from_secs(10), ended).await.is_err() {
+    if tokio::time::timeout(Duration::from_secs(10), ended)
+        .await
+        .is_err()
+    {
         tracing::warn!(container.id = %id, "not ended in time");
     }
 }
@@ -215,10 +268,14 @@ async fn dispatch(containers: Containers, mut events: mpsc::Receiver<arca_runtim
         let Some(event) = event else { return };
         if let Happening::ExecExited(exit) = event.what {
             containers.exec_ended(&event.id, exit).await;
-        } else if let Some(handle) = service.index.get(&event.id) {
-            if handle.commands.send(Command::Happened(event.what)).await.is_err() {
-                tracing::debug!(container.id = %event.id, "the container is gone");
-            }
+        } else if let Some(handle) = service.index.get(&event.id)
+            && handle
+                .commands
+                .send(Command::Happened(event.what))
+                .await
+                .is_err()
+        {
+            tracing::debug!("the container is gone");
         }
     }
 }
@@ -231,7 +288,15 @@ impl Actor {
                 self.c.state = State::Dead;
                 self.finish_removal().await;
             }
-            (_, Found::Live { pid, at, paused, oom_killed }) => {
+            (
+                _,
+                Found::Live {
+                    pid,
+                    at,
+                    paused,
+                    oom_killed,
+                },
+            ) => {
                 self.c.run.oom_killed |= oom_killed;
                 self.adopt_live(Process { pid }, at, paused).await;
             }
@@ -245,7 +310,12 @@ impl Actor {
             }
             (State::Running(_) | State::Paused(_), Found::Nothing) => {
                 let at = self.service.clock.now();
-                let status = ExitStatus { code: UNKNOWN, signal: None, oom_killed: false, at };
+                let status = ExitStatus {
+                    code: UNKNOWN,
+                    signal: None,
+                    oom_killed: false,
+                    at,
+                };
                 self.ended(status, None).await;
             }
             (State::Starting(_), _) => {
@@ -269,8 +339,16 @@ impl Actor {
             }
         }
         self.c.run.started_at = at;
-        self.c.state = if paused { State::Paused(process) } else { State::Running(process) };
-        let status = self.c.health.as_ref().map_or(HealthStatus::Starting, |health| health.status);
+        self.c.state = if paused {
+            State::Paused(process)
+        } else {
+            State::Running(process)
+        };
+        let status = self
+            .c
+            .health
+            .as_ref()
+            .map_or(HealthStatus::Starting, |health| health.status);
         self.start_probing(status);
         self.service.images.set_running(&self.c.id, true);
         self.save_quietly().await;
@@ -293,7 +371,11 @@ impl Actor {
 
     async fn finish_removal(&mut self) {
         let volumes = self.intent.remove.unwrap_or_default();
-        let request = crate::requests::RemoveRequest { volumes, force: true, link: false };
+        let request = crate::requests::RemoveRequest {
+            volumes,
+            force: true,
+            link: false,
+        };
         if let Err(error) = self.take_apart(request).await {
             let error = arca_types::chain(&error);
             tracing::error!(container.id = %self.c.id, error, "not removed");

@@ -27,12 +27,15 @@ impl Containers {
     pub async fn remove(&self, id: &str, request: RemoveRequest) -> Result<(), Error> {
         let handle = self.service().index.find(id)?;
         if request.link {
-            return Err(Error::Conflict("conflict: unable to remove link: no such link".to_owned()));
+            return Err(Error::Conflict(
+                "conflict: unable to remove link: no such link".to_owned(),
+            ));
         }
         if matches!(handle.snapshot().state, State::Removing) {
             return Err(Error::RemovalInProgress(id.to_owned()));
         }
-        self.ask(&handle, |reply| Command::Remove(request, reply)).await
+        self.ask(&handle, |reply| Command::Remove(request, reply))
+            .await
     }
 }
 
@@ -65,7 +68,10 @@ impl Actor {
             Err(cause) => {
                 self.intent.remove = None;
                 self.save_quietly().await;
-                let text = format!("cannot remove container \"/{}\": could not kill", self.c.name);
+                let text = format!(
+                    "cannot remove container \"/{}\": could not kill",
+                    self.c.name
+                );
                 self.answer(reply, Err(Error::context(text, cause)));
             }
         }
@@ -101,10 +107,15 @@ impl Actor {
         let service = Arc::clone(&self.service);
         let id = self.c.id.clone();
         service.execs.forget(&id);
-        service.networks.detach(&id).await.map_err(Error::Network)?;
+        service.networks.detach(&id).await.map_err(Error::from)?;
         service.runtime.remove(&id).await.map_err(Error::Runtime)?;
         service.storage.remove(&id).await.map_err(Error::Storage)?;
-        for point in self.c.mounts.iter().filter(|point| point.kind == MountType::Volume) {
+        for point in self
+            .c
+            .mounts
+            .iter()
+            .filter(|point| point.kind == MountType::Volume)
+        {
             service.volumes.release(&point.name, &id);
             let last = service.volumes.users(&point.name) == 0;
             if volumes && point.anonymous && last {
@@ -124,7 +135,11 @@ impl Actor {
         })
         .await?;
         let batch = Batch::new().delete::<ContainerRecord>(id.as_str());
-        service.store.commit(batch, Durability::Disk).await.map_err(Error::Store)?;
+        service
+            .store
+            .commit(batch, Durability::Disk)
+            .await
+            .map_err(Error::Store)?;
         service.images.release(&id);
         Ok(())
     }

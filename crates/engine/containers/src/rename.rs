@@ -15,11 +15,14 @@ impl Containers {
     /// [`Error::NameInUse`].
     pub async fn rename(&self, id: &str, name: &str) -> Result<(), Error> {
         if name.is_empty() || name == "/" {
-            return Err(Error::Invalid("Neither old nor new names may be empty".to_owned()));
+            return Err(Error::Invalid(
+                "Neither old nor new names may be empty".to_owned(),
+            ));
         }
         let handle = self.service().index.find(id)?;
         let name = names::check(name)?.to_owned();
-        self.ask(&handle, |reply| Command::Rename(name, reply)).await
+        self.ask(&handle, |reply| Command::Rename(name, reply))
+            .await
     }
 }
 
@@ -35,7 +38,8 @@ impl Actor {
         }
         let id = self.c.id.clone();
         let taken = self.service.index.reserve(&name, &id);
-        taken.map_err(|error| Error::context("Error when allocating new name".to_owned(), error))?;
+        taken
+            .map_err(|error| Error::context("Error when allocating new name".to_owned(), error))?;
         self.c.name = name.as_str().into();
         if let Err(error) = self.save(Durability::Disk).await {
             self.c.name = old;
@@ -49,7 +53,8 @@ impl Actor {
             let error = arca_types::chain(&error);
             tracing::warn!(container.id = %id, error, "the new name is not in the DNS");
         }
-        self.event_with("rename", [("oldName", format!("/{old}"))]).await;
+        self.event_with("rename", [("oldName", format!("/{old}"))])
+            .await;
         Ok(())
     }
 }

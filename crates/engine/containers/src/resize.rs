@@ -15,7 +15,8 @@ impl Containers {
     pub async fn resize(&self, id: &str, height: u16, width: u16) -> Result<(), Error> {
         let handle = self.service().index.find(id)?;
         let size = ConsoleSize { width, height };
-        self.ask(&handle, |reply| Command::Resize(size, reply)).await
+        self.ask(&handle, |reply| Command::Resize(size, reply))
+            .await
     }
 }
 
@@ -24,9 +25,15 @@ impl Actor {
         if !matches!(self.c.state, State::Running(_) | State::Paused(_)) {
             return Err(Error::NotRunning(self.c.id.to_string()));
         }
-        self.service.runtime.resize(&self.c.id, None, size).await.map_err(Error::Runtime)?;
-        let attributes =
-            [("height", size.height.to_string()), ("width", size.width.to_string())];
+        self.service
+            .runtime
+            .resize(&self.c.id, None, size)
+            .await
+            .map_err(Error::Runtime)?;
+        let attributes = [
+            ("height", size.height.to_string()),
+            ("width", size.width.to_string()),
+        ];
         self.event_with("resize", attributes).await;
         Ok(())
     }

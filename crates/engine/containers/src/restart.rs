@@ -39,7 +39,10 @@ pub(crate) fn at_boot(policy: RestartPolicy, intent: Intent, exit_code: i32, cou
     if policy.kind == RestartKind::OnFailure && intent.stopped_by_client {
         return false;
     }
-    let intent = Intent { no_restart: false, ..intent };
+    let intent = Intent {
+        no_restart: false,
+        ..intent
+    };
     applies(policy, intent, exit_code, count)
 }
 
@@ -72,7 +75,9 @@ impl Containers {
     pub async fn restart(&self, id: &str, request: StopRequest) -> Result<(), Error> {
         let handle = self.service().index.find(id)?;
         let order = StopOrder::new(&request)?;
-        let done = self.ask(&handle, |reply| Command::Restart(order, reply)).await;
+        let done = self
+            .ask(&handle, |reply| Command::Restart(order, reply))
+            .await;
         done.map_err(|cause| Error::context(format!("Cannot restart container {id}"), cause))
     }
 }
@@ -107,14 +112,24 @@ mod tests {
     use super::*;
 
     fn policy(kind: RestartKind, maximum_retry_count: i32) -> RestartPolicy {
-        RestartPolicy { kind, maximum_retry_count }
+        RestartPolicy {
+            kind,
+            maximum_retry_count,
+        }
     }
 
     #[test]
     fn policies_are_dockers() {
         let none = Intent::default();
-        let stopped = Intent { stopped_by_client: true, ..none };
-        let killed = Intent { no_restart: true, stopped_by_client: true, ..none };
+        let stopped = Intent {
+            stopped_by_client: true,
+            ..none
+        };
+        let killed = Intent {
+            no_restart: true,
+            stopped_by_client: true,
+            ..none
+        };
         let cases = [
             (policy(RestartKind::No, 0), none, 1, 0, false),
             (policy(RestartKind::Always, 0), none, 0, 99, true),
@@ -128,15 +143,28 @@ mod tests {
             (policy(RestartKind::OnFailure, 2), none, 3, 2, false),
         ];
         for (policy, intent, code, count, expected) in cases {
-            assert_eq!(applies(policy, intent, code, count), expected, "{policy:?} {intent:?} {code}");
+            assert_eq!(
+                applies(policy, intent, code, count),
+                expected,
+                "{policy:?} {intent:?} {code}"
+            );
         }
     }
 
     #[test]
     fn at_boot_always_starts_what_was_stopped_and_unless_stopped_does_not() {
-        let killed = Intent { no_restart: true, stopped_by_client: true, ..Intent::default() };
+        let killed = Intent {
+            no_restart: true,
+            stopped_by_client: true,
+            ..Intent::default()
+        };
         assert!(at_boot(policy(RestartKind::Always, 0), killed, 0, 0));
-        assert!(!at_boot(policy(RestartKind::UnlessStopped, 0), killed, 0, 0));
+        assert!(!at_boot(
+            policy(RestartKind::UnlessStopped, 0),
+            killed,
+            0,
+            0
+        ));
     }
 
     #[test]

@@ -19,7 +19,7 @@ static DEFAULT_PROFILE: LazyLock<Result<Profile, SeccompError>> =
 
 /// The machine that a profile is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Machine {
+pub(crate) enum Machine {
     /// `amd64`.
     X86_64,
     /// `arm64`.
@@ -28,7 +28,7 @@ pub enum Machine {
 
 impl Machine {
     /// The machine that this program was built for.
-    pub const NATIVE: Self = if cfg!(target_arch = "aarch64") {
+    pub(crate) const NATIVE: Self = if cfg!(target_arch = "aarch64") {
         Self::Aarch64
     } else {
         Self::X86_64
@@ -85,7 +85,7 @@ pub enum SeccompError {
 ///
 /// # Errors
 /// [`SeccompError::Default`] when the profile that is built in is broken, which a test excludes.
-pub fn default_profile(
+pub(crate) fn default_profile(
     capabilities: &Capabilities,
     machine: Machine,
 ) -> Result<LinuxSeccomp, SeccompError> {
@@ -98,7 +98,7 @@ pub fn default_profile(
 ///
 /// # Errors
 /// [`SeccompError`] when the text is not a profile or contradicts itself.
-pub fn load_profile(
+pub(crate) fn load_profile(
     json: &str,
     capabilities: &Capabilities,
     machine: Machine,

@@ -93,7 +93,11 @@ impl Service {
     pub(crate) fn adopt(self: &Arc<Self>, container: Container, intent: Intent) -> Arc<Handle> {
         let id = container.id.clone();
         let (actor, (commands, state)) = Actor::new(Arc::clone(self), container, intent);
-        let handle = Arc::new(Handle { id, commands, state });
+        let handle = Arc::new(Handle {
+            id,
+            commands,
+            state,
+        });
         self.index.insert(Arc::clone(&handle));
         self.tasks.spawn(actor.run());
         handle
@@ -167,7 +171,12 @@ impl Containers {
     /// The published states of all containers, in the order of their IDs.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Container>> {
-        self.0.index.all().iter().map(|handle| handle.snapshot()).collect()
+        self.0
+            .index
+            .all()
+            .iter()
+            .map(|handle| handle.snapshot())
+            .collect()
     }
 
     /// Lets everything that runs here end. Containers run on.
@@ -191,7 +200,11 @@ impl Containers {
                 Error::NotFound(handle.id.to_string())
             }
         };
-        handle.commands.send(command(reply)).await.map_err(|_closed| gone())?;
+        handle
+            .commands
+            .send(command(reply))
+            .await
+            .map_err(|_closed| gone())?;
         answer.await.unwrap_or_else(|_dropped| Err(gone()))
     }
 }

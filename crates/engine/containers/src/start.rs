@@ -43,7 +43,9 @@ impl Actor {
     /// Starts the container for a client.
     pub(crate) async fn start(&mut self) -> Result<Started, Error> {
         match self.c.state {
-            State::Running(_) | State::Restarting | State::Starting(_) => return Ok(Started::Already),
+            State::Running(_) | State::Restarting | State::Starting(_) => {
+                return Ok(Started::Already);
+            }
             State::Paused(_) => {
                 let text = "cannot start a paused container, try unpause instead";
                 return Err(Error::Conflict(text.to_owned()));
@@ -112,10 +114,10 @@ impl Actor {
             .networks
             .attach(&id, self.sandbox_spec()?)
             .await
-            .map_err(Error::Network)?;
+            .map_err(Error::from)?;
         undo.push("network", {
             let (service, id) = (Arc::clone(&service), id.clone());
-            async move { service.networks.detach(&id).await.map_err(Error::Network) }
+            async move { service.networks.detach(&id).await.map_err(Error::from) }
         });
         let account = self.prepare_rootfs().await?;
         let files = self.write_files(&sandbox).await?;
@@ -125,9 +127,16 @@ impl Actor {
         let rootfs = service.storage.rootfs(&id).map_err(Error::Storage)?;
         let run = self.run_spec(&oci, crate::backend::rootfs(rootfs))?;
         self.tell_mounted(undo).await;
-        let (clients, sessions): (Vec<_>, Vec<_>) =
-            self.early.drain(..).map(|early| (early.client, early.session)).unzip();
-        let mut started = service.runtime.start(&id, run, clients).await.map_err(Error::Task)?;
+        let (clients, sessions): (Vec<_>, Vec<_>) = self
+            .early
+            .drain(..)
+            .map(|early| (early.client, early.session))
+            .unzip();
+        let mut started = service
+            .runtime
+            .start(&id, run, clients)
+            .await
+            .map_err(Error::Task)?;
         for (session, waiting) in started.sessions.drain(..).zip(sessions) {
             if waiting.send(session).is_err() {
                 tracing::debug!(container.id = %id, "nobody waits for the session any more");
@@ -139,7 +148,12 @@ impl Actor {
 
     /// Makes missing sources of binds, finds the user, makes the working directory.
     async fn prepare_rootfs(&self) -> Result<Account, Error> {
-        let root = self.service.storage.open_rootfs(&self.c.id).await.map_err(Error::Storage)?;
+        let root = self
+            .service
+            .storage
+            .open_rootfs(&self.c.id)
+            .await
+            .map_err(Error::Storage)?;
         let spec = Arc::clone(&self.c.spec);
         let points = Arc::clone(&self.c.mounts);
         blocking(move || {
@@ -148,7 +162,9 @@ impl Actor {
             }
             let groups = spec.host.group_add.as_deref().unwrap_or_default();
             let account = users::resolve(root.as_fd(), &spec.user, groups)?;
-            let covered = points.iter().any(|point| spec.working_dir.starts_with(&point.destination));
+            let covered = points
+                .iter()
+                .any(|point| spec.working_dir.starts_with(&point.destination));
             if !covered && !matches!(spec.working_dir.as_str(), "" | "/") {
                 users::make_directory(root.as_fd(), &spec.working_dir, &users::root())?;
             }
@@ -167,7 +183,6 @@ impl Actor {
         let init = self.c.spec.host.init.unwrap_or(config.init);
         let init_path = config.init_path.to_string_lossy();
         spec::build(&SpecInput {
-            id: &self.c.id,
             spec: &self.c.spec,
             path: &self.c.path,
             args: &self.c.args,
@@ -201,10 +216,14 @@ impl Actor {
         })?;
         let (rows, columns) = host.console_size;
         let size = |value: u32| u16::try_from(value).unwrap_or(u16::MAX);
-        let console = ConsoleSize { width: size(columns), height: size(rows) };
+        let console = ConsoleSize {
+            width: size(columns),
+            height: size(rows),
+        };
         Ok(RunSpec {
-            oci: serde_json::value::to_raw_value(oci)
-                .map_err(|error| Error::Failed(format!("cannot write the configuration: {error}")))?,
+            oci: serde_json::value::to_raw_value(oci).map_err(|error| {
+                Error::Failed(format!("cannot write the configuration: {error}"))
+            })?,
             rootfs,
             stdio: Stdio {
                 tty: self.c.spec.tty,
@@ -224,7 +243,12 @@ impl Actor {
     /// Tells the volumes that they are seen now.
     async fn tell_mounted(&self, undo: &mut Undo) {
         let volumes = &self.service.volumes;
-        for point in self.c.mounts.iter().filter(|point| point.kind == MountType::Volume) {
+        for point in self
+            .c
+            .mounts
+            .iter()
+            .filter(|point| point.kind == MountType::Volume)
+        {
             let usage = arca_volumes::Use {
                 destination: point.destination.clone(),
                 read_write: point.rw,
@@ -263,13 +287,20 @@ impl Actor {
     }
 }
 
-
 /// The cgroup: below the daemon's parent or the container's own, in the words of the driver.
 fn cgroups_path(config: &Config, container: &Container) -> String {
     let own = &container.spec.host.resources.cgroup_parent;
-    let parent = if own.is_empty() { &config.cgroup_parent } else { own };
+    let parent = if own.is_empty() {
+        &config.cgroup_parent
+    } else {
+        own
+    };
     if config.systemd_cgroups {
-        let parent = if parent.is_empty() { "system.slice" } else { parent };
+        let parent = if parent.is_empty() {
+            "system.slice"
+        } else {
+            parent
+        };
         return format!("{parent}:docker:{}", container.id);
     }
     let parent = if parent.is_empty() { "/docker" } else { parent };
@@ -282,8 +313,18 @@ fn make_source(path: &Path) -> Result<(), Error> {
         return Ok(());
     }
     std::fs::create_dir_all(path).map_err(|cause| {
-        let text = format!("error while creating mount source path '{}'", path.display());
-        Error::context(text, Error::File { what: "make directory", path: path.into(), cause })
+        let text = format!(
+            "error while creating mount source path '{}'",
+            path.display()
+        );
+        Error::context(
+            text,
+            Error::File {
+                what: "make directory",
+                path: path.into(),
+                cause,
+            },
+        )
     })
 }
 
@@ -291,7 +332,9 @@ fn make_source(path: &Path) -> Result<(), Error> {
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_cancelled| Err(Error::ShuttingDown))
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|_cancelled| Err(Error::ShuttingDown))
 }
 
 /// A path as text; those that arca makes are always text.
@@ -301,5 +344,9 @@ pub(crate) fn text(path: &Path) -> String {
 
 /// The paths of the three files of a container's network.
 pub(crate) fn network_files(dir: &Path) -> [PathBuf; 3] {
-    [dir.join("resolv.conf"), dir.join("hostname"), dir.join("hosts")]
+    [
+        dir.join("resolv.conf"),
+        dir.join("hostname"),
+        dir.join("hosts"),
+    ]
 }

@@ -83,7 +83,8 @@ async fn sample(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut previous = None;
     // Without a stream the first sample is only there to be compared with.
-    let mut skip = !request.stream && !request.one_shot && handle.snapshot().state.process().is_some();
+    let mut skip =
+        !request.stream && !request.one_shot && handle.snapshot().state.process().is_some();
     loop {
         tokio::select! {
             _ = ticks.tick() => {}

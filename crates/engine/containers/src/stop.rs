@@ -30,8 +30,14 @@ impl StopOrder {
     /// # Errors
     /// [`Error::Invalid`] for a signal that does not exist.
     pub(crate) fn new(request: &StopRequest) -> Result<Self, Error> {
-        let named = request.signal.as_deref().filter(|signal| !signal.is_empty());
-        Ok(Self { timeout: request.timeout, signal: named.map(parse_signal).transpose()? })
+        let named = request
+            .signal
+            .as_deref()
+            .filter(|signal| !signal.is_empty());
+        Ok(Self {
+            timeout: request.timeout,
+            signal: named.map(parse_signal).transpose()?,
+        })
     }
 }
 
@@ -44,7 +50,9 @@ impl Containers {
     pub async fn stop(&self, id: &str, request: StopRequest) -> Result<Stopped, Error> {
         let handle = self.service().index.find(id)?;
         let order = StopOrder::new(&request)?;
-        if !handle.snapshot().state.is_running() && !matches!(handle.snapshot().state, State::Starting(_)) {
+        if !handle.snapshot().state.is_running()
+            && !matches!(handle.snapshot().state, State::Starting(_))
+        {
             return Ok(Stopped::Already);
         }
         let done = self.ask(&handle, |reply| Command::Stop(order, reply)).await;
@@ -76,8 +84,10 @@ impl Actor {
             Some(signal) => signal,
             None => self.stop_signal()?,
         };
-        let timeout =
-            order.timeout.or(self.c.spec.stop_timeout).unwrap_or(DEFAULT_TIMEOUT);
+        let timeout = order
+            .timeout
+            .or(self.c.spec.stop_timeout)
+            .unwrap_or(DEFAULT_TIMEOUT);
         let sent = self.send_signal(signal).await;
         let delay = match (&sent, u64::try_from(timeout)) {
             (Ok(()), Ok(seconds)) => Some(Duration::from_secs(seconds)),
@@ -93,7 +103,13 @@ impl Actor {
 
     /// The signal that asks this container to end.
     pub(crate) fn stop_signal(&self) -> Result<Signal, Error> {
-        match self.c.spec.stop_signal.as_deref().filter(|signal| !signal.is_empty()) {
+        match self
+            .c
+            .spec
+            .stop_signal
+            .as_deref()
+            .filter(|signal| !signal.is_empty())
+        {
             Some(signal) => parse_signal(signal),
             None => Ok(Signal::TERM),
         }
@@ -104,7 +120,12 @@ impl Actor {
     /// The container's own stop signal, `SIGKILL`, and any signal where no stop signal is configured,
     /// end the restart policy and thaw a paused container, so that it can end.
     pub(crate) async fn send_signal(&mut self, signal: Signal) -> Result<(), Error> {
-        let configured = self.c.spec.stop_signal.as_deref().is_some_and(|s| !s.is_empty());
+        let configured = self
+            .c
+            .spec
+            .stop_signal
+            .as_deref()
+            .is_some_and(|s| !s.is_empty());
         let last = !configured || signal == Signal::KILL || self.stop_signal()? == signal;
         self.intent.no_restart |= last;
         self.intent.stopped_by_client = true;
@@ -119,7 +140,11 @@ impl Actor {
                 ));
             }
         } else if last && matches!(self.c.state, State::Paused(_)) {
-            self.service.runtime.resume(&id).await.map_err(Error::Runtime)?;
+            self.service
+                .runtime
+                .resume(&id)
+                .await
+                .map_err(Error::Runtime)?;
             self.note(Input::Unpause).await;
             self.event("unpause").await;
         }

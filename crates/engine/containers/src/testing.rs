@@ -18,7 +18,10 @@ pub(crate) fn container(id: &ContainerId, name: &str) -> Container {
         image: image.parse().unwrap(),
         path: "sh".into(),
         args: Arc::from([]),
-        spec: Arc::new(ContainerSpec { image: "busybox".into(), ..ContainerSpec::default() }),
+        spec: Arc::new(ContainerSpec {
+            image: "busybox".into(),
+            ..ContainerSpec::default()
+        }),
         state: State::Created,
         run: Run::default(),
         restart_count: 0,

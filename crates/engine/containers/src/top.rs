@@ -32,7 +32,12 @@ impl Containers {
             }
             _ => {}
         }
-        let pids = self.service().runtime.pids(&container.id).await.map_err(Error::Runtime)?;
+        let pids = self
+            .service()
+            .runtime
+            .pids(&container.id)
+            .await
+            .map_err(Error::Runtime)?;
         let output = ps(ps_args).await?;
         let top = parse(&output, &pids)?;
         let event = crate::actor::event(&container, "top");
@@ -46,7 +51,10 @@ fn check_args(args: &str) -> Result<(), Error> {
     let spaceless: Vec<&str> = args.split_whitespace().collect();
     for word in spaceless.iter().flat_map(|word| word.split(',')) {
         if let Some((field, title)) = word.split_once('=')
-            && field.trim_start_matches('-').trim_start_matches('o').eq_ignore_ascii_case("pid")
+            && field
+                .trim_start_matches('-')
+                .trim_start_matches('o')
+                .eq_ignore_ascii_case("pid")
             && title != "PID"
         {
             let text = format!("specifying \"{word}\" is not allowed");
@@ -57,7 +65,10 @@ fn check_args(args: &str) -> Result<(), Error> {
 }
 
 async fn ps(args: &str) -> Result<String, Error> {
-    let run = Command::new("ps").args(args.split_whitespace()).kill_on_drop(true).output();
+    let run = Command::new("ps")
+        .args(args.split_whitespace())
+        .kill_on_drop(true)
+        .output();
     let output = tokio::time::timeout(DEADLINE, run)
         .await
         .map_err(|_elapsed| Error::Failed("error running ps: it takes too long".to_owned()))?
@@ -66,22 +77,33 @@ async fn ps(args: &str) -> Result<String, Error> {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(Error::Failed(format!("error running ps: {}: {}", output.status, said.trim())))
+    Err(Error::Failed(format!(
+        "error running ps: {}: {}",
+        output.status,
+        said.trim()
+    )))
 }
 
 /// Takes the table apart; the last column may contain blanks.
 fn parse(output: &str, pids: &[i32]) -> Result<Top, Error> {
     let mut lines = output.lines();
-    let titles: Vec<String> =
-        lines.next().unwrap_or_default().split_whitespace().map(str::to_owned).collect();
-    let column = titles.iter().position(|title| title == "PID").ok_or_else(|| {
-        Error::Failed("Couldn't find PID field in ps output".to_owned())
-    })?;
+    let titles: Vec<String> = lines
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect();
+    let column = titles
+        .iter()
+        .position(|title| title == "PID")
+        .ok_or_else(|| Error::Failed("Couldn't find PID field in ps output".to_owned()))?;
     let mut processes = Vec::new();
     let mut previous = false;
     for line in lines.filter(|line| !line.is_empty()) {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let Some(pid) = fields.get(column) else { continue };
+        let Some(pid) = fields.get(column) else {
+            continue;
+        };
         // A dash is the line of a thread of the process before.
         previous = match pid.parse::<i32>() {
             Ok(pid) => pids.contains(&pid),
@@ -112,7 +134,8 @@ mod tests {
 
     #[test]
     fn only_own_processes_are_shown_and_the_last_column_keeps_blanks() {
-        let output = "UID          PID CMD\nroot           1 /sbin/init\nroot          7 sleep 600\n";
+        let output =
+            "UID          PID CMD\nroot           1 /sbin/init\nroot          7 sleep 600\n";
         let top = parse(output, &[7]).unwrap();
         assert_eq!(top.titles, ["UID", "PID", "CMD"]);
         assert_eq!(top.processes, [["root", "7", "sleep 600"]]);

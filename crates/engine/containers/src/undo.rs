@@ -14,7 +14,9 @@ pub(crate) struct Undo(Vec<(&'static str, Step)>);
 
 impl fmt::Debug for Undo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(what, _)| what)).finish()
+        f.debug_list()
+            .entries(self.0.iter().map(|(what, _)| what))
+            .finish()
     }
 }
 
@@ -52,7 +54,11 @@ mod tests {
             let done = Arc::clone(&done);
             undo.push("step", async move {
                 done.lock().unwrap().push(step);
-                if step == 2 { Err(Error::ShuttingDown) } else { Ok(()) }
+                if step == 2 {
+                    Err(Error::ShuttingDown)
+                } else {
+                    Ok(())
+                }
             });
         }
         undo.run().await;

@@ -20,15 +20,15 @@ impl Containers {
     /// refuses. Nothing has changed then.
     pub async fn update(&self, id: &str, request: UpdateRequest) -> Result<Vec<String>, Error> {
         let handle = self.service().index.find(id)?;
-        self.ask(&handle, |reply| Command::Update(Box::new(request), reply)).await
+        self.ask(&handle, |reply| Command::Update(Box::new(request), reply))
+            .await
     }
 }
 
 impl Actor {
     pub(crate) async fn update(&mut self, request: UpdateRequest) -> Result<Vec<String>, Error> {
-        let failed = |cause| {
-            Error::context(format!("Cannot update container {}", self.c.id), cause)
-        };
+        let failed =
+            |cause| Error::context(format!("Cannot update container {}", self.c.id), cause);
         if self.is_going() {
             return Err(failed(Error::MarkedForRemoval("\"update\"")));
         }
@@ -73,7 +73,8 @@ fn apply(own: &mut Resources, new: &Resources) -> Result<(), Error> {
         let text = "Conflicting options: CPU Period/Quota cannot be updated as NanoCPUs has already been set";
         return Err(Error::Conflict(text.to_owned()));
     }
-    if new.memory > 0 && own.memory_swap > 0 && new.memory > own.memory_swap && new.memory_swap == 0 {
+    if new.memory > 0 && own.memory_swap > 0 && new.memory > own.memory_swap && new.memory_swap == 0
+    {
         let text = "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time";
         return Err(Error::Conflict(text.to_owned()));
     }
@@ -107,18 +108,45 @@ mod tests {
 
     #[test]
     fn what_is_not_set_stays() {
-        let mut own = Resources { memory: 7, cpu_shares: 5, ..Resources::default() };
-        let new = Resources { cpu_shares: 9, pids_limit: Some(3), ..Resources::default() };
+        let mut own = Resources {
+            memory: 7,
+            cpu_shares: 5,
+            ..Resources::default()
+        };
+        let new = Resources {
+            cpu_shares: 9,
+            pids_limit: Some(3),
+            ..Resources::default()
+        };
         apply(&mut own, &new).unwrap();
-        assert_eq!((own.memory, own.cpu_shares, own.pids_limit), (7, 9, Some(3)));
+        assert_eq!(
+            (own.memory, own.cpu_shares, own.pids_limit),
+            (7, 9, Some(3))
+        );
     }
 
     #[test]
     fn memory_cannot_grow_over_the_swap_limit() {
-        let mut own = Resources { memory: 10, memory_swap: 20, ..Resources::default() };
-        let new = Resources { memory: 30, ..Resources::default() };
-        assert!(apply(&mut own, &new).unwrap_err().to_string().starts_with("Memory limit should be"));
-        let new = Resources { memory: 30, memory_swap: 60, ..Resources::default() };
+        let mut own = Resources {
+            memory: 10,
+            memory_swap: 20,
+            ..Resources::default()
+        };
+        let new = Resources {
+            memory: 30,
+            ..Resources::default()
+        };
+        assert!(
+            apply(&mut own, &new)
+                .unwrap_err()
+                .to_string()
+                .starts_with("Memory limit should be")
+        );
+        let new = Resources {
+            memory: 30,
+            memory_swap: 60,
+            ..Resources::default()
+        };
         assert!(apply(&mut own, &new).is_ok());
     }
 }

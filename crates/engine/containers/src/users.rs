@@ -33,8 +33,14 @@ pub(crate) fn root() -> User {
 /// Opens a path inside a root directory; symbolic links cannot lead out of it.
 pub(crate) fn open_in(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<File, Errno> {
     let flags = flags | OFlags::CLOEXEC;
-    openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
-        .map(File::from)
+    openat2(
+        root,
+        path,
+        flags,
+        Mode::empty(),
+        ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+    )
+    .map(File::from)
 }
 
 /// Looks up `user` (`name|uid[:group|gid]`, empty for root) and the additional `groups`.
@@ -64,22 +70,44 @@ pub(crate) fn resolve(
     let group_file = lines(root, "etc/group");
     let mut additional = Vec::new();
     match group {
-        Some(group) => gid = find_group(&group_file, group).or_else(|| number(group)).ok_or_else(|| {
-            Error::Invalid(format!("unable to find group {group}: no matching entries in group file"))
-        })?,
+        Some(group) => {
+            gid = find_group(&group_file, group)
+                .or_else(|| number(group))
+                .ok_or_else(|| {
+                    Error::Invalid(format!(
+                        "unable to find group {group}: no matching entries in group file"
+                    ))
+                })?
+        }
         None if !login.is_empty() => additional = memberships(&group_file, &login),
         None => {}
     }
     for group in groups {
-        let found = find_group(&group_file, group).or_else(|| number(group)).ok_or_else(|| {
-            Error::Invalid(format!("Unable to find group {group}: no matching entries in group file"))
-        })?;
+        let found = find_group(&group_file, group)
+            .or_else(|| number(group))
+            .ok_or_else(|| {
+                Error::Invalid(format!(
+                    "Unable to find group {group}: no matching entries in group file"
+                ))
+            })?;
         additional.push(found);
     }
     additional.insert(0, gid);
     let mut seen = Vec::with_capacity(additional.len());
-    additional.retain(|gid| !seen.contains(gid) && { seen.push(*gid); true });
-    Ok(Account { user: User { uid, gid, additional_gids: additional }, home })
+    additional.retain(|gid| {
+        !seen.contains(gid) && {
+            seen.push(*gid);
+            true
+        }
+    });
+    Ok(Account {
+        user: User {
+            uid,
+            gid,
+            additional_gids: additional,
+        },
+        home,
+    })
 }
 
 /// A line of passwd(5).
@@ -99,8 +127,17 @@ fn find_user(passwd: &[String], wanted: &str) -> Option<Entry> {
             let name = fields.next()?.to_owned();
             let uid = fields.nth(1)?.parse().ok()?;
             let gid = fields.next()?.parse().ok()?;
-            let home = fields.nth(1).filter(|home| !home.is_empty()).unwrap_or("/").to_owned();
-            Some(Entry { name, uid, gid, home })
+            let home = fields
+                .nth(1)
+                .filter(|home| !home.is_empty())
+                .unwrap_or("/")
+                .to_owned();
+            Some(Entry {
+                name,
+                uid,
+                gid,
+                home,
+            })
         })
     };
     entries().find(|entry| entry.name == wanted || Some(entry.uid) == id)
@@ -124,13 +161,19 @@ fn memberships(groups: &[String], user: &str) -> Vec<u32> {
         .filter_map(|line| {
             let mut fields = line.split(':');
             let gid = fields.nth(2)?.parse().ok()?;
-            fields.next()?.split(',').any(|member| member == user).then_some(gid)
+            fields
+                .next()?
+                .split(',')
+                .any(|member| member == user)
+                .then_some(gid)
         })
         .collect()
 }
 
 fn number(text: &str) -> Option<u32> {
-    text.parse::<u32>().ok().filter(|id| i32::try_from(*id).is_ok())
+    text.parse::<u32>()
+        .ok()
+        .filter(|id| i32::try_from(*id).is_ok())
 }
 
 /// The lines of a file of the container; none when it cannot be read.
@@ -159,22 +202,39 @@ pub(crate) fn make_directory(root: BorrowedFd<'_>, path: &str, owner: &User) -> 
         Errno::NOTDIR | Errno::EXIST => {
             Error::Invalid(format!("Cannot mkdir: {path} is not a directory"))
         }
-        errno => Error::File { what: "make directory", path: path.into(), cause: errno.into() },
+        errno => Error::File {
+            what: "make directory",
+            path: path.into(),
+            cause: errno.into(),
+        },
     };
     let flags = OFlags::PATH | OFlags::DIRECTORY;
     let mut at = open_in(root, "/", flags).map_err(failed)?;
     let mut below = String::new();
-    for part in path.split('/').filter(|part| !part.is_empty() && *part != ".") {
+    for part in path
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+    {
         below.push('/');
         below.push_str(part);
         at = match open_in(root, &below, flags) {
             Ok(next) => next,
             Err(Errno::NOENT) => {
-                rustix::fs::mkdirat(at.as_fd(), part, Mode::from_raw_mode(0o755)).map_err(failed)?;
-                let next = open_in(root, &below, flags).map_err(failed)?;
-                let (uid, gid) = (rustix::fs::Uid::from_raw(owner.uid), rustix::fs::Gid::from_raw(owner.gid));
-                rustix::fs::chownat(&next, "", Some(uid), Some(gid), rustix::fs::AtFlags::EMPTY_PATH)
+                rustix::fs::mkdirat(at.as_fd(), part, Mode::from_raw_mode(0o755))
                     .map_err(failed)?;
+                let next = open_in(root, &below, flags).map_err(failed)?;
+                let (uid, gid) = (
+                    rustix::fs::Uid::from_raw(owner.uid),
+                    rustix::fs::Gid::from_raw(owner.gid),
+                );
+                rustix::fs::chownat(
+                    &next,
+                    "",
+                    Some(uid),
+                    Some(gid),
+                    rustix::fs::AtFlags::EMPTY_PATH,
+                )
+                .map_err(failed)?;
                 next
             }
             Err(errno) => return Err(failed(errno)),
@@ -203,17 +263,34 @@ mod tests {
         let (_dir, file) = root();
         let groups: Vec<String> = groups.iter().map(|g| (*g).to_owned()).collect();
         let found = resolve(file.as_fd(), user, &groups).map_err(|error| error.to_string())?;
-        Ok((found.user.uid, found.user.gid, found.user.additional_gids, found.home))
+        Ok((
+            found.user.uid,
+            found.user.gid,
+            found.user.additional_gids,
+            found.home,
+        ))
     }
 
     #[test]
     fn users_are_found_by_name_and_number() {
         assert_eq!(ids("", &[]), Ok((0, 0, vec![0, 10, 50], "/root".into())));
-        assert_eq!(ids("web", &[]), Ok((33, 34, vec![34, 50], "/var/www".into())));
-        assert_eq!(ids("33", &["wheel", "77"]), Ok((33, 34, vec![34, 50, 10, 77], "/var/www".into())));
+        assert_eq!(
+            ids("web", &[]),
+            Ok((33, 34, vec![34, 50], "/var/www".into()))
+        );
+        assert_eq!(
+            ids("33", &["wheel", "77"]),
+            Ok((33, 34, vec![34, 50, 10, 77], "/var/www".into()))
+        );
         assert_eq!(ids("1000", &[]), Ok((1000, 0, vec![0], "/".into())));
-        assert_eq!(ids("web:wheel", &[]), Ok((33, 10, vec![10], "/var/www".into())));
-        assert_eq!(ids("1000:1001", &[]), Ok((1000, 1001, vec![1001], "/".into())));
+        assert_eq!(
+            ids("web:wheel", &[]),
+            Ok((33, 10, vec![10], "/var/www".into()))
+        );
+        assert_eq!(
+            ids("1000:1001", &[]),
+            Ok((1000, 1001, vec![1001], "/".into()))
+        );
     }
 
     #[test]
@@ -228,7 +305,8 @@ mod tests {
     fn a_link_out_of_the_root_leads_nowhere() {
         let (dir, file) = root();
         fs::remove_file(dir.path().join("etc/passwd")).unwrap();
-        std::os::unix::fs::symlink("/../../../../proc/version", dir.path().join("etc/passwd")).unwrap();
+        std::os::unix::fs::symlink("/../../../../proc/version", dir.path().join("etc/passwd"))
+            .unwrap();
         assert!(lines(file.as_fd(), "etc/passwd").is_empty());
     }
 
@@ -239,6 +317,9 @@ mod tests {
         make_directory(file.as_fd(), "/a/b/", &User::default()).unwrap();
         assert!(dir.path().join("a/b").is_dir());
         let error = make_directory(file.as_fd(), "/etc/passwd", &User::default()).unwrap_err();
-        assert_eq!(error.to_string(), "Cannot mkdir: /etc/passwd is not a directory");
+        assert_eq!(
+            error.to_string(),
+            "Cannot mkdir: /etc/passwd is not a directory"
+        );
     }
 }

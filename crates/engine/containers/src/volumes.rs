@@ -24,22 +24,12 @@ impl Service {
         undo: &mut Undo,
     ) -> Result<Vec<MountPoint>, Error> {
         let mut points = self.inherited(spec)?;
-        let inherited = points.len();
-        for bind in spec.host.binds.iter().flatten() {
-            add(&mut points, inherited, self.of_bind(bind, spec).await?)?;
-        }
-        for mount in spec.host.mounts.iter().flatten() {
-            add(&mut points, inherited, self.of_mount(mount).await?)?;
-        }
-        for path in spec.volumes.iter().flatten() {
-            let path = binds::clean(path);
-            let taken = points.iter().any(|point| point.destination == path)
-                || spec.host.tmpfs.iter().flatten().any(|(other, _)| binds::clean(other) == path);
-            if !taken {
-                points.push(self.anonymous(path, spec).await?);
-            }
-        }
-        for point in points.iter().filter(|point| point.kind == MountType::Volume) {
+        // What was made before something failed is taken back, too.
+        let made = self.make_points(spec, &mut points).await;
+        for point in points
+            .iter()
+            .filter(|point| point.kind == MountType::Volume)
+        {
             self.volumes.acquire(&point.name, id)?;
             let (service, id) = (Arc::clone(self), id.clone());
             let (name, anonymous) = (point.name.clone(), point.anonymous);
@@ -51,8 +41,38 @@ impl Service {
                 Ok(())
             });
         }
+        made?;
         self.fill(id, &points).await?;
         Ok(points)
+    }
+
+    /// Adds what the container itself asks for to what it has inherited.
+    async fn make_points(
+        &self,
+        spec: &ContainerSpec,
+        points: &mut Vec<MountPoint>,
+    ) -> Result<(), Error> {
+        let inherited = points.len();
+        for bind in spec.host.binds.iter().flatten() {
+            add(points, inherited, self.of_bind(bind, spec).await?)?;
+        }
+        for mount in spec.host.mounts.iter().flatten() {
+            add(points, inherited, self.of_mount(mount).await?)?;
+        }
+        for path in spec.volumes.iter().flatten() {
+            let path = binds::clean(path);
+            let taken = points.iter().any(|point| point.destination == path)
+                || spec
+                    .host
+                    .tmpfs
+                    .iter()
+                    .flatten()
+                    .any(|(other, _)| binds::clean(other) == path);
+            if !taken {
+                points.push(self.anonymous(path, spec).await?);
+            }
+        }
+        Ok(())
     }
 
     /// Copies what the image has at their places into empty volumes.
@@ -60,7 +80,9 @@ impl Service {
         for point in points {
             if point.kind == MountType::Volume && point.copy_up {
                 let root = self.storage.open_rootfs(id).await.map_err(Error::Storage)?;
-                self.volumes.copy_up(&point.name, root, point.destination.clone()).await?;
+                self.volumes
+                    .copy_up(&point.name, root, point.destination.clone())
+                    .await?;
             }
         }
         Ok(())
@@ -100,9 +122,17 @@ impl Service {
         }
         let driver = Some(spec.host.volume_driver.clone()).filter(|driver| !driver.is_empty());
         let anonymous = bind.source.is_empty();
-        let request = CreateRequest { name: Some(bind.source), driver, ..CreateRequest::default() };
+        let request = CreateRequest {
+            name: Some(bind.source),
+            driver,
+            ..CreateRequest::default()
+        };
         let volume = self.volumes.create(request).await?;
-        let shown = if bind.mode.is_empty() && !anonymous { "z" } else { &bind.mode };
+        let shown = if bind.mode.is_empty() && !anonymous {
+            "z"
+        } else {
+            &bind.mode
+        };
         Ok(MountPoint {
             mode: shown.to_owned(),
             anonymous,
@@ -135,7 +165,10 @@ impl Service {
                     labels: some(options.labels),
                 };
                 let volume = self.volumes.create(request).await?;
-                let mode = Mode { no_copy: options.no_copy, ..Mode::default() };
+                let mode = Mode {
+                    no_copy: options.no_copy,
+                    ..Mode::default()
+                };
                 let mut made = MountPoint {
                     mode: "z".to_owned(),
                     anonymous: mount.source.is_empty(),
@@ -155,9 +188,15 @@ impl Service {
 
     async fn anonymous(&self, path: String, spec: &ContainerSpec) -> Result<MountPoint, Error> {
         let driver = Some(spec.host.volume_driver.clone()).filter(|driver| !driver.is_empty());
-        let request = CreateRequest { driver, ..CreateRequest::default() };
+        let request = CreateRequest {
+            driver,
+            ..CreateRequest::default()
+        };
         let volume = self.volumes.create(request).await?;
-        Ok(MountPoint { anonymous: true, ..self.of_volume(&volume.name, path, &Mode::default()) })
+        Ok(MountPoint {
+            anonymous: true,
+            ..self.of_volume(&volume.name, path, &Mode::default())
+        })
     }
 
     fn of_volume(&self, name: &str, target: String, mode: &Mode) -> MountPoint {
@@ -191,7 +230,10 @@ fn point(kind: MountType, destination: String) -> MountPoint {
 
 /// Adds a mount: one that was inherited gives way, one that was asked for does not.
 fn add(points: &mut Vec<MountPoint>, inherited: usize, new: MountPoint) -> Result<(), Error> {
-    if let Some(index) = points.iter().position(|old| old.destination == new.destination) {
+    if let Some(index) = points
+        .iter()
+        .position(|old| old.destination == new.destination)
+    {
         if index >= inherited {
             let text = format!("Duplicate mount point: {}", new.destination);
             return Err(Error::Invalid(text));

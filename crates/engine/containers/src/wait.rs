@@ -28,7 +28,11 @@ impl Containers {
     pub fn wait(&self, id: &str, condition: WaitCondition) -> Result<Waiting, Error> {
         let state = self.service().index.find(id)?.state.clone();
         let ends = state.borrow().ends.count;
-        Ok(Waiting { state, condition, ends })
+        Ok(Waiting {
+            state,
+            condition,
+            ends,
+        })
     }
 }
 
@@ -36,14 +40,21 @@ impl Waiting {
     /// Waits, as long as it takes. The exit code is there also when the container is not any more.
     pub async fn outcome(mut self) -> WaitOutcome {
         let (condition, ends) = (self.condition, self.ends);
-        let reached = self.state.wait_for(|container| reached(container, condition, ends)).await;
-        // The sender goes with the container: it is removed.
+        let reached = self
+            .state
+            .wait_for(|container| reached(container, condition, ends))
+            .await;
+        // The sender goes with the container, or with the daemon.
         let container = reached.map(|found| Arc::clone(&found));
         match container {
             Ok(container) => outcome(&container, condition),
-            Err(_removed) => {
+            Err(_gone) => {
                 let last = Arc::clone(&self.state.borrow());
-                WaitOutcome { exit_code: exit_code(&last), error: None }
+                let removed = matches!(last.state, State::Removing);
+                WaitOutcome {
+                    exit_code: exit_code(&last),
+                    error: (!removed).then(|| Error::ShuttingDown.to_string()),
+                }
             }
         }
     }
@@ -61,7 +72,11 @@ fn reached(container: &Container, condition: WaitCondition, ends: u64) -> bool {
 
 /// The code of the last end, also while it runs again.
 fn exit_code(container: &Container) -> i32 {
-    if container.ends.count > 0 { container.ends.exit_code } else { container.run.exit_code }
+    if container.ends.count > 0 {
+        container.ends.exit_code
+    } else {
+        container.run.exit_code
+    }
 }
 
 fn outcome(container: &Container, condition: WaitCondition) -> WaitOutcome {
@@ -82,13 +97,27 @@ mod tests {
     fn waiting(condition: WaitCondition) -> (watch::Sender<Arc<Container>>, Waiting, Container) {
         let container = testing::container(&ContainerId::random(), "web");
         let (sender, state) = watch::channel(Arc::new(container.clone()));
-        (sender, Waiting { state, condition, ends: 0 }, container)
+        (
+            sender,
+            Waiting {
+                state,
+                condition,
+                ends: 0,
+            },
+            container,
+        )
     }
 
     #[tokio::test]
     async fn a_container_that_does_not_run_is_not_waited_for() {
         let (_sender, waiting, _) = waiting(WaitCondition::NotRunning);
-        assert_eq!(waiting.outcome().await, WaitOutcome { exit_code: 0, error: None });
+        assert_eq!(
+            waiting.outcome().await,
+            WaitOutcome {
+                exit_code: 0,
+                error: None
+            }
+        );
     }
 
     #[tokio::test]
@@ -109,7 +138,13 @@ mod tests {
         container.state = State::Removing;
         sender.send_replace(Arc::new(container));
         drop(sender);
-        assert_eq!(waiting.outcome().await, WaitOutcome { exit_code: 7, error: None });
+        assert_eq!(
+            waiting.outcome().await,
+            WaitOutcome {
+                exit_code: 7,
+                error: None
+            }
+        );
     }
 
     #[tokio::test]
@@ -118,6 +153,9 @@ mod tests {
         container.state = State::Dead;
         container.run.error = "disk on fire".into();
         sender.send_replace(Arc::new(container));
-        assert_eq!(waiting.outcome().await.error.as_deref(), Some("disk on fire"));
+        assert_eq!(
+            waiting.outcome().await.error.as_deref(),
+            Some("disk on fire")
+        );
     }
 }

@@ -18,7 +18,11 @@ pub(crate) struct Abilities {
 
 /// Looks at the hierarchies below `root`, which is `/sys/fs/cgroup`.
 pub(crate) fn look(root: &Path, unified: bool) -> Abilities {
-    if unified { unified_abilities(root) } else { abilities(root) }
+    if unified {
+        unified_abilities(root)
+    } else {
+        abilities(root)
+    }
 }
 
 /// Version 1: each controller has a hierarchy, each limit a file in it.
@@ -66,7 +70,11 @@ mod tests {
     #[test]
     fn version_2_lists_its_controllers() {
         let root = tempfile::tempdir().unwrap();
-        std::fs::write(root.path().join("cgroup.controllers"), "cpuset cpu memory\n").unwrap();
+        std::fs::write(
+            root.path().join("cgroup.controllers"),
+            "cpuset cpu memory\n",
+        )
+        .unwrap();
         std::fs::create_dir(root.path().join("init.scope")).unwrap();
         std::fs::write(root.path().join("init.scope/memory.swap.max"), "max\n").unwrap();
         let found = look(root.path(), true);
@@ -79,6 +87,12 @@ mod tests {
         std::fs::create_dir(root.path().join("memory")).unwrap();
         std::fs::write(root.path().join("memory/memory.limit_in_bytes"), "0\n").unwrap();
         let found = look(root.path(), false);
-        assert_eq!(found, Abilities { memory: true, ..Abilities::default() });
+        assert_eq!(
+            found,
+            Abilities {
+                memory: true,
+                ..Abilities::default()
+            }
+        );
     }
 }

@@ -95,9 +95,12 @@ impl Engine {
             events: opened.events.clone(),
             clock: Arc::clone(&opened.clock),
         };
-        let containers =
-            Containers::open(containers_config, backends).map_err(Error::Containers)?;
-        containers.recover(opened.rebooted).await.map_err(Error::Containers)?;
+        let containers = Containers::open(containers_config, backends)
+            .map_err(|cause| Error::Containers(Box::new(cause)))?;
+        containers
+            .recover(opened.rebooted)
+            .await
+            .map_err(|cause| Error::Containers(Box::new(cause)))?;
         let system = System::new(
             system::Services {
                 containers: containers.clone(),
@@ -119,7 +122,11 @@ impl Engine {
             system,
             runtime: opened.runtime,
         };
-        engine.images.reclaim().await.map_err(Error::Images)?;
+        engine
+            .images
+            .reclaim()
+            .await
+            .map_err(|cause| Error::Images(Box::new(cause)))?;
         Ok(engine)
     }
 
@@ -133,7 +140,10 @@ impl Engine {
 fn open(config: Config, registry: Registry) -> Result<Opened, Error> {
     use std::os::unix::fs::DirBuilderExt as _;
     for path in [&config.data_root, &config.exec_root] {
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o711).create(path);
+        let made = std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o711)
+            .create(path);
         made.map_err(Error::file("make directory", path))?;
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -146,7 +156,7 @@ fn open(config: Config, registry: Registry) -> Result<Opened, Error> {
     let volumes = Volumes::open(config.volumes, &store, events.clone(), Arc::clone(&clock))
         .map_err(Error::Volumes)?;
     let networks = Networks::open(config.networks, &store, events.clone(), Arc::clone(&clock))
-        .map_err(Error::Networks)?;
+        .map_err(|cause| Error::Networks(Box::new(cause)))?;
     let images = Images::open(arca_images::Backends {
         store: store.clone(),
         storage: storage.clone(),
@@ -154,6 +164,17 @@ fn open(config: Config, registry: Registry) -> Result<Opened, Error> {
         events: events.clone(),
         clock: Arc::clone(&clock),
     })
-    .map_err(Error::Images)?;
-    Ok(Opened { store, storage, runtime, events, images, volumes, networks, clock, id, rebooted })
+    .map_err(|cause| Error::Images(Box::new(cause)))?;
+    Ok(Opened {
+        store,
+        storage,
+        runtime,
+        events,
+        images,
+        volumes,
+        networks,
+        clock,
+        id,
+        rebooted,
+    })
 }

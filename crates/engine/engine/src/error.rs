@@ -24,13 +24,13 @@ pub enum Error {
     #[error("failed to open the journal of events")]
     Events(#[source] arca_events::Error),
     #[error(transparent)]
-    Images(arca_images::Error),
+    Images(Box<arca_images::Error>),
     #[error(transparent)]
     Volumes(arca_volumes::Error),
     #[error(transparent)]
-    Networks(arca_networks::Error),
+    Networks(Box<arca_networks::Error>),
     #[error(transparent)]
-    Containers(arca_containers::Error),
+    Containers(Box<arca_containers::Error>),
     #[error("the daemon is shutting down")]
     ShuttingDown,
 }

@@ -4,17 +4,26 @@ use std::path::Path;
 
 /// The kernel's release.
 pub(crate) fn kernel() -> String {
-    rustix::system::uname().release().to_string_lossy().into_owned()
+    rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// The machine, `x86_64`.
 pub(crate) fn machine() -> String {
-    rustix::system::uname().machine().to_string_lossy().into_owned()
+    rustix::system::uname()
+        .machine()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// The host's name.
 pub(crate) fn name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// Processors that this process may use.
@@ -47,7 +56,9 @@ pub(crate) fn forwards_ipv4() -> bool {
 /// Name and version of the distribution (os-release(5)).
 pub(crate) fn distribution() -> (String, String) {
     let paths = ["/etc/os-release", "/usr/lib/os-release"];
-    let text = paths.iter().find_map(|path| std::fs::read_to_string(path).ok());
+    let text = paths
+        .iter()
+        .find_map(|path| std::fs::read_to_string(path).ok());
     os_release(&text.unwrap_or_default())
 }
 
@@ -73,8 +84,11 @@ pub(crate) fn filesystem(path: &Path) -> &'static str {
         (0xf2f5_2010, "f2fs"),
         (0x6969, "nfs"),
     ];
-    let kind = rustix::fs::statfs(path).map_or(0, |found| i64::from(found.f_type));
-    NAMES.iter().find(|(magic, _)| *magic == kind).map_or("<unknown>", |(_, name)| name)
+    let kind = rustix::fs::statfs(path).map_or(0, |found| found.f_type);
+    NAMES
+        .iter()
+        .find(|(magic, _)| *magic == kind)
+        .map_or("<unknown>", |(_, name)| name)
 }
 
 #[cfg(test)]
@@ -84,7 +98,10 @@ mod tests {
     #[test]
     fn the_distribution_is_read() {
         let text = "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nVERSION_ID=\"12\"\n";
-        assert_eq!(os_release(text), ("Debian GNU/Linux 12 (bookworm)".into(), "12".into()));
+        assert_eq!(
+            os_release(text),
+            ("Debian GNU/Linux 12 (bookworm)".into(), "12".into())
+        );
         assert_eq!(os_release(""), ("Linux".into(), String::new()));
     }
 

@@ -27,12 +27,18 @@ impl Record for IdentityRecord {
 /// # Errors
 /// [`Error::Store`].
 pub(crate) fn id(store: &Store) -> Result<String, Error> {
-    if let Some(record) = store.table::<IdentityRecord>().get(KEY).map_err(Error::Store)? {
+    if let Some(record) = store
+        .table::<IdentityRecord>()
+        .get(KEY)
+        .map_err(Error::Store)?
+    {
         return Ok(record.id);
     }
     let record = IdentityRecord { id: uuid() };
     let batch = Batch::new().put(KEY, &record).map_err(Error::Store)?;
-    store.commit_blocking(batch, Durability::Process).map_err(Error::Store)?;
+    store
+        .commit_blocking(batch, Durability::Process)
+        .map_err(Error::Store)?;
     Ok(record.id)
 }
 
@@ -40,7 +46,13 @@ pub(crate) fn id(store: &Store) -> Result<String, Error> {
 fn uuid() -> String {
     let random = random_hex(16);
     let part = |from: usize, to: usize| random.get(from..to).unwrap_or_default();
-    let (a, b, c, d, e) = (part(0, 8), part(8, 12), part(13, 16), part(17, 20), part(20, 32));
+    let (a, b, c, d, e) = (
+        part(0, 8),
+        part(8, 12),
+        part(13, 16),
+        part(17, 20),
+        part(20, 32),
+    );
     format!("{a}-{b}-4{c}-a{d}-{e}")
 }
 

@@ -24,7 +24,10 @@ pub struct Runtime {
 
 /// What `SystemInfo` says. Sizes are in bytes.
 #[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "the names are the API's (SystemInfo), in words")]
+#[expect(
+    missing_docs,
+    reason = "the names are the API's (SystemInfo), in words"
+)]
 pub struct Info {
     pub id: String,
     pub name: String,
@@ -94,7 +97,9 @@ impl System {
     /// [`Error::ShuttingDown`].
     pub async fn info(&self) -> Result<Info, Error> {
         let system = self.clone();
-        let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let tasks = tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks();
         let tasks = u64::try_from(tasks).unwrap_or(u64::MAX);
         // Many small files are read.
         let read = tokio::task::spawn_blocking(move || system.read_info(tasks));
@@ -108,7 +113,6 @@ impl System {
         let abilities = cgroups::look(Path::new("/sys/fs/cgroup"), unified);
         let counts = self.counts();
         let (operating_system, os_version) = host::distribution();
-        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         Info {
             id: services.id.clone(),
             name: host::name(),
@@ -137,7 +141,7 @@ impl System {
             event_listeners: services.events.listeners(),
             time: services.clock.now(),
             log_driver: containers.log.driver.clone(),
-            cgroup_driver: if containers.systemd_cgroups { "systemd" } else { "cgroupfs" }.to_owned(),
+            cgroup_driver: cgroup_driver(containers).to_owned(),
             cgroup_version: if unified { "2" } else { "1" }.to_owned(),
             kernel_version: host::kernel(),
             operating_system,
@@ -177,6 +181,18 @@ impl System {
     }
 }
 
+fn cgroup_driver(config: &arca_containers::Config) -> &'static str {
+    if config.systemd_cgroups {
+        "systemd"
+    } else {
+        "cgroupfs"
+    }
+}
+
+fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
 fn driver_name(driver: Driver) -> &'static str {
     match driver {
         Driver::Overlay => "overlay2",
@@ -201,10 +217,14 @@ fn driver_status(driver: Driver, root: &Path) -> Vec<(String, String)> {
 fn runtimes(config: &arca_containers::Config) -> BTreeMap<String, Runtime> {
     let shown = config.runtimes.iter().map(|(name, kind)| {
         let runtime = match kind {
-            arca_runtime::RuntimeKind::BuiltIn => Runtime { path: name.clone(), args: Vec::new() },
-            arca_runtime::RuntimeKind::Binary { path, args } => {
-                Runtime { path: path.to_string_lossy().into_owned(), args: args.clone() }
-            }
+            arca_runtime::RuntimeKind::BuiltIn => Runtime {
+                path: name.clone(),
+                args: Vec::new(),
+            },
+            arca_runtime::RuntimeKind::Binary { path, args } => Runtime {
+                path: path.to_string_lossy().into_owned(),
+                args: args.clone(),
+            },
         };
         (name.clone(), runtime)
     });

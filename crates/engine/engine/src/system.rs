@@ -93,7 +93,10 @@ pub struct System(Arc<Inner>);
 
 impl System {
     pub(crate) fn new(services: Services, config: SystemConfig) -> Self {
-        Self(Arc::new(Inner { services, config: RwLock::new(Arc::new(config)) }))
+        Self(Arc::new(Inner {
+            services,
+            config: RwLock::new(Arc::new(config)),
+        }))
     }
 
     pub(crate) fn services(&self) -> &Services {
@@ -106,7 +109,11 @@ impl System {
 
     /// Takes over another configuration (SIGHUP).
     pub fn reload(&self, config: SystemConfig) {
-        *self.0.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        *self
+            .0
+            .config
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
     }
 
     /// The engine's ID, a UUID; it lives as long as its data.

@@ -55,13 +55,24 @@ impl System {
         let services = self.services();
         let mut usage = DiskUsage::default();
         if kinds.images {
-            let images = services.images.usage().map_err(Error::Images)?;
+            let images = services
+                .images
+                .usage()
+                .map_err(|cause| Error::Images(Box::new(cause)))?;
             usage.layers_size = images.layers_size;
             usage.images = Some(images.images);
         }
         if kinds.containers {
-            let request = ListRequest { all: true, size: true, ..ListRequest::default() };
-            let listed = services.containers.list(request).await.map_err(Error::Containers)?;
+            let request = ListRequest {
+                all: true,
+                size: true,
+                ..ListRequest::default()
+            };
+            let listed = services
+                .containers
+                .list(request)
+                .await
+                .map_err(|cause| Error::Containers(Box::new(cause)))?;
             usage.containers = Some(listed);
         }
         if kinds.volumes {
@@ -80,7 +91,11 @@ impl System {
                 Err(arca_volumes::Error::NotFound(_)) => continue,
                 Err(error) => return Err(Error::Volumes(error)),
             };
-            measured.push(VolumeUsage { volume: listed.volume, users: listed.users, size });
+            measured.push(VolumeUsage {
+                volume: listed.volume,
+                users: listed.users,
+                size,
+            });
         }
         Ok(measured)
     }

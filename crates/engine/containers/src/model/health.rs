@@ -31,7 +31,9 @@ impl HealthTest {
             [kind, line @ ..] if kind == "CMD-SHELL" => {
                 Ok(Self::Shell(line.first().cloned().unwrap_or_default()))
             }
-            [kind, ..] => Err(crate::Error::Invalid(format!("Unknown healthcheck type '{kind}'"))),
+            [kind, ..] => Err(crate::Error::Invalid(format!(
+                "Unknown healthcheck type '{kind}'"
+            ))),
         }
     }
 
@@ -41,9 +43,9 @@ impl HealthTest {
         match self {
             Self::Inherit => Vec::new(),
             Self::None => vec!["NONE".into()],
-            Self::Command(words) => {
-                std::iter::once("CMD".to_owned()).chain(words.iter().cloned()).collect()
-            }
+            Self::Command(words) => std::iter::once("CMD".to_owned())
+                .chain(words.iter().cloned())
+                .collect(),
             Self::Shell(line) => vec!["CMD-SHELL".into(), line.clone()],
         }
     }

@@ -12,13 +12,15 @@ mod networking;
 mod resources;
 mod spec;
 
-pub use health::{Health, HealthStatus, Healthcheck, HealthTest, ProbeResult};
+pub use health::{Health, HealthStatus, HealthTest, Healthcheck, ProbeResult};
 pub use host::{HostSpec, LogConfig, RestartKind, RestartPolicy};
 pub use modes::{CgroupnsMode, IpcMode, NetworkMode, PidMode, UtsMode};
 pub use mounts::{
     Bind, BindOptions, MountPoint, MountRequest, MountType, Propagation, TmpfsOptions,
     VolumeOptions,
 };
-pub use networking::{EndpointRequest, Endpoint, IpamRequest, NetworkSettings, Port, PortBinding, Protocol};
+pub use networking::{
+    Endpoint, EndpointRequest, IpamRequest, NetworkSettings, Port, PortBinding, Protocol,
+};
 pub use resources::{DeviceMapping, Resources, ThrottleDevice, Ulimit, WeightDevice};
 pub use spec::{ContainerSpec, Streams};

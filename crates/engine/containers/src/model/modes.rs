@@ -202,7 +202,9 @@ impl CgroupnsMode {
             "" => Ok(None),
             "private" => Ok(Some(Self::Private)),
             "host" => Ok(Some(Self::Host)),
-            other => Err(Error::Invalid(format!("invalid cgroup namespace mode: {other}"))),
+            other => Err(Error::Invalid(format!(
+                "invalid cgroup namespace mode: {other}"
+            ))),
         }
     }
 }
@@ -218,5 +220,7 @@ impl fmt::Display for CgroupnsMode {
 
 /// The container named in `container:<name|id>`.
 fn container_of(mode: &str) -> Option<String> {
-    mode.strip_prefix("container:").filter(|id| !id.is_empty()).map(str::to_owned)
+    mode.strip_prefix("container:")
+        .filter(|id| !id.is_empty())
+        .map(str::to_owned)
 }

@@ -100,15 +100,26 @@ pub(crate) fn of(
         return everything().map(|name| (*name).to_owned()).collect();
     }
     if add.is_empty() && drop.is_empty() {
-        return DEFAULT.iter().filter(|n| available(n)).map(|n| (*n).to_owned()).collect();
+        return DEFAULT
+            .iter()
+            .filter(|n| available(n))
+            .map(|n| (*n).to_owned())
+            .collect();
     }
     if has(add, "ALL") {
-        return everything().filter(|n| !has(drop, n)).map(|n| (*n).to_owned()).collect();
+        return everything()
+            .filter(|n| !has(drop, n))
+            .map(|n| (*n).to_owned())
+            .collect();
     }
     let mut set: Vec<String> = if has(drop, "ALL") {
         Vec::new()
     } else {
-        DEFAULT.iter().filter(|n| !has(drop, n)).map(|n| (*n).to_owned()).collect()
+        DEFAULT
+            .iter()
+            .filter(|n| !has(drop, n))
+            .map(|n| (*n).to_owned())
+            .collect()
     };
     for name in add {
         if !has(&set, name) && (has(drop, "ALL") || !has(drop, name)) {
@@ -135,7 +146,9 @@ impl Bounding {
 
     /// Whether it holds a capability.
     pub(crate) fn has(self, name: &str) -> bool {
-        ALL.iter().position(|other| *other == name).is_some_and(|bit| self.0 >> bit & 1 == 1)
+        ALL.iter()
+            .position(|other| *other == name)
+            .is_some_and(|bit| self.0 >> bit & 1 == 1)
     }
 }
 
@@ -172,7 +185,10 @@ mod tests {
     #[test]
     fn an_unknown_name_is_refused_in_dockers_words() {
         let error = normalize(&["FOO".into()], "CapAdd").unwrap_err();
-        assert_eq!(error.to_string(), "invalid CapAdd: unknown capability: \"CAP_FOO\"");
+        assert_eq!(
+            error.to_string(),
+            "invalid CapAdd: unknown capability: \"CAP_FOO\""
+        );
     }
 
     #[test]

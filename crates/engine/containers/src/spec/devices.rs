@@ -32,7 +32,13 @@ fn rule(
     minor: Option<i64>,
     access: &str,
 ) -> DeviceRule {
-    DeviceRule { allow, kind, major, minor, access: access.to_owned() }
+    DeviceRule {
+        allow,
+        kind,
+        major,
+        minor,
+        access: access.to_owned(),
+    }
 }
 
 /// Parses a rule of the devices cgroup, `c 1:3 rwm` or `a *:* rwm`.
@@ -47,7 +53,10 @@ pub(crate) fn parse_rule(text: &str) -> Result<DeviceRule, Error> {
     let (major, minor) = numbers.split_once(':').ok_or_else(invalid)?;
     let number = |text: &str| match text {
         "*" => Ok(-1),
-        digits => digits.parse::<u32>().map(i64::from).map_err(|_error| invalid()),
+        digits => digits
+            .parse::<u32>()
+            .map(i64::from)
+            .map_err(|_error| invalid()),
     };
     let kind = match kind {
         "a" => 'a',
@@ -58,7 +67,13 @@ pub(crate) fn parse_rule(text: &str) -> Result<DeviceRule, Error> {
     if access.is_empty() || access.chars().any(|c| !"rwm".contains(c)) {
         return Err(invalid());
     }
-    Ok(rule(true, Some(kind), Some(number(major)?), Some(number(minor)?), access))
+    Ok(rule(
+        true,
+        Some(kind),
+        Some(number(major)?),
+        Some(number(minor)?),
+        access,
+    ))
 }
 
 /// The nodes and rules for a device, or for all devices in a directory.
@@ -66,17 +81,27 @@ pub(crate) fn parse_rule(text: &str) -> Result<DeviceRule, Error> {
 /// # Errors
 /// [`Error::Failed`] with dockerd's text when there is no device at the path.
 pub(crate) fn of_mapping(mapping: &DeviceMapping) -> Result<(Vec<Device>, Vec<DeviceRule>), Error> {
-    let target =
-        if mapping.path_in_container.is_empty() { &mapping.path_on_host } else { &mapping.path_in_container };
-    let access =
-        if mapping.cgroup_permissions.is_empty() { "rwm" } else { mapping.cgroup_permissions.as_str() };
+    let target = if mapping.path_in_container.is_empty() {
+        &mapping.path_on_host
+    } else {
+        &mapping.path_in_container
+    };
+    let access = if mapping.cgroup_permissions.is_empty() {
+        "rwm"
+    } else {
+        mapping.cgroup_permissions.as_str()
+    };
     let host = Path::new(&mapping.path_on_host);
     let nodes = match node(host, target) {
         Some(node) => vec![node],
         None => below(host, target),
     };
     if nodes.is_empty() {
-        let reason = if host.exists() { "not a device node" } else { "no such file or directory" };
+        let reason = if host.exists() {
+            "not a device node"
+        } else {
+            "no such file or directory"
+        };
         return Err(Error::Failed(format!(
             "error gathering device information while adding custom device \"{}\": {reason}",
             mapping.path_on_host
@@ -85,7 +110,13 @@ pub(crate) fn of_mapping(mapping: &DeviceMapping) -> Result<(Vec<Device>, Vec<De
     let rules = nodes
         .iter()
         .map(|node| {
-            rule(true, Some(node.kind), Some(node.major.into()), Some(node.minor.into()), access)
+            rule(
+                true,
+                Some(node.kind),
+                Some(node.major.into()),
+                Some(node.minor.into()),
+                access,
+            )
         })
         .collect();
     Ok((nodes, rules))
@@ -96,7 +127,9 @@ pub(crate) fn of_host() -> Vec<Device> {
     let mut nodes = Vec::new();
     walk(Path::new("/dev"), &mut |path| {
         let Some(text) = path.to_str() else { return };
-        if text != "/dev/console" && let Some(node) = link_less_node(path, text) {
+        if text != "/dev/console"
+            && let Some(node) = link_less_node(path, text)
+        {
             nodes.push(node);
         }
     });
@@ -108,7 +141,9 @@ pub(crate) fn of_host() -> Vec<Device> {
 fn below(dir: &Path, target: &str) -> Vec<Device> {
     let mut nodes = Vec::new();
     walk(dir, &mut |path| {
-        let Ok(rest) = path.strip_prefix(dir) else { return };
+        let Ok(rest) = path.strip_prefix(dir) else {
+            return;
+        };
         if let Some(target) = Path::new(target).join(rest).to_str()
             && let Some(node) = link_less_node(path, target)
         {
@@ -121,9 +156,13 @@ fn below(dir: &Path, target: &str) -> Vec<Device> {
 /// Visits what is in `dir` and below, leaving out what belongs to one mount namespace.
 fn walk(dir: &Path, visit: &mut dyn FnMut(&Path)) {
     const OWN: [&str; 6] = ["pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts"];
-    let Ok(entries) = fs::read_dir(dir) else { return };
+    let Ok(entries) = fs::read_dir(dir) else {
+        return;
+    };
     for entry in entries.flatten() {
-        let Ok(kind) = entry.file_type() else { continue };
+        let Ok(kind) = entry.file_type() else {
+            continue;
+        };
         if kind.is_dir() {
             if !OWN.iter().any(|name| entry.file_name() == *name) {
                 walk(&entry.path(), visit);
@@ -181,13 +220,24 @@ mod tests {
             cgroup_permissions: "r".into(),
         };
         let (nodes, rules) = of_mapping(&mapping).unwrap();
-        assert_eq!((nodes[0].path.as_str(), nodes[0].major, nodes[0].minor), ("/dev/nothing", 1, 3));
+        assert_eq!(
+            (nodes[0].path.as_str(), nodes[0].major, nodes[0].minor),
+            ("/dev/nothing", 1, 3)
+        );
         assert_eq!(rules[0].access, "r");
     }
 
     #[test]
     fn what_is_no_device_is_refused() {
-        let mapping = DeviceMapping { path_on_host: "/proc/version".into(), ..Default::default() };
-        assert!(of_mapping(&mapping).unwrap_err().to_string().contains("not a device node"));
+        let mapping = DeviceMapping {
+            path_on_host: "/proc/version".into(),
+            ..Default::default()
+        };
+        assert!(
+            of_mapping(&mapping)
+                .unwrap_err()
+                .to_string()
+                .contains("not a device node")
+        );
     }
 }

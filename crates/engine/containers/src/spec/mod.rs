@@ -11,8 +11,6 @@ pub(crate) mod security;
 
 use std::collections::BTreeMap;
 
-use arca_types::ContainerId;
-
 use crate::Error;
 use crate::model::{CgroupnsMode, ContainerSpec, IpcMode, MountPoint, PidMode, Ulimit, UtsMode};
 use crate::seccomp;
@@ -37,8 +35,13 @@ pub(crate) const MASKED_PATHS: [&str; 12] = [
 ];
 
 /// Paths read-only in containers by default.
-pub(crate) const READONLY_PATHS: [&str; 5] =
-    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+pub(crate) const READONLY_PATHS: [&str; 5] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
 
 /// What this host can do and the daemon wants: the same for all containers.
 #[derive(Debug, Clone)]
@@ -54,7 +57,6 @@ pub(crate) struct HostFacts {
 /// Everything that decides about one container's configuration.
 #[derive(Debug)]
 pub(crate) struct SpecInput<'a> {
-    pub(crate) id: &'a ContainerId,
     pub(crate) spec: &'a ContainerSpec,
     pub(crate) path: &'a str,
     pub(crate) args: &'a [String],
@@ -116,9 +118,20 @@ pub(crate) fn build(input: &SpecInput<'_>) -> Result<oci::Spec, Error> {
     Ok(oci::Spec {
         oci_version: "1.2.1",
         process,
-        root: oci::Root { path: "rootfs", readonly: host.readonly_rootfs },
-        hostname: if own_uts { input.hostname.to_owned() } else { String::new() },
-        domainname: if own_uts { input.spec.domainname.clone() } else { String::new() },
+        root: oci::Root {
+            path: "rootfs",
+            readonly: host.readonly_rootfs,
+        },
+        hostname: if own_uts {
+            input.hostname.to_owned()
+        } else {
+            String::new()
+        },
+        domainname: if own_uts {
+            input.spec.domainname.clone()
+        } else {
+            String::new()
+        },
         mounts,
         annotations: host.annotations.clone().unwrap_or_default(),
         linux: linux(input, &options, &capabilities)?,
@@ -138,7 +151,12 @@ pub(crate) fn capability_set(
     let add = capabilities::normalize(host.cap_add.as_deref().unwrap_or_default(), "CapAdd")?;
     let drop = capabilities::normalize(host.cap_drop.as_deref().unwrap_or_default(), "CapDrop")?;
     let has = |name: &str| facts.bounding.has(name);
-    Ok(capabilities::of(privileged || host.privileged, &add, &drop, &has))
+    Ok(capabilities::of(
+        privileged || host.privileged,
+        &add,
+        &drop,
+        &has,
+    ))
 }
 
 fn apparmor(input: &SpecInput<'_>, options: &security::Security) -> Option<String> {
@@ -177,7 +195,11 @@ fn linux(
 
 /// The root has to pass on what a mount below it passes on.
 fn rootfs_propagation(points: &[MountPoint]) -> String {
-    let has = |names: [&str; 2]| points.iter().any(|p| names.contains(&p.propagation.as_str()));
+    let has = |names: [&str; 2]| {
+        points
+            .iter()
+            .any(|p| names.contains(&p.propagation.as_str()))
+    };
     if has(["shared", "rshared"]) {
         "shared".to_owned()
     } else if has(["slave", "rslave"]) {
@@ -237,10 +259,19 @@ fn device_lists(input: &SpecInput<'_>) -> Result<(Vec<oci::Device>, Vec<oci::Dev
 fn sysctls(input: &SpecInput<'_>) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     let own_network = input.joined.network.is_some()
-        && !matches!(input.spec.host.network_mode, crate::model::NetworkMode::Container(_));
+        && !matches!(
+            input.spec.host.network_mode,
+            crate::model::NetworkMode::Container(_)
+        );
     if own_network {
-        all.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
-        all.insert("net.ipv4.ping_group_range".to_owned(), "0 2147483647".to_owned());
+        all.insert(
+            "net.ipv4.ip_unprivileged_port_start".to_owned(),
+            "0".to_owned(),
+        );
+        all.insert(
+            "net.ipv4.ping_group_range".to_owned(),
+            "0 2147483647".to_owned(),
+        );
     }
     all.extend(input.spec.host.sysctls.clone().unwrap_or_default());
     all
@@ -249,7 +280,10 @@ fn sysctls(input: &SpecInput<'_>) -> BTreeMap<String, String> {
 fn namespaces(input: &SpecInput<'_>) -> Vec<oci::Namespace> {
     let host = &input.spec.host;
     let own = |kind| oci::Namespace { kind, path: None };
-    let joined = |kind, path: &str| oci::Namespace { kind, path: Some(path.to_owned()) };
+    let joined = |kind, path: &str| oci::Namespace {
+        kind,
+        path: Some(path.to_owned()),
+    };
     let mut all = vec![own("mount")];
     if let Some(path) = &input.joined.network {
         all.push(joined("network", path));

@@ -62,8 +62,17 @@ pub(crate) fn of(input: &MountInput<'_>) -> Result<Vec<Mount>, Error> {
             }
         }
     }
-    mounts.retain(|mount| !own.iter().any(|other| other.destination == mount.destination));
-    own.sort_by_key(|mount| mount.destination.split('/').filter(|part| !part.is_empty()).count());
+    mounts.retain(|mount| {
+        !own.iter()
+            .any(|other| other.destination == mount.destination)
+    });
+    own.sort_by_key(|mount| {
+        mount
+            .destination
+            .split('/')
+            .filter(|part| !part.is_empty())
+            .count()
+    });
     mounts.extend(own);
     if let Some(init) = input.init {
         mounts.push(mount("/sbin/docker-init", "bind", init, &["bind", "ro"]));
@@ -102,11 +111,22 @@ fn base(input: &MountInput<'_>) -> Vec<Mount> {
     if input.private_cgroups {
         cgroup.push("rprivate");
     }
-    let pts =
-        ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"];
+    let pts = [
+        "nosuid",
+        "noexec",
+        "newinstance",
+        "ptmxmode=0666",
+        "mode=0620",
+        "gid=5",
+    ];
     let mut mounts = vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
-        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        mount(
+            "/dev",
+            "tmpfs",
+            "tmpfs",
+            &["nosuid", "strictatime", "mode=755", "size=65536k"],
+        ),
         mount("/dev/pts", "devpts", "devpts", &pts),
         mount("/sys", "sysfs", "sysfs", &sys),
         mount("/sys/fs/cgroup", "cgroup", "cgroup", &cgroup),
@@ -114,13 +134,22 @@ fn base(input: &MountInput<'_>) -> Vec<Mount> {
     if host.ipc_mode == Some(IpcMode::Host) {
         mounts.push(mount("/dev/mqueue", "bind", "/dev/mqueue", &["rbind"]));
     } else {
-        mounts.push(mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]));
+        mounts.push(mount(
+            "/dev/mqueue",
+            "mqueue",
+            "mqueue",
+            &["nosuid", "noexec", "nodev"],
+        ));
     }
     match (input.shm, &host.ipc_mode) {
         (Some(source), _) => mounts.push(mount("/dev/shm", "bind", source, &["rbind", "rprivate"])),
         (None, Some(IpcMode::None)) => {}
         (None, _) => {
-            let size = if host.shm_size == 0 { SHM_SIZE } else { host.shm_size };
+            let size = if host.shm_size == 0 {
+                SHM_SIZE
+            } else {
+                host.shm_size
+            };
             let size = format!("size={size}");
             let options = ["nosuid", "noexec", "nodev", "mode=1777", &size];
             mounts.push(mount("/dev/shm", "tmpfs", "shm", &options));
@@ -134,7 +163,10 @@ fn of_point(point: &MountPoint) -> Mount {
     if point.kind == MountType::Tmpfs {
         return of_tmpfs_request(point);
     }
-    let bind = point.request.as_ref().and_then(|request| request.bind.as_ref());
+    let bind = point
+        .request
+        .as_ref()
+        .and_then(|request| request.bind.as_ref());
     let recursive = !bind.is_some_and(|bind| bind.non_recursive);
     let mut options = vec![if recursive { "rbind" } else { "bind" }.to_owned()];
     if !point.rw {
@@ -144,7 +176,11 @@ fn of_point(point: &MountPoint) -> Mount {
             options.push("rro".to_owned());
         }
     }
-    let propagation = if point.propagation.is_empty() { "rprivate" } else { &point.propagation };
+    let propagation = if point.propagation.is_empty() {
+        "rprivate"
+    } else {
+        &point.propagation
+    };
     options.push(propagation.to_owned());
     Mount {
         destination: point.destination.clone(),
@@ -155,8 +191,16 @@ fn of_point(point: &MountPoint) -> Mount {
 }
 
 fn of_tmpfs_request(point: &MountPoint) -> Mount {
-    let mut mount = mount(&point.destination, "tmpfs", "tmpfs", &["noexec", "nosuid", "nodev"]);
-    let options = point.request.as_ref().and_then(|request| request.tmpfs.as_ref());
+    let mut mount = mount(
+        &point.destination,
+        "tmpfs",
+        "tmpfs",
+        &["noexec", "nosuid", "nodev"],
+    );
+    let options = point
+        .request
+        .as_ref()
+        .and_then(|request| request.tmpfs.as_ref());
     if let Some(tmpfs) = options {
         if tmpfs.size > 0 {
             mount.options.push(format!("size={}", tmpfs.size));
@@ -180,10 +224,30 @@ fn of_tmpfs_request(point: &MountPoint) -> Mount {
 /// A tmpfs of `--tmpfs`: flags and a few values, the last word winning.
 fn of_tmpfs(path: &str, options: &str) -> Result<Mount, Error> {
     const FLAGS: [&str; 14] = [
-        "ro", "rw", "suid", "nosuid", "dev", "nodev", "exec", "noexec", "atime", "noatime",
-        "diratime", "nodiratime", "relatime", "strictatime",
+        "ro",
+        "rw",
+        "suid",
+        "nosuid",
+        "dev",
+        "nodev",
+        "exec",
+        "noexec",
+        "atime",
+        "noatime",
+        "diratime",
+        "nodiratime",
+        "relatime",
+        "strictatime",
     ];
-    const VALUES: [&str; 7] = ["size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"];
+    const VALUES: [&str; 7] = [
+        "size",
+        "mode",
+        "uid",
+        "gid",
+        "nr_inodes",
+        "nr_blocks",
+        "mpol",
+    ];
     let mut all = vec!["noexec".to_owned(), "nosuid".to_owned(), "nodev".to_owned()];
     for option in options.split(',').filter(|option| !option.is_empty()) {
         let known = match option.split_once('=') {
@@ -201,7 +265,9 @@ fn of_tmpfs(path: &str, options: &str) -> Result<Mount, Error> {
             _ => format!("no{name}"),
         };
         all.retain(|other| {
-            let other = other.split_once('=').map_or(other.as_str(), |(name, _)| name);
+            let other = other
+                .split_once('=')
+                .map_or(other.as_str(), |(name, _)| name);
             other != name && other != opposite
         });
         all.push(option.to_owned());
@@ -243,9 +309,19 @@ mod tests {
     fn the_defaults_are_dockers() {
         let spec = ContainerSpec::default();
         let mounts = of(&input(&spec)).unwrap();
-        let names: Vec<&str> = mounts.iter().map(|mount| mount.destination.as_str()).collect();
-        let expected =
-            ["/proc", "/dev", "/dev/pts", "/sys", "/sys/fs/cgroup", "/dev/mqueue", "/dev/shm"];
+        let names: Vec<&str> = mounts
+            .iter()
+            .map(|mount| mount.destination.as_str())
+            .collect();
+        let expected = [
+            "/proc",
+            "/dev",
+            "/dev/pts",
+            "/sys",
+            "/sys/fs/cgroup",
+            "/dev/mqueue",
+            "/dev/shm",
+        ];
         assert_eq!(names, expected);
         assert_eq!(mounts[6].options[4], "size=67108864");
         assert_eq!(mounts[3].options[3], "ro");
@@ -261,7 +337,10 @@ mod tests {
             ..ContainerSpec::default()
         };
         let mounts = of(&input(&spec)).unwrap();
-        let shm: Vec<_> = mounts.iter().filter(|mount| mount.destination == "/dev/shm").collect();
+        let shm: Vec<_> = mounts
+            .iter()
+            .filter(|mount| mount.destination == "/dev/shm")
+            .collect();
         assert_eq!(shm.len(), 1);
         assert_eq!(shm[0].options, ["nosuid", "nodev", "size=1m", "exec"]);
     }
@@ -284,9 +363,16 @@ mod tests {
             request: None,
         };
         let points = [point("/a/b"), point("/a")];
-        let mounts = of(&MountInput { points: &points, ..input(&spec) }).unwrap();
+        let mounts = of(&MountInput {
+            points: &points,
+            ..input(&spec)
+        })
+        .unwrap();
         let own = &mounts[mounts.len() - 2..];
-        assert_eq!((own[0].destination.as_str(), own[1].destination.as_str()), ("/a", "/a/b"));
+        assert_eq!(
+            (own[0].destination.as_str(), own[1].destination.as_str()),
+            ("/a", "/a/b")
+        );
         assert_eq!(own[0].options, ["rbind", "ro", "rslave"]);
     }
 

@@ -232,9 +232,15 @@ pub(crate) struct BlockIo {
     pub(crate) throttle_read_bps_device: Vec<DeviceRate>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) throttle_write_bps_device: Vec<DeviceRate>,
-    #[serde(rename = "throttleReadIOPSDevice", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        rename = "throttleReadIOPSDevice",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub(crate) throttle_read_iops_device: Vec<DeviceRate>,
-    #[serde(rename = "throttleWriteIOPSDevice", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        rename = "throttleWriteIOPSDevice",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub(crate) throttle_write_iops_device: Vec<DeviceRate>,
 }
 

@@ -41,7 +41,11 @@ pub(crate) fn process(input: &ProcessInput<'_>) -> oci::Process {
         user: input.account.user.clone(),
         args: words,
         env,
-        cwd: if spec.working_dir.is_empty() { "/".to_owned() } else { spec.working_dir.clone() },
+        cwd: if spec.working_dir.is_empty() {
+            "/".to_owned()
+        } else {
+            spec.working_dir.clone()
+        },
         capabilities: Some(capability_sets(input.account.user.uid, input.capabilities)),
         rlimits: input.rlimits.clone(),
         no_new_privileges: input.no_new_privileges,
@@ -54,9 +58,16 @@ pub(crate) fn process(input: &ProcessInput<'_>) -> oci::Process {
 pub(crate) fn capability_sets(uid: u32, capabilities: &[String]) -> oci::Capabilities {
     let bounding = capabilities.to_vec();
     if uid == 0 {
-        oci::Capabilities { effective: bounding.clone(), permitted: bounding.clone(), bounding }
+        oci::Capabilities {
+            effective: bounding.clone(),
+            permitted: bounding.clone(),
+            bounding,
+        }
     } else {
-        oci::Capabilities { bounding, ..oci::Capabilities::default() }
+        oci::Capabilities {
+            bounding,
+            ..oci::Capabilities::default()
+        }
     }
 }
 
@@ -75,7 +86,11 @@ pub(crate) fn override_with(env: &mut Vec<String>, own: &[String]) {
     for variable in own {
         let name = variable.split_once('=').map(|(name, _)| name);
         let wanted = name.unwrap_or(variable);
-        let same = |other: &String| other.split_once('=').is_some_and(|(name, _)| name == wanted);
+        let same = |other: &String| {
+            other
+                .split_once('=')
+                .is_some_and(|(name, _)| name == wanted)
+        };
         match (name, env.iter().position(same)) {
             (None, Some(index)) => drop(env.remove(index)),
             (None, None) => {}
@@ -106,7 +121,10 @@ mod tests {
             env: vec!["A=1".into(), "PATH=/bin".into(), "HOSTNAME".into()],
             ..ContainerSpec::default()
         };
-        assert_eq!(environment(&spec, "h", true), ["PATH=/bin", "TERM=xterm", "A=1"]);
+        assert_eq!(
+            environment(&spec, "h", true),
+            ["PATH=/bin", "TERM=xterm", "A=1"]
+        );
     }
 
     #[test]

@@ -30,7 +30,9 @@ fn memory(limits: &Resources) -> oci::Memory {
         reservation: positive(limits.memory_reservation),
         swap: (limits.memory_swap != 0).then_some(limits.memory_swap),
         kernel_tcp: positive(limits.kernel_memory_tcp),
-        swappiness: limits.memory_swappiness.and_then(|value| u64::try_from(value).ok()),
+        swappiness: limits
+            .memory_swappiness
+            .and_then(|value| u64::try_from(value).ok()),
         disable_oom_killer: limits.oom_kill_disable,
     }
 }
@@ -40,9 +42,15 @@ fn cpu(limits: &Resources) -> Option<oci::Cpu> {
     let unsigned = |value: i64| u64::try_from(value).ok().filter(|value| *value > 0);
     let text = |value: &str| (!value.is_empty()).then(|| value.to_owned());
     let (period, quota) = if limits.nano_cpus > 0 {
-        (Some(100_000), Some(limits.nano_cpus.saturating_mul(100_000) / 1_000_000_000))
+        (
+            Some(100_000),
+            Some(limits.nano_cpus.saturating_mul(100_000) / 1_000_000_000),
+        )
     } else {
-        (unsigned(limits.cpu_period), (limits.cpu_quota != 0).then_some(limits.cpu_quota))
+        (
+            unsigned(limits.cpu_period),
+            (limits.cpu_quota != 0).then_some(limits.cpu_quota),
+        )
     };
     let cpu = oci::Cpu {
         shares: unsigned(limits.cpu_shares),
@@ -59,7 +67,9 @@ fn cpu(limits: &Resources) -> Option<oci::Cpu> {
 fn pids(limits: &Resources) -> Option<oci::Pids> {
     match limits.pids_limit {
         None | Some(0) => None,
-        Some(limit) => Some(oci::Pids { limit: limit.max(-1) }),
+        Some(limit) => Some(oci::Pids {
+            limit: limit.max(-1),
+        }),
     }
 }
 
@@ -67,7 +77,11 @@ fn block_io(limits: &Resources) -> Result<oci::BlockIo, Error> {
     let mut weights = Vec::new();
     for device in limits.blkio_weight_device.iter().flatten() {
         let (major, minor) = block_device(&device.path)?;
-        weights.push(oci::DeviceWeight { major, minor, weight: device.weight });
+        weights.push(oci::DeviceWeight {
+            major,
+            minor,
+            weight: device.weight,
+        });
     }
     Ok(oci::BlockIo {
         weight: (limits.blkio_weight > 0).then_some(limits.blkio_weight),
@@ -85,7 +99,11 @@ fn rates(devices: Option<&[ThrottleDevice]>) -> Result<Vec<oci::DeviceRate>, Err
         .iter()
         .map(|device| {
             let (major, minor) = block_device(&device.path)?;
-            Ok(oci::DeviceRate { major, minor, rate: device.rate })
+            Ok(oci::DeviceRate {
+                major,
+                minor,
+                rate: device.rate,
+            })
         })
         .collect()
 }
@@ -106,7 +124,9 @@ fn block_device(path: &str) -> Result<(u32, u32), Error> {
 /// Process limits; those of the container win over the daemon's defaults.
 pub(crate) fn rlimits(own: Option<&[Ulimit]>, defaults: &[Ulimit]) -> Vec<oci::Rlimit> {
     let own = own.unwrap_or_default();
-    let missing = defaults.iter().filter(|d| !own.iter().any(|u| u.name == d.name));
+    let missing = defaults
+        .iter()
+        .filter(|d| !own.iter().any(|u| u.name == d.name));
     own.iter()
         .chain(missing)
         .map(|limit| oci::Rlimit {
@@ -123,7 +143,10 @@ mod tests {
 
     #[test]
     fn cpus_become_a_quota() {
-        let limits = Resources { nano_cpus: 1_500_000_000, ..Resources::default() };
+        let limits = Resources {
+            nano_cpus: 1_500_000_000,
+            ..Resources::default()
+        };
         let cpu = cpu(&limits).unwrap();
         assert_eq!((cpu.period, cpu.quota), (Some(100_000), Some(150_000)));
     }
@@ -138,10 +161,20 @@ mod tests {
 
     #[test]
     fn the_daemons_limits_fill_in() {
-        let limit = |name: &str, soft| Ulimit { name: name.into(), hard: -1, soft };
-        let found = rlimits(Some(&[limit("nofile", 7)]), &[limit("nofile", 9), limit("core", 0)]);
+        let limit = |name: &str, soft| Ulimit {
+            name: name.into(),
+            hard: -1,
+            soft,
+        };
+        let found = rlimits(
+            Some(&[limit("nofile", 7)]),
+            &[limit("nofile", 9), limit("core", 0)],
+        );
         assert_eq!(found.len(), 2);
-        assert_eq!((found[0].kind.as_str(), found[0].soft, found[0].hard), ("RLIMIT_NOFILE", 7, u64::MAX));
+        assert_eq!(
+            (found[0].kind.as_str(), found[0].soft, found[0].hard),
+            ("RLIMIT_NOFILE", 7, u64::MAX)
+        );
         assert_eq!(found[1].kind, "RLIMIT_CORE");
     }
 }

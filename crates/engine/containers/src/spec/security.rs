@@ -64,7 +64,11 @@ pub(crate) fn parse(options: &[String]) -> Result<Security, Error> {
             }
             "no-new-privileges" => security.no_new_privileges = Some(flag()?),
             "writable-cgroups" => security.writable_cgroups = flag()?,
-            _ => return Err(Error::Invalid(format!("invalid --security-opt 2: \"{option}\""))),
+            _ => {
+                return Err(Error::Invalid(format!(
+                    "invalid --security-opt 2: \"{option}\""
+                )));
+            }
         }
     }
     Ok(security)
@@ -89,15 +93,30 @@ mod tests {
 
     #[test]
     fn both_separators_are_understood() {
-        assert_eq!(of("seccomp:unconfined").unwrap().seccomp, Seccomp::Unconfined);
+        assert_eq!(
+            of("seccomp:unconfined").unwrap().seccomp,
+            Seccomp::Unconfined
+        );
         assert_eq!(of("seccomp=builtin").unwrap().seccomp, Seccomp::Default);
-        assert_eq!(of("no-new-privileges").unwrap().no_new_privileges, Some(true));
-        assert_eq!(of("no-new-privileges=false").unwrap().no_new_privileges, Some(false));
+        assert_eq!(
+            of("no-new-privileges").unwrap().no_new_privileges,
+            Some(true)
+        );
+        assert_eq!(
+            of("no-new-privileges=false").unwrap().no_new_privileges,
+            Some(false)
+        );
     }
 
     #[test]
     fn the_unknown_is_refused_in_dockers_words() {
-        assert_eq!(of("foo"), Err("invalid --security-opt 1: \"foo\"".to_owned()));
-        assert_eq!(of("foo=bar"), Err("invalid --security-opt 2: \"foo=bar\"".to_owned()));
+        assert_eq!(
+            of("foo"),
+            Err("invalid --security-opt 1: \"foo\"".to_owned())
+        );
+        assert_eq!(
+            of("foo=bar"),
+            Err("invalid --security-opt 2: \"foo=bar\"".to_owned())
+        );
     }
 }
