@@ -30,9 +30,40 @@ const MKNOD: u8 = 1;
 const READ: u8 = 2;
 const WRITE: u8 = 4;
 
+/// What every container may use besides: major and minor of the character devices that it finds in
+/// `/dev` and of terminals. Making nodes is harmless, since using them takes a rule of its own.
+const ALWAYS: [(i64, Option<i64>); 8] = [
+    (1, Some(3)),
+    (1, Some(5)),
+    (1, Some(7)),
+    (1, Some(8)),
+    (1, Some(9)),
+    (5, Some(0)),
+    (5, Some(2)),
+    (136, None),
+];
+
+/// The rules of the configuration, and those of every container behind them.
+fn complete(rules: &[LinuxDeviceCgroup]) -> Vec<LinuxDeviceCgroup> {
+    let allow = |kind, access: &str| {
+        let mut rule = LinuxDeviceCgroup::default();
+        rule.set_allow(true)
+            .set_typ(Some(kind))
+            .set_access(Some(access.to_owned()));
+        rule
+    };
+    let nodes = [LinuxDeviceType::C, LinuxDeviceType::B].map(|kind| allow(kind, "m"));
+    let devices = ALWAYS.map(|(major, minor)| {
+        let mut rule = allow(LinuxDeviceType::C, "rwm");
+        rule.set_major(Some(major)).set_minor(minor);
+        rule
+    });
+    rules.iter().cloned().chain(nodes).chain(devices).collect()
+}
+
 /// Writes the rules, one after the other, as v1 takes them.
 pub(super) fn apply_v1(dir: &Path, rules: &[LinuxDeviceCgroup]) -> Result<(), ExecError> {
-    for rule in rules {
+    for rule in &complete(rules) {
         let file = if rule.allow() {
             "devices.allow"
         } else {
@@ -61,7 +92,7 @@ pub(super) fn apply_v1(dir: &Path, rules: &[LinuxDeviceCgroup]) -> Result<(), Ex
 
 /// Loads and attaches a program that decides as the rules do.
 pub(super) fn apply_v2(dir: &Path, rules: &[LinuxDeviceCgroup]) -> Result<(), ExecError> {
-    let program = load_device_program(&Policy::of(rules).program())
+    let program = load_device_program(&Policy::of(&complete(rules)).program())
         .context(|| "failed to load the device filter")?;
     let cgroup = File::open(dir).context(|| format!("open {}", dir.display()))?;
     attach_device_program(cgroup.as_fd(), program.as_fd())
