@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arca_archive::spread_directories;
 use arca_store::{Batch, Durability, Store};
 
 use crate::error::Error;
@@ -203,6 +204,10 @@ fn make_directories(paths: &Paths) -> Result<(), Error> {
     ];
     for directory in directories {
         std::fs::create_dir_all(&directory).map_err(Error::io("create", &directory))?;
+    }
+    // Trees are made in these; where they are renamed to later makes no difference.
+    for directory in [paths.tmp(), paths.snapshots()] {
+        spread_directories(&directory).map_err(Error::io("mark", &directory))?;
     }
     Ok(())
 }

@@ -17,6 +17,7 @@
 mod copy;
 mod error;
 mod extract;
+mod fields;
 mod header;
 mod node;
 mod pack;
@@ -26,6 +27,7 @@ mod reader;
 mod remove;
 mod size;
 mod sparse;
+mod spread;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -38,3 +40,4 @@ pub use path::{open_in_root, open_root};
 pub use reader::{Entry, Kind, Reader};
 pub use remove::{remove_contents, remove_tree};
 pub use size::tree_size;
+pub use spread::spread_directories;

@@ -4,11 +4,13 @@ use std::io::{self, BufRead, Read};
 
 use tar::{EntryType, GnuExtSparseHeader, Header};
 
-use crate::error::{Error, text};
+use crate::error::Error;
+use crate::fields;
 use crate::pax::{self, Pax};
 use crate::sparse::{Map, Segment};
 
-const BLOCK: usize = 512;
+/// Everything in an archive is a multiple of this.
+pub(crate) const BLOCK: usize = 512;
 /// The longest extended header or long name that is held in memory.
 const MAX_META: u64 = 1 << 20;
 
@@ -127,7 +129,7 @@ impl<R: BufRead> Reader<R> {
             (Some(path), _) | (None, Some(path)) => path.clone(),
             (None, None) => header.path_bytes().into_owned(),
         };
-        let kind = kind(header, &path, pax.link)?;
+        let kind = fields::kind(header, &path, pax.link)?;
         let stored = match pax.size {
             Some(size) => size,
             None => header.entry_size().map_err(field("size"))?,
@@ -145,7 +147,7 @@ impl<R: BufRead> Reader<R> {
         };
         let mtime = match pax.mtime {
             Some(mtime) => mtime,
-            None => (mtime(header)?, 0),
+            None => (fields::mtime(header)?, 0),
         };
         Ok(Entry {
             path,
@@ -253,7 +255,7 @@ impl<R: BufRead> Reader<R> {
                 Err(Error::Header("data behind a block of zeros"))
             };
         }
-        check_sum(&block)?;
+        fields::check_sum(&block)?;
         Ok(Some(block))
     }
 
@@ -352,69 +354,4 @@ fn exact(input: &mut impl Read, buffer: &mut [u8]) -> Result<(), Error> {
             io::ErrorKind::UnexpectedEof => Error::Truncated,
             _ => Error::Read(error),
         })
-}
-
-/// The sum of all bytes with those of the checksum taken as spaces; some add them as signed.
-fn check_sum(block: &[u8; BLOCK]) -> Result<(), Error> {
-    let stored = Header::from_byte_slice(block).cksum();
-    let stored = stored.map_err(|_error| Error::Header("checksum"))?;
-    let (mut unsigned, mut signed) = (0_u32, 0_i32);
-    for (at, byte) in block.iter().enumerate() {
-        let byte = if (148..156).contains(&at) {
-            b' '
-        } else {
-            *byte
-        };
-        unsigned += u32::from(byte);
-        signed += i32::from(byte.cast_signed());
-    }
-    if stored == unsigned || i32::try_from(stored) == Ok(signed) {
-        Ok(())
-    } else {
-        Err(Error::Header("checksum"))
-    }
-}
-
-fn kind(header: &Header, path: &[u8], long_link: Option<Vec<u8>>) -> Result<Kind, Error> {
-    let link = || long_link.or_else(|| header.link_name_bytes().map(|name| name.into_owned()));
-    let device = |number: io::Result<Option<u32>>| {
-        number.ok().flatten().ok_or(Error::Header("device number"))
-    };
-    Ok(match header.entry_type() {
-        // Archives of old mark a directory by the end of its name only.
-        EntryType::Regular if path.ends_with(b"/") => Kind::Directory,
-        EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => Kind::File,
-        EntryType::Directory => Kind::Directory,
-        EntryType::Symlink => Kind::Symlink(link().unwrap_or_default()),
-        EntryType::Link => Kind::HardLink(link().unwrap_or_default()),
-        EntryType::Char => Kind::Char(
-            device(header.device_major())?,
-            device(header.device_minor())?,
-        ),
-        EntryType::Block => Kind::Block(
-            device(header.device_major())?,
-            device(header.device_minor())?,
-        ),
-        EntryType::Fifo => Kind::Fifo,
-        other => {
-            return Err(Error::UnknownType {
-                path: text(path),
-                kind: other.as_byte(),
-            });
-        }
-    })
-}
-
-/// The time of the header; GNU keeps times before 1970 as negative binary numbers.
-fn mtime(header: &Header) -> Result<i64, Error> {
-    let field = header.as_old().mtime;
-    if let [0xff, rest @ ..] = field {
-        let mut seconds = -1_i64;
-        for byte in rest {
-            seconds = (seconds << 8) | i64::from(byte);
-        }
-        return Ok(seconds);
-    }
-    let seconds = header.mtime().map_err(|_error| Error::Header("mtime"))?;
-    i64::try_from(seconds).map_err(|_too_large| Error::Header("mtime"))
 }
