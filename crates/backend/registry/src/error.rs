@@ -171,9 +171,9 @@ pub enum Error {
     /// The registry answered with an error of the specification.
     #[error("{code}: {message}")]
     Refused { code: Code, message: String },
-    /// The credentials were sent and are wrong.
-    #[error("unauthorized")]
-    BadCredentials,
+    /// The same, without anything that the code does not say already.
+    #[error("{0}")]
+    Bare(Code),
     #[error("received unexpected HTTP status: {0}")]
     Status(String),
     #[error("error parsing HTTP {status} response body: {problem}: {body:?}")]
@@ -244,7 +244,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Returns the code when the registry itself refused.
+    /// Returns the code when the registry itself refused, and said more than the code.
     #[must_use]
     pub fn code(&self) -> Option<Code> {
         match self {
@@ -269,7 +269,9 @@ impl Error {
         match self {
             Self::Transport { retry, .. } => *retry,
             Self::Status(_) => true,
-            Self::Refused { code, .. } => matches!(code, Code::TooManyRequests | Code::Unavailable),
+            Self::Refused { code, .. } | Self::Bare(code) => {
+                matches!(code, Code::TooManyRequests | Code::Unavailable)
+            }
             Self::Request { cause, .. } => cause.is_temporary(),
             _ => false,
         }
@@ -288,7 +290,7 @@ impl Error {
 impl Classify for Error {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Refused { code, .. } => match code {
+            Self::Refused { code, .. } | Self::Bare(code) => match code {
                 Code::Unauthorized => ErrorKind::Unauthorized,
                 Code::TooManyRequests => ErrorKind::TooManyRequests,
                 Code::Denied => ErrorKind::Forbidden,
@@ -298,7 +300,6 @@ impl Classify for Error {
                 Code::Unavailable => ErrorKind::Unavailable,
                 _ => ErrorKind::Internal,
             },
-            Self::BadCredentials => ErrorKind::Unauthorized,
             Self::Request { cause, .. } => cause.kind(),
             Self::Endpoint(_) => ErrorKind::InvalidParameter,
             _ => ErrorKind::Internal,

@@ -24,6 +24,8 @@ struct BodyError {
     code: String,
     #[serde(default)]
     message: String,
+    #[serde(default)]
+    detail: Option<serde_json::Value>,
 }
 
 /// Writes a status as HTTP does: `503 Service Unavailable`.
@@ -50,9 +52,6 @@ pub(crate) async fn failure(response: Response) -> Error {
         .and_then(|value| value.to_str().ok())
         .is_none_or(|value| value.starts_with("application/json"));
     let body = read(response).await;
-    if status == StatusCode::UNAUTHORIZED && challenges.contains(&Challenge::Basic) {
-        return Error::BadCredentials;
-    }
     if is_json {
         json_failure(status, &body)
     } else {
@@ -107,12 +106,14 @@ fn json_failure(status: StatusCode, text: &str) -> Error {
         return unreadable("no error details found in HTTP response body".to_owned());
     };
     let code = Code::parse(&first.code);
-    let message = if first.message.is_empty() {
-        code.default_message().to_owned()
-    } else {
-        first.message
-    };
-    Error::Refused { code, message }
+    let says_more = !first.message.is_empty() && first.message != code.default_message();
+    if first.detail.is_none() && !says_more {
+        return Error::Bare(code);
+    }
+    Error::Refused {
+        code,
+        message: first.message,
+    }
 }
 
 fn text_failure(status: StatusCode, message: String) -> Error {
@@ -157,8 +158,11 @@ mod tests {
             r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{}}]}"#;
         assert_eq!(text(404, body), "manifest unknown: manifest unknown");
         assert_eq!(
-            text(401, r#"{"errors":[{"code":"UNAUTHORIZED"}]}"#),
-            "unauthorized: authentication required"
+            text(
+                401,
+                r#"{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}"#
+            ),
+            "unauthorized"
         );
         assert_eq!(
             text(400, r#"{"errors":[{"code":"X","message":"m"}]}"#),

@@ -24,6 +24,7 @@ impl Remote {
             Ok(_) => Ok(true),
             // The answer to HEAD has no body that would say which 404 this is.
             Err(Error::ErrorBody { status: 404, .. }) => Ok(false),
+            Err(Error::Bare(Code::BlobUnknown)) => Ok(false),
             Err(error) if error.code() == Some(Code::BlobUnknown) => Ok(false),
             Err(Error::Refused {
                 code: Code::Unknown,

@@ -103,7 +103,7 @@ async fn what_is_not_there_is_told_in_the_registrys_words() {
     let server = Server::start(|_| {
         Reply::new(
             404,
-            r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#,
+            r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{}}]}"#,
         )
     })
     .await;

@@ -207,7 +207,7 @@ impl Shelf {
                 }
                 None => Reply::new(
                     404,
-                    r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#,
+                    r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{}}]}"#,
                 ),
             }
         })
