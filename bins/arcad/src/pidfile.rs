@@ -42,10 +42,16 @@ impl Drop for PidFile {
     }
 }
 
-/// Whether the process is a daemon, not some other that got its number after a crash.
+/// Whether the process is a daemon that lives, not some other that got its number after a crash, nor
+/// one that has ended and that nobody has waited for.
 fn is_daemon(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/comm"))
-        .is_ok_and(|name| matches!(name.trim(), "arcad" | "dockerd"))
+    let file = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}"));
+    let ended = |status: String| {
+        let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+        state.is_none_or(|state| state.trim_start().starts_with(['Z', 'X']))
+    };
+    file("comm").is_ok_and(|name| matches!(name.trim(), "arcad" | "dockerd"))
+        && !file("status").map_or(true, ended)
 }
 
 #[cfg(test)]
