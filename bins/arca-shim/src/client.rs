@@ -12,6 +12,9 @@ use crate::detach::Scanner;
 /// The process waits while a client has more than this to take.
 const FULL: usize = 256 << 10;
 
+/// How much a unix socket may hold.
+const BUFFER: usize = 512 << 10;
+
 /// Who hears of the end of the session.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Owner {
@@ -69,6 +72,7 @@ impl Client {
     ) -> Self {
         // As in dockerd, only a terminal has detach keys.
         let keys = if tty { spec.detach_keys } else { Vec::new() };
+        enlarge(&socket);
         Self {
             socket,
             process,
@@ -186,6 +190,15 @@ impl Client {
                 _ => return,
             }
         }
+    }
+}
+
+/// Lets a unix socket hold more, if that is allowed: fewer switches between shim and client. The sizes
+/// of other sockets are the kernel's own business.
+fn enlarge(socket: &OwnedFd) {
+    if rustix::net::sockopt::socket_domain(socket) == Ok(rustix::net::AddressFamily::UNIX) {
+        let set = rustix::net::sockopt::set_socket_send_buffer_size_force(socket, BUFFER);
+        drop(set.map_err(std::io::Error::from));
     }
 }
 

@@ -10,3 +10,4 @@
 mod bed;
 mod recovery;
 mod run;
+mod speed;
