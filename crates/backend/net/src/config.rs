@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use crate::dns::DnsConfig;
 use crate::drivers::{BridgeConfig, NetworkDriver};
 use crate::types::{MacAddr, PublishedPort};
 
@@ -62,6 +63,8 @@ pub struct SandboxConfig {
     pub endpoints: Vec<EndpointConfig>,
     /// The ports that are led into it. Their host sides have been reserved.
     pub ports: Vec<PublishedPort>,
+    /// The DNS server it has, if it has one.
+    pub dns: Option<DnsConfig>,
 }
 
 impl SandboxConfig {

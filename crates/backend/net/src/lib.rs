@@ -5,6 +5,7 @@
 //! nothing is kept on disk but the files that keep namespaces alive.
 
 mod config;
+mod dns;
 mod drivers;
 mod error;
 mod firewall;
@@ -24,6 +25,7 @@ mod tests;
 mod types;
 
 pub use config::{Config, DriverConfig, EndpointConfig, NetworkConfig, SandboxConfig, Targets};
+pub use dns::{DnsConfig, Named, Names};
 pub use drivers::BridgeConfig;
 pub use error::{BindError, Error};
 pub use net::Net;

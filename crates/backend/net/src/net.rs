@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ipnet::IpNet;
 
 use crate::config::{Config, EndpointConfig, NetworkConfig, SandboxConfig, Targets};
+use crate::dns::{DnsConfig, Names, Server, Sockets};
 use crate::error::Error;
 use crate::firewall::{Forward, Monitor};
 use crate::forwarding;
@@ -29,6 +30,8 @@ struct Inner {
     host: Host,
     networks: Mutex<BTreeMap<String, NetworkConfig>>,
     ports: Ports,
+    names: Arc<Names>,
+    servers: Mutex<BTreeMap<String, Server>>,
     monitor: Mutex<Option<Monitor>>,
 }
 
@@ -48,6 +51,8 @@ impl Net {
             config,
             host,
             networks: Mutex::default(),
+            names: Arc::default(),
+            servers: Mutex::default(),
             monitor: Mutex::default(),
         })))
     }
@@ -62,6 +67,12 @@ impl Net {
     #[must_use]
     pub fn ports(&self) -> &Ports {
         &self.0.ports
+    }
+
+    /// The names that DNS servers of sandboxes know.
+    #[must_use]
+    pub fn names(&self) -> &Names {
+        &self.0.names
     }
 
     /// Every subnet the host has an address in or a route to, but for those of the links in `except`.
@@ -129,7 +140,27 @@ impl Net {
     /// # Errors
     /// When the kernel refuses; nothing is left behind then.
     pub async fn attach(&self, sandbox: SandboxConfig) -> Result<PathBuf, Error> {
-        self.blocking(move |inner| inner.attach(&sandbox)).await
+        let (id, dns) = (sandbox.id.clone(), sandbox.dns.clone());
+        let (path, sockets) = self.blocking(move |inner| inner.attach(&sandbox)).await?;
+        if let (Some(dns), Some(sockets)) = (dns, sockets) {
+            self.0.serve(id, &dns, sockets)?;
+        }
+        Ok(path)
+    }
+
+    /// Gives a sandbox a DNS server, or tells the one it has which networks it is on now.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn serve_dns(&self, sandbox: String, dns: DnsConfig) -> Result<(), Error> {
+        if let Some(server) = lock(&self.0.servers).get(&sandbox) {
+            server.set_networks(dns.networks);
+            return Ok(());
+        }
+        let name = sandbox.clone();
+        let open = move |inner: &Inner| inner.enter(&name, |_| Inside::open_dns());
+        let sockets = self.blocking(open).await?;
+        self.0.serve(sandbox, &dns, sockets)
     }
 
     /// Removes a sandbox and all that belongs to it, whatever there is of it. The namespace and its links
@@ -202,8 +233,17 @@ impl Net {
         networks: Vec<NetworkConfig>,
         live: Vec<SandboxConfig>,
     ) -> Result<(), Error> {
-        self.blocking(move |inner| inner.recover(networks, &live))
-            .await
+        let with_dns: Vec<_> = live
+            .iter()
+            .filter_map(|sandbox| Some((sandbox.id.clone(), sandbox.dns.clone()?)))
+            .collect();
+        let mut result = self
+            .blocking(move |inner| inner.recover(networks, &live))
+            .await;
+        for (id, dns) in with_dns {
+            result = result.and(self.serve_dns(id, dns).await);
+        }
+        result
     }
 
     /// Binds the host's side of ports that were published before a restart. What cannot be bound any
@@ -255,7 +295,7 @@ impl Inner {
         Ok(())
     }
 
-    fn attach(&self, sandbox: &SandboxConfig) -> Result<PathBuf, Error> {
+    fn attach(&self, sandbox: &SandboxConfig) -> Result<(PathBuf, Option<Sockets>), Error> {
         let networks = sandbox
             .endpoints
             .iter()
@@ -274,9 +314,11 @@ impl Inner {
             for (endpoint, network) in sandbox.endpoints.iter().zip(&networks) {
                 inside.join(network.driver.driver(), endpoint)?;
             }
+            let targets = sandbox.targets();
             self.host
                 .firewall
-                .publish(&forwards(&sandbox.ports, sandbox.targets()))
+                .publish(&forwards(&sandbox.ports, targets))?;
+            sandbox.dns.as_ref().map(|_| Inside::open_dns()).transpose()
         });
         if attached.is_err()
             && let Err(error) = self.detach(sandbox)
@@ -284,10 +326,19 @@ impl Inner {
             let error = arca_types::chain(&error);
             tracing::warn!(error, "cannot take back a sandbox that was begun");
         }
-        attached.map(|()| path)
+        attached.map(|sockets| (path, sockets))
+    }
+
+    /// Begins to answer on the sockets of a sandbox.
+    fn serve(&self, sandbox: String, dns: &DnsConfig, sockets: Sockets) -> Result<(), Error> {
+        let names = Arc::clone(&self.names);
+        let server = Server::start(sockets, names, dns.networks.clone(), dns.upstreams())?;
+        lock(&self.servers).insert(sandbox, server);
+        Ok(())
     }
 
     fn detach(&self, sandbox: &SandboxConfig) -> Result<(), Error> {
+        drop(lock(&self.servers).remove(&sandbox.id));
         let withdrawn = self
             .host
             .firewall

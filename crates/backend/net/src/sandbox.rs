@@ -5,8 +5,10 @@ use std::os::fd::AsFd as _;
 use ipnet::IpNet;
 
 use crate::config::EndpointConfig;
+use crate::dns;
 use crate::drivers::NetworkDriver;
 use crate::error::Error;
+use crate::firewall::redirect_dns;
 use crate::host::Host;
 use crate::netlink::{Message, Socket, address, link, route};
 use crate::netns::Netns;
@@ -33,6 +35,13 @@ impl<'a> Inside<'a> {
     /// Brings loopback up.
     pub(crate) fn loopback(&mut self) -> Result<(), Error> {
         self.request(vec![link::set_up(LOOPBACK)], "bring loopback up")
+    }
+
+    /// Opens sockets for a DNS server, and leads the sandbox's own questions there.
+    pub(crate) fn open_dns() -> Result<dns::Sockets, Error> {
+        let sockets = dns::Sockets::bind()?;
+        redirect_dns(dns::ADDRESS, sockets.ports()?)?;
+        Ok(sockets)
     }
 
     /// Adds an endpoint: its link, addresses, routes.

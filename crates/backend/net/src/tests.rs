@@ -63,6 +63,7 @@ fn sandbox(id: &str, endpoints: Vec<EndpointConfig>) -> SandboxConfig {
         id: id.to_owned(),
         endpoints,
         ports: Vec::new(),
+        dns: None,
     }
 }
 
@@ -587,6 +588,52 @@ fn endpoints_come_and_go_while_the_sandbox_lives() {
         assert!(!links().contains(&second.host_link));
         assert_eq!(world.inside("a", links), ["eth0", "lo"]);
         assert_eq!(seen("10.77.1.2:80").unwrap(), "10.77.1.1");
+    });
+}
+
+#[test]
+fn a_sandbox_finds_its_name_server_before_and_after_a_restart() {
+    in_namespace(async {
+        let mut world = World::new();
+        let network = bridge("br1", 1);
+        world.net.ensure_network(network.clone()).await.unwrap();
+        let mut a = sandbox("a", vec![endpoint("br1", 1, 2)]);
+        a.dns = Some(DnsConfig {
+            networks: vec!["br1".to_owned()],
+            upstreams: Vec::new(),
+        });
+        world.net.attach(a.clone()).await.unwrap();
+        for _ in 0..2 {
+            let named = Named {
+                names: vec!["web".to_owned()],
+                addresses: vec![ip("10.77.1.9")],
+            };
+            world.net.names().set("br1", "front", "e", named);
+            // The program's own port 53 stays free.
+            let _own = world.inside("a", || UdpSocket::bind("0.0.0.0:53").unwrap());
+            let client = world.inside("a", || UdpSocket::bind("0.0.0.0:0").unwrap());
+            client.connect("127.0.0.11:53").unwrap();
+            let answer = outside_of_runtime(move || {
+                let mut query = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+                query.extend(b"\x03web\0\0\x01\0\x01");
+                client
+                    .set_read_timeout(Some(Duration::from_secs(5)))
+                    .unwrap();
+                client.send(&query).unwrap();
+                let mut buffer = [0; 512];
+                let length = client.recv(&mut buffer).unwrap();
+                buffer[..length].to_vec()
+            })
+            .await;
+            assert!(answer.ends_with(&[10, 77, 1, 9]));
+            world.restart();
+            world
+                .net
+                .recover(vec![network.clone()], vec![a.clone()])
+                .await
+                .unwrap();
+        }
+        world.net.detach(a).await.unwrap();
     });
 }
 

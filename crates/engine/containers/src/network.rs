@@ -36,6 +36,7 @@ impl Actor {
             },
             mode,
             endpoints: endpoint_specs(&self.c)?,
+            name_servers: dns_settings(spec)?.servers,
         })
     }
 

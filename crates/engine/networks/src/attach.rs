@@ -1,6 +1,8 @@
 //! A container starts: it gets its network, or nothing is left behind.
 
-use arca_net::{EndpointConfig, MacAddr, PortSpec, Reservation, Targets};
+use std::net::IpAddr;
+
+use arca_net::{EndpointConfig, MacAddr, Named, PortSpec, Reservation, Targets};
 use arca_store::{Batch, Durability};
 use arca_types::{ContainerId, EndpointId, chain, random_hex};
 
@@ -31,13 +33,18 @@ impl Networks {
             self.detach(id).await?;
         }
         let inner = &self.0;
-        let sandbox = inner.begin(id, &spec)?;
+        let upstreams = inner.upstreams(&spec.name_servers).await;
+        let sandbox = inner.begin(id, &spec, upstreams)?;
         let done = match spec.mode {
             SandboxMode::Own => inner.bring_up(id, sandbox, &spec.ports).await,
             SandboxMode::Host | SandboxMode::Container(_) => inner.save(id).await.map(|()| sandbox),
         };
         match done {
             Ok(sandbox) => {
+                sandbox
+                    .endpoints
+                    .iter()
+                    .for_each(|endpoint| inner.announce(endpoint));
                 inner.tell(id, &sandbox, "connect").await;
                 Ok(sandbox)
             }
@@ -70,7 +77,12 @@ impl Inner {
     }
 
     /// Reserves addresses, and remembers the sandbox from the first moment on.
-    fn begin(&self, id: &ContainerId, spec: &SandboxSpec) -> Result<Sandbox, Error> {
+    fn begin(
+        &self,
+        id: &ContainerId,
+        spec: &SandboxSpec,
+        upstreams: Vec<IpAddr>,
+    ) -> Result<Sandbox, Error> {
         let sandbox_id = random_hex(32);
         let own = matches!(spec.mode, SandboxMode::Own);
         let mut guard = self.state();
@@ -92,6 +104,7 @@ impl Inner {
             name: spec.name.clone(),
             hostname: spec.hostname.clone(),
             sandbox: sandbox.clone(),
+            upstreams,
         };
         guard.sandboxes.insert(
             id.clone(),
@@ -111,6 +124,11 @@ impl Inner {
         ports: &[PortSpec],
     ) -> Result<Sandbox, Error> {
         let mut config = translate::sandbox(&sandbox)?;
+        config.dns = self
+            .state()
+            .sandboxes
+            .get(id)
+            .and_then(|live| translate::dns(&live.record));
         if let Some(reservation) = self.reserve(id, &sandbox, config.targets(), ports)? {
             sandbox.ports = reservation.ports();
             config.ports = reservation.ports();
@@ -202,6 +220,30 @@ impl Inner {
             .put(id.as_str(), &record)
             .map_err(Error::Store)?;
         self.commit(batch, Durability::Process).await
+    }
+
+    /// Makes an endpoint's names known on its network.
+    pub(crate) fn announce(&self, endpoint: &Endpoint) {
+        if endpoint.dns_names.is_empty() {
+            return;
+        }
+        let ipv4 = endpoint.ipv4.map(|net| IpAddr::V4(net.addr()));
+        let ipv6 = endpoint.ipv6.map(|net| IpAddr::V6(net.addr()));
+        let named = Named {
+            names: endpoint.dns_names.clone(),
+            addresses: ipv4.into_iter().chain(ipv6).collect(),
+        };
+        let (network, id) = (endpoint.network.as_str(), endpoint.id.as_str());
+        self.net
+            .names()
+            .set(network, &endpoint.network_name, id, named);
+    }
+
+    /// Forgets an endpoint's names.
+    pub(crate) fn silence(&self, endpoint: &Endpoint) {
+        self.net
+            .names()
+            .remove(endpoint.network.as_str(), endpoint.id.as_str());
     }
 
     /// Tells that a container joined or left each of its networks.

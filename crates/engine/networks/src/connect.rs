@@ -125,6 +125,8 @@ impl Inner {
             .await
             .map_err(failed)?;
         self.follow(id, before).await?;
+        self.announce(made);
+        self.follow_dns(id).await?;
         self.save(id).await
     }
 
@@ -150,7 +152,11 @@ impl Inner {
                 .map_err(failed)
         };
         let left = left.await;
-        let followed = self.follow(id, &before).await;
+        self.silence(endpoint);
+        let followed = self
+            .follow(id, &before)
+            .await
+            .and(self.follow_dns(id).await);
         let saved = self.save(id).await;
         release(&mut self.state(), endpoint);
         left.and(followed).and(saved)
@@ -194,6 +200,25 @@ impl Inner {
             .await
             .map_err(failed)?;
         self.republish(id, &now, to).await
+    }
+
+    /// Tells the container's DNS server which networks it is on now.
+    async fn follow_dns(&self, id: &ContainerId) -> Result<(), Error> {
+        let dns = {
+            let state = self.state();
+            let record = state.sandboxes.get(id).map(|live| &live.record);
+            record.and_then(|record| {
+                Some((translate::file_of(&record.sandbox), translate::dns(record)?))
+            })
+        };
+        let Some((sandbox, dns)) = dns else {
+            return Ok(());
+        };
+        let failed = |cause| Error::Backend {
+            container: id.short().to_owned(),
+            cause,
+        };
+        self.net.serve_dns(sandbox, dns).await.map_err(failed)
     }
 
     async fn republish(&self, id: &ContainerId, now: &Sandbox, to: Targets) -> Result<(), Error> {
@@ -240,6 +265,7 @@ fn describe(live: &Live) -> (SandboxSpec, Vec<Endpoint>) {
         mode: SandboxMode::Own,
         endpoints: Vec::new(),
         ports: Vec::new(),
+        name_servers: Vec::new(),
     };
     (spec, record.sandbox.endpoints.clone())
 }

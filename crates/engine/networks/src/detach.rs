@@ -37,6 +37,10 @@ impl Inner {
         let Some(sandbox) = sandbox else {
             return Ok(());
         };
+        sandbox
+            .endpoints
+            .iter()
+            .for_each(|endpoint| self.silence(endpoint));
         let deleted = async {
             let batch = Batch::new().delete::<SandboxRecord>(id.as_str());
             self.commit(batch, Durability::Process).await

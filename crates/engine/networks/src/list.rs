@@ -45,18 +45,18 @@ impl Networks {
     /// # Errors
     /// When the record cannot be written.
     pub async fn rename(&self, id: &ContainerId, name: &str) -> Result<(), Error> {
+        let mut endpoints = Vec::new();
         if let Some(live) = self.0.state().sandboxes.get_mut(id) {
             let old = std::mem::replace(&mut live.record.name, name.to_owned());
-            let endpoints = &mut live.record.sandbox.endpoints;
-            for known in endpoints
-                .iter_mut()
-                .flat_map(|endpoint| &mut endpoint.dns_names)
-            {
-                if *known == old {
-                    name.clone_into(known);
-                }
+            for endpoint in &mut live.record.sandbox.endpoints {
+                let own = endpoint.dns_names.iter_mut().filter(|known| **known == old);
+                own.for_each(|known| name.clone_into(known));
+                endpoints.push(endpoint.clone());
             }
         }
+        endpoints
+            .iter()
+            .for_each(|endpoint| self.0.announce(endpoint));
         self.0.save(id).await
     }
 }

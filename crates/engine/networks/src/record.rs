@@ -1,5 +1,7 @@
 //! What is on disk: networks, and the sandboxes of running containers.
 
+use std::net::IpAddr;
+
 use arca_store::Record;
 use arca_types::ContainerId;
 use serde::{Deserialize, Serialize};
@@ -27,6 +29,9 @@ pub(crate) struct SandboxRecord {
     pub(crate) hostname: String,
     /// What it has.
     pub(crate) sandbox: Sandbox,
+    /// The name servers that are asked on its behalf for names that are not ours.
+    #[serde(default)]
+    pub(crate) upstreams: Vec<IpAddr>,
 }
 
 impl Record for SandboxRecord {

@@ -88,12 +88,17 @@ impl Inner {
         let mut sandboxes = Vec::new();
         for live in state.sandboxes.values() {
             for endpoint in &live.record.sandbox.endpoints {
+                self.announce(endpoint);
                 if let Some(addresses) = state.addresses.get_mut(&endpoint.network) {
                     addresses.restore(assigned(endpoint));
                 }
             }
             if live.record.sandbox.netns.is_some() {
-                sandboxes.push(translate::sandbox(&live.record.sandbox)?);
+                let dns = translate::dns(&live.record);
+                sandboxes.push(SandboxConfig {
+                    dns,
+                    ..translate::sandbox(&live.record.sandbox)?
+                });
             }
         }
         Ok((networks, sandboxes))

@@ -35,6 +35,8 @@ pub struct SandboxSpec {
     pub endpoints: Vec<EndpointSpec>,
     /// The ports to publish, each with the wishes for its host side.
     pub ports: Vec<PortSpec>,
+    /// Its name servers; where it has none, the daemon's or the host's count.
+    pub name_servers: Vec<IpAddr>,
 }
 
 /// What a container asks of one network (`EndpointSettings` in the API).

@@ -97,6 +97,7 @@ pub(crate) fn container(name: &str, networks: &[&str]) -> SandboxSpec {
         mode: SandboxMode::Own,
         endpoints: networks.iter().map(|network| on(network)).collect(),
         ports: Vec::new(),
+        name_servers: Vec::new(),
     }
 }
 

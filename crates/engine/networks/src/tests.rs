@@ -6,8 +6,8 @@ use arca_types::{Classify as _, ContainerId, ErrorKind, chain};
 
 use crate::testing::{World, container, in_namespace, ip, on};
 use crate::{
-    EndpointSpec, Error, Filter, Network, NetworkSpec, Networks, PoolSpec, PortSpec, Protocol,
-    PruneFilter, SandboxMode, SandboxSpec,
+    EndpointSpec, Error, FilesSpec, Filter, Network, NetworkSpec, Networks, PoolSpec, PortSpec,
+    Protocol, PruneFilter, SandboxMode, SandboxSpec,
 };
 
 fn address(sandbox: &crate::Sandbox) -> String {
@@ -463,4 +463,55 @@ fn nsenter(netns: &std::path::Path, command: &str) -> String {
         .output()
         .unwrap();
     String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn containers_find_each_other_by_name_on_their_networks_alone() {
+    in_namespace(async {
+        let world = World::new();
+        let networks = opened(&world).await;
+        networks
+            .create(with_subnet("one", "10.9.0.0/24"))
+            .await
+            .unwrap();
+        networks
+            .create(with_subnet("two", "10.8.0.0/24"))
+            .await
+            .unwrap();
+        let [a, b] = [(); 2].map(|()| ContainerId::random());
+        let first = networks
+            .attach(&a, container("web", &["one"]))
+            .await
+            .unwrap();
+        let aliased = EndpointSpec {
+            aliases: vec!["db".to_owned()],
+            ..on("two")
+        };
+        let spec = SandboxSpec {
+            endpoints: vec![aliased],
+            ..container("store", &[])
+        };
+        networks.attach(&b, spec).await.unwrap();
+        let netns = first.netns.clone().unwrap();
+        let find = |name: &'static str| {
+            let netns = netns.clone();
+            async move {
+                let look = format!("busybox nslookup -type=a {name} 127.0.0.11");
+                tokio::task::spawn_blocking(move || nsenter(&netns, &look))
+                    .await
+                    .unwrap()
+            }
+        };
+        let files = networks.files(&first, &FilesSpec::default()).await.unwrap();
+        assert!(files.resolv_conf.contains("nameserver 127.0.0.11"));
+        assert!(find("web").await.contains("10.9.0.2"));
+        assert!(!find("db").await.contains("10.8.0.2"));
+        networks.connect(&a, on("two")).await.unwrap();
+        assert!(find("db").await.contains("10.8.0.2"));
+        assert!(find("store.two").await.contains("10.8.0.2"));
+        networks.rename(&b, "shop").await.unwrap();
+        assert!(find("shop").await.contains("10.8.0.2"));
+        networks.detach(&b).await.unwrap();
+        assert!(!find("db").await.contains("10.8.0.2"));
+    });
 }

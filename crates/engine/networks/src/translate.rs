@@ -2,13 +2,16 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use arca_net::{BridgeConfig, DriverConfig, EndpointConfig, MacAddr, NetworkConfig, SandboxConfig};
+use arca_net::{
+    BridgeConfig, DnsConfig, DriverConfig, EndpointConfig, MacAddr, NetworkConfig, SandboxConfig,
+};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::config::Config;
 use crate::error::Error;
 use crate::network::Network;
 use crate::options::{BridgeOptions, EndpointOptions};
+use crate::record::SandboxRecord;
 use crate::spec::{Endpoint, Sandbox};
 
 /// The largest packet when nothing says it, bytes.
@@ -94,6 +97,28 @@ pub(crate) fn sandbox(of: &Sandbox) -> Result<SandboxConfig, Error> {
         id,
         endpoints,
         ports: of.ports.clone(),
+        dns: None,
+    })
+}
+
+/// The DNS server of a sandbox: containers on user-defined networks have one.
+pub(crate) fn dns(record: &SandboxRecord) -> Option<DnsConfig> {
+    let endpoints = &record.sandbox.endpoints;
+    let networks: Vec<String> = endpoints
+        .iter()
+        .filter(|endpoint| !endpoint.dns_names.is_empty())
+        .map(|endpoint| endpoint.network.to_string())
+        .collect();
+    // Who has no way out does not get one by asking for names.
+    let has_way_out = endpoints.iter().any(|endpoint| endpoint.publishes);
+    let upstreams = if has_way_out {
+        record.upstreams.clone()
+    } else {
+        Vec::new()
+    };
+    (!networks.is_empty()).then_some(DnsConfig {
+        networks,
+        upstreams,
     })
 }
 

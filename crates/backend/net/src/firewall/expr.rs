@@ -203,6 +203,28 @@ impl Expressions {
         })
     }
 
+    /// Goes on when the packet is for a port. The family is known by now.
+    pub(crate) fn port(self, protocol: u8, port: u16) -> Self {
+        self.meta(16, 1)
+            .compare(true, &[protocol])
+            .payload(2, 2, 2, 1)
+            .compare(true, &port.to_be_bytes())
+    }
+
+    /// Leads the packet, which is of IPv4, to another port of its destination. Ends the rule.
+    pub(crate) fn redirect_to(self, port: u16) -> Message {
+        self.add("immediate", |data| {
+            data.attr_be32(1, 1)
+                .nest(2, |value| value.attr(NFTA_DATA_VALUE, &port.to_be_bytes()))
+        })
+        .add("nat", |data| {
+            data.attr_be32(1, 1)
+                .attr_be32(2, u32::from(IPV4))
+                .attr_be32(5, 1)
+        })
+        .0
+    }
+
     /// Hides the source behind the address of the interface the packet leaves by. Ends the rule.
     pub(crate) fn masquerade(self) -> Message {
         self.add("masq", |data| data).0

@@ -11,17 +11,20 @@ mod ruleset;
 mod table;
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(crate) use monitor::Monitor;
 pub(crate) use ruleset::{BridgeRules, Forward, Guard};
+
+use ipnet::IpNet;
 
 use crate::error::Error;
 use crate::netlink::Socket;
 use crate::netlink::conntrack::{UdpPort, forget_udp};
 use crate::types::Protocol;
 use ruleset::Ruleset;
-use table::Transaction;
+use table::{Hook, Transaction};
 
 /// The table of this engine.
 #[derive(Debug)]
@@ -158,6 +161,34 @@ impl Firewall {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// In the namespace of the calling thread: leads what its own programs send to port 53 of `address` to
+/// the ports, UDP and TCP, that a server listens on there.
+pub(crate) fn redirect_dns(address: Ipv4Addr, (udp, tcp): (u16, u16)) -> Result<(), Error> {
+    const TABLE: &str = "arca-dns";
+    const CHAIN: &str = "output";
+    const DNS: u16 = 53;
+    let failed = || Error::system("redirect DNS in a namespace");
+    let mut change = Transaction::new(TABLE);
+    change.recreate_table();
+    change.chain(
+        CHAIN,
+        Some(Hook {
+            kind: "nat",
+            number: 3,
+            priority: -100,
+        }),
+    );
+    for (protocol, port) in [(Protocol::Udp, udp), (Protocol::Tcp, tcp)] {
+        change.rule(CHAIN, |rule| {
+            rule.destination(IpNet::from(IpAddr::V4(address)))
+                .port(protocol.number(), DNS)
+                .redirect_to(port)
+        });
+    }
+    let mut socket = Socket::netfilter().map_err(failed())?;
+    change.commit(&mut socket).map_err(failed())
 }
 
 /// Ends what connection tracking remembers of UDP flows to these ports.

@@ -5,11 +5,13 @@
 mod hosts;
 mod resolv;
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::Networks;
 use crate::config::DnsSettings;
 use crate::error::Error;
+use crate::service::Inner;
 use crate::spec::Sandbox;
 
 use resolv::{Family, Source, Transform};
@@ -62,10 +64,14 @@ impl Networks {
             )
         };
         let source = self.resolv_source().await;
-        let transform = if on_host {
-            Transform::None
-        } else {
-            Transform::Legacy(family(sandbox))
+        let own_resolver = sandbox
+            .endpoints
+            .iter()
+            .any(|endpoint| !endpoint.dns_names.is_empty());
+        let transform = match (on_host, own_resolver) {
+            (true, _) => Transform::None,
+            (false, true) => Transform::Internal,
+            (false, false) => Transform::Legacy(family(sandbox)),
         };
         let wanted = merged(&spec.dns, &config.dns);
         Ok(NetworkFiles {
@@ -112,6 +118,24 @@ impl Networks {
             }
         }
         source
+    }
+}
+
+impl Inner {
+    /// The name servers that are asked on behalf of a container with a resolver of its own: its own ones,
+    /// the daemon's, or the host's as the host sees them.
+    pub(crate) async fn upstreams(&self, own: &[IpAddr]) -> Vec<IpAddr> {
+        for chosen in [own, &self.config.dns.servers] {
+            if !chosen.is_empty() {
+                return chosen.to_vec();
+            }
+        }
+        let path = self
+            .config
+            .resolv_conf
+            .as_deref()
+            .unwrap_or(Path::new(resolv::PATH));
+        read(path).await.servers()
     }
 }
 

@@ -10,6 +10,8 @@ use crate::config::DnsSettings;
 pub(super) const PATH: &str = "/etc/resolv.conf";
 /// Where systemd-resolved keeps the servers that it asks itself.
 pub(super) const SYSTEMD_PATH: &str = "/run/systemd/resolve/resolv.conf";
+/// The address of a container's own resolver.
+const INTERNAL: &str = "127.0.0.11";
 /// The address of systemd-resolved.
 const SYSTEMD: &str = "127.0.0.53";
 /// The servers of a container whose host has none that it can reach.
@@ -38,6 +40,8 @@ pub(super) enum Transform {
     None,
     /// Those that only the host reaches are left out.
     Legacy(Family),
+    /// The container asks arca, and arca asks them.
+    Internal,
 }
 
 /// A configuration, taken apart.
@@ -50,6 +54,15 @@ struct Parsed {
 }
 
 impl Source {
+    /// The addresses of its servers.
+    pub(super) fn servers(&self) -> Vec<IpAddr> {
+        parse(&self.text)
+            .servers
+            .iter()
+            .filter_map(|server| server.parse().ok())
+            .collect()
+    }
+
     /// Whether its only server is systemd-resolved.
     pub(super) fn is_systemd_stub(&self) -> bool {
         parse(&self.text).servers == [SYSTEMD]
@@ -78,7 +91,7 @@ fn parse(text: &str) -> Parsed {
 pub(super) fn compose(source: &Source, wanted: &DnsSettings, transform: Transform) -> String {
     let mut parsed = parse(&source.text);
     let mut overrides = Vec::new();
-    let mut warnings = Vec::new();
+    let mut remarks = Vec::new();
     let mut ndots = has_ndots(&parsed.options).then_some("host");
     if !wanted.search.is_empty() {
         overrides.push("search");
@@ -95,25 +108,41 @@ pub(super) fn compose(source: &Source, wanted: &DnsSettings, transform: Transfor
     if !wanted.servers.is_empty() {
         overrides.insert(0, "nameservers");
         parsed.servers = wanted.servers.iter().map(ToString::to_string).collect();
-    } else if let Transform::Legacy(family) = transform {
-        parsed.servers.retain(|server| is_reachable(server, family));
-        if parsed.servers.is_empty() {
-            let ipv6 = if family == Family::Both {
-                DEFAULTS_IPV6
-            } else {
-                &[]
-            };
-            parsed.servers = DEFAULTS
-                .iter()
-                .chain(ipv6)
-                .map(|ip| (*ip).to_owned())
-                .collect();
-            warnings.push("Used default nameservers.");
+    }
+    match transform {
+        Transform::Legacy(family) if wanted.servers.is_empty() => {
+            parsed.servers.retain(|server| is_reachable(server, family));
+            if parsed.servers.is_empty() {
+                let ipv6 = if family == Family::Both {
+                    DEFAULTS_IPV6
+                } else {
+                    &[]
+                };
+                parsed.servers = DEFAULTS
+                    .iter()
+                    .chain(ipv6)
+                    .map(|ip| (*ip).to_owned())
+                    .collect();
+                remarks.push("Used default nameservers.".to_owned());
+            }
         }
+        Transform::Internal => {
+            remarks.push(format!(
+                "ExtServers: [{}]",
+                outside(&parsed.servers, wanted)
+            ));
+            parsed.servers = vec![INTERNAL.to_owned()];
+            if ndots.is_none() {
+                ndots = Some("internal");
+                parsed.options.push("ndots:0".to_owned());
+            }
+        }
+        Transform::None | Transform::Legacy(_) => {}
     }
     let from = match transform {
-        Transform::None => String::new(),
-        Transform::Legacy(_) => " (legacy)".to_owned(),
+        Transform::None => "",
+        Transform::Legacy(_) => " (legacy)",
+        Transform::Internal => " (internal resolver)",
     };
     let mut text = written(&parsed);
     let mut line = |line: String| {
@@ -124,14 +153,26 @@ pub(super) fn compose(source: &Source, wanted: &DnsSettings, transform: Transfor
         "\n# Based on host file: '{}'{from}",
         source.path.display()
     ));
-    warnings
+    remarks
         .iter()
-        .for_each(|warning| line(format!("# {warning}")));
+        .for_each(|remark| line(format!("# {remark}")));
     line(format!("# Overrides: [{}]", overrides.join(" ")));
     if let Some(from) = ndots {
         line(format!("# Option ndots from: {from}"));
     }
     text
+}
+
+/// The servers that arca asks, with a mark on those of the host.
+fn outside(servers: &[String], wanted: &DnsSettings) -> String {
+    if !wanted.servers.is_empty() {
+        return servers.join(" ");
+    }
+    servers
+        .iter()
+        .map(|server| format!("host({server})"))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn written(parsed: &Parsed) -> String {
@@ -246,6 +287,18 @@ mod tests {
         assert_eq!(lines(&both).len(), 4);
         let as_it_is = compose(&host, &DnsSettings::default(), Transform::None);
         assert_eq!(lines(&as_it_is).len(), 3);
+    }
+
+    #[test]
+    fn a_container_with_a_resolver_of_its_own_asks_that() {
+        let host = source("nameserver 10.255.255.53\n");
+        let text = compose(&host, &DnsSettings::default(), Transform::Internal);
+        assert_eq!(lines(&text), ["nameserver 127.0.0.11", "options ndots:0"]);
+        assert!(text.ends_with(
+            "\n# Based on host file: '/etc/resolv.conf' (internal resolver)\n\
+             # ExtServers: [host(10.255.255.53)]\n# Overrides: []\n\
+             # Option ndots from: internal\n"
+        ));
     }
 
     #[test]

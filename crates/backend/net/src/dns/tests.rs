@@ -1,0 +1,147 @@
+//! A server in a namespace, asked as clients ask.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+
+use super::message::{self, Answer, code, kind};
+use super::upstream::{receive, send};
+use super::*;
+use crate::testing::in_namespace;
+
+const NETWORK: &str = "n1";
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn names() -> Arc<Names> {
+    let names = Names::default();
+    let named = |name: &str, address| Named {
+        names: vec![name.to_owned(), "all".to_owned()],
+        addresses: vec![ip(address)],
+    };
+    names.set(NETWORK, "front", "e1", named("web", "10.0.0.2"));
+    names.set(NETWORK, "front", "e2", named("db", "10.0.0.3"));
+    Arc::new(names)
+}
+
+/// Starts a server whose upstreams are at the given addresses; returns it with its address.
+fn start(upstreams: &[IpAddr], port: u16) -> (Server, SocketAddr) {
+    let sockets = Sockets::bind().unwrap();
+    let address = SocketAddr::new(ADDRESS.into(), sockets.ports().unwrap().0);
+    let tcp = sockets.ports().unwrap().1;
+    assert_ne!(tcp, 0);
+    let upstreams = Upstreams::new(upstreams, port);
+    let server = Server::start(sockets, names(), vec![NETWORK.to_owned()], upstreams).unwrap();
+    (server, address)
+}
+
+async fn ask(server: SocketAddr, name: &str, kind: u16) -> Vec<u8> {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.connect(server).await.unwrap();
+    socket.send(&message::ask(name, kind)).await.unwrap();
+    let mut buffer = vec![0; 4096];
+    let length = socket.recv(&mut buffer).await.unwrap();
+    buffer.truncate(length);
+    buffer
+}
+
+async fn addresses(server: SocketAddr, name: &str, kind: u16) -> Vec<IpAddr> {
+    let response = ask(server, name, kind).await;
+    assert_eq!(message::outcome(&response), Some(code::OK));
+    let query = message::parse(&message::ask(name, kind)).unwrap();
+    let mut found = message::addresses(&response, &query);
+    found.sort();
+    found
+}
+
+/// A server of the outside that answers every question with one address.
+async fn outside(address: &str, answer: IpAddr) -> u16 {
+    let socket = UdpSocket::bind(address).await.unwrap();
+    let port = socket.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let mut buffer = vec![0; 512];
+        while let Ok((length, client)) = socket.recv_from(&mut buffer).await {
+            let request = &buffer[..length];
+            let query = message::parse(request).unwrap();
+            let response = message::respond(request, &query, code::OK, &[Answer::Address(answer)]);
+            socket.send_to(&response, client).await.unwrap();
+        }
+    });
+    port
+}
+
+#[test]
+fn names_of_the_network_are_answered() {
+    in_namespace(async {
+        let (_server, address) = start(&[], 53);
+        assert_eq!(addresses(address, "web", kind::A).await, [ip("10.0.0.2")]);
+        assert_eq!(
+            addresses(address, "DB.front", kind::A).await,
+            [ip("10.0.0.3")]
+        );
+        let all = addresses(address, "all", kind::A).await;
+        assert_eq!(all, [ip("10.0.0.2"), ip("10.0.0.3")]);
+        // The name exists, an address of this family does not.
+        assert!(addresses(address, "web", kind::AAAA).await.is_empty());
+        let reverse = ask(address, "2.0.0.10.in-addr.arpa", kind::PTR).await;
+        assert!(
+            reverse
+                .windows(10)
+                .any(|bytes| bytes == b"\x03web\x05front")
+        );
+    });
+}
+
+#[test]
+fn other_names_are_asked_elsewhere_and_the_next_server_helps() {
+    in_namespace(async {
+        let port = outside("127.0.0.1:0", ip("192.0.2.7")).await;
+        // Nobody is at the first address: the kernel says so at once.
+        let (_server, address) = start(&[ip("127.0.0.3"), ip("127.0.0.1")], port);
+        assert_eq!(
+            addresses(address, "example.org", kind::A).await,
+            [ip("192.0.2.7")]
+        );
+    });
+}
+
+#[test]
+fn without_a_server_outside_the_failure_is_told() {
+    in_namespace(async {
+        let (_server, address) = start(&[], 53);
+        let response = ask(address, "example.org", kind::A).await;
+        assert_eq!(message::outcome(&response), Some(code::SERVER));
+    });
+}
+
+#[test]
+fn questions_by_tcp_are_answered_and_forwarded_by_tcp() {
+    in_namespace(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let request = receive(&mut stream).await.unwrap();
+            let query = message::parse(&request).unwrap();
+            let many = vec![Answer::Address(ip("192.0.2.7")); 100];
+            let response = message::respond(&request, &query, code::OK, &many);
+            send(&mut stream, &response).await.unwrap();
+        });
+        let sockets = Sockets::bind().unwrap();
+        let address = SocketAddr::new(ADDRESS.into(), sockets.ports().unwrap().1);
+        let upstreams = Upstreams::new(&[ip("127.0.0.1")], port);
+        let networks = vec![NETWORK.to_owned()];
+        let _server = Server::start(sockets, names(), networks, upstreams).unwrap();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        for (name, count) in [("web", 1), ("example.org", 100)] {
+            let request = message::ask(name, kind::A);
+            send(&mut stream, &request).await.unwrap();
+            let response = receive(&mut stream).await.unwrap();
+            let query = message::parse(&request).unwrap();
+            assert_eq!(message::addresses(&response, &query).len(), count);
+        }
+    });
+}
