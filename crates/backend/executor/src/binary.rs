@@ -88,7 +88,7 @@ impl<'a> Binary<'a> {
         fs::create_dir(&target).context(|| format!("mkdir {}", target.display()))?;
         let root = builtin::detached_root(&request.rootfs)?;
         unshare(Namespace::Mount).context(|| "unshare the mount namespace")?;
-        builtin::attach_root(root.as_fd(), &target, linux)?;
+        builtin::attach_root(root.as_fd(), Some(&target), linux)?;
         Ok(target)
     }
 
@@ -303,6 +303,14 @@ fn failure(log: &str) -> Option<ExecError> {
 /// is to go by, as they are for dockerd.
 fn describe(message: &str) -> ExecError {
     let has = |words: &str| message.contains(words);
+    // dockerd adds the words by which clients know that the command cannot be executed.
+    if message.ends_with(": is a directory") {
+        let message = format!("{message}: permission denied");
+        return ExecError {
+            kind: FailureKind::PermissionDenied,
+            message,
+        };
+    }
     let kind = if has("permission denied") {
         FailureKind::PermissionDenied
     } else if has("executable file not found")

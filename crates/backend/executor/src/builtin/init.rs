@@ -32,8 +32,8 @@ pub(super) struct Init<'a> {
     pub(super) process: &'a Process,
     /// The root filesystem, mounted and not attached.
     pub(super) root: OwnedFd,
-    /// Where to attach it in the container's mount namespace.
-    pub(super) root_place: PathBuf,
+    /// Where to attach it in the container's mount namespace, if not on `/`.
+    pub(super) root_place: Option<PathBuf>,
     /// Namespaces that exist, the user namespace first.
     pub(super) joins: Vec<(Namespace, OwnedFd)>,
     /// Make a cgroup namespace, which must wait until the process is in its cgroup.
@@ -79,7 +79,7 @@ impl Init<'_> {
         self.set_names()?;
         self.set_parameters()?;
 
-        rootfs::attach(self.root.as_fd(), &self.root_place, self.linux)?;
+        rootfs::attach(self.root.as_fd(), self.root_place.as_deref(), self.linux)?;
         let tree = Tree::new(self.root.try_clone().context(|| "dup")?);
         let has_cgroup_namespace = self.new_cgroup_namespace
             || self

@@ -16,43 +16,43 @@ use super::tree::Tree;
 use super::{devices, masks};
 use crate::error::{Context, ExecError};
 
-/// Attaches the detached mount `root` at `place` in this process's mount namespace, which is new.
+/// Attaches the detached mount `root` in this process's mount namespace, which is new: at `place`,
+/// or on top of `/`, which is always there and may always be entered.
 ///
-/// Mounts of the host go on arriving here, or both ways if the configuration wants it; the place of
-/// the root itself never propagates.
-pub(crate) fn attach(root: BorrowedFd<'_>, place: &Path, linux: &Linux) -> Result<(), ExecError> {
+/// Mounts of the host go on arriving here, or both ways if the configuration wants it; the root
+/// itself never propagates. With mounts going both ways there has to be a `place`: `/` must stay
+/// what it is then.
+pub(crate) fn attach(
+    root: BorrowedFd<'_>,
+    place: Option<&Path>,
+    linux: &Linux,
+) -> Result<(), ExecError> {
     let flags = match linux.rootfs_propagation().as_deref() {
-        None | Some("" | "slave" | "rslave") => {
-            MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC
+        None | Some("" | "slave" | "rslave") => MountPropagationFlags::DOWNSTREAM,
+        // An unbindable root would leave nothing to bind from: the host's side is private.
+        Some("private" | "rprivate" | "unbindable" | "runbindable") => {
+            MountPropagationFlags::PRIVATE
         }
-        Some("private" | "rprivate") => MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
         Some("shared" | "rshared") => MountPropagationFlags::SHARED,
-        Some("unbindable" | "runbindable") => {
-            MountPropagationFlags::UNBINDABLE | MountPropagationFlags::REC
-        }
         Some(other) => {
             return Err(ExecError::other(format!(
                 "rootfsPropagation={other} is not supported"
             )));
         }
     };
-    let unbindable = flags.contains(MountPropagationFlags::UNBINDABLE);
-    // An unbindable root would leave nothing to bind from: the host's side becomes private.
-    let host_side = if unbindable {
-        MountPropagationFlags::PRIVATE | MountPropagationFlags::REC
-    } else {
-        flags
-    };
-    mount_change("/", host_side).context(|| "error preparing rootfs: propagation of /")?;
     if flags.contains(MountPropagationFlags::SHARED) {
-        let parent = mount_point_of(place)?;
+        let parent = mount_point_of(place.unwrap_or(Path::new("/")))?;
         mount_change(&parent, MountPropagationFlags::PRIVATE).context(|| {
             format!(
                 "error preparing rootfs: propagation of {}",
                 parent.display()
             )
         })?;
+    } else {
+        mount_change("/", flags | MountPropagationFlags::REC)
+            .context(|| "error preparing rootfs: propagation of /")?;
     }
+    let place = place.unwrap_or(Path::new("/"));
     move_mount(
         root,
         "",
@@ -61,6 +61,14 @@ pub(crate) fn attach(root: BorrowedFd<'_>, place: &Path, linux: &Linux) -> Resul
         MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
     )
     .context(|| format!("error preparing rootfs: mount at {}", place.display()))
+}
+
+/// Says whether mounts of the container shall reach the host.
+pub(crate) fn is_shared(linux: &Linux) -> bool {
+    matches!(
+        linux.rootfs_propagation().as_deref(),
+        Some("shared" | "rshared")
+    )
 }
 
 /// Finds the mount that `place` lies in.

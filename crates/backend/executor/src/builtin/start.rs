@@ -16,7 +16,7 @@ use super::init::Init;
 use super::join::Join;
 use super::namespaces::{Plan, map_users};
 use super::state::{JoinedNamespace, Place, State, start_time};
-use super::{check, limits, overlay};
+use super::{check, limits, overlay, rootfs};
 use crate::cgroup::{CgroupPaths, Layout};
 use crate::error::{Context, ExecError};
 use crate::request::{ExecRequest, RunRequest, Started, Streams};
@@ -85,8 +85,10 @@ impl<'a> Run<'a> {
         let (linux, process) = check::configuration(&self.request.spec)?;
         let mut plan = Plan::new(linux)?;
         let root = overlay::detached(&self.request.rootfs)?;
-        let root_place = self.place.path("rootfs");
-        std::fs::create_dir(&root_place).context(|| format!("mkdir {}", root_place.display()))?;
+        let root_place = rootfs::is_shared(linux).then(|| self.place.path("rootfs"));
+        if let Some(place) = &root_place {
+            std::fs::create_dir(place).context(|| format!("mkdir {}", place.display()))?;
+        }
         hide_from_container()?;
         if let Some(pid) = &plan.pid {
             join_namespace(pid.as_fd(), Namespace::Pid)

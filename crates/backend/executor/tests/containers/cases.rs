@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::path::PathBuf;
 
 use arca_executor::{FailureKind, cgroups, delete, kill, pause, pids, resume, update};
+use arca_shim_proto::RuntimeKind;
 use serde_json::json;
 
 use crate::host::{Box, Ended, hierarchies};
@@ -63,6 +65,35 @@ pub(crate) const ALL: &[Case] = &[
     ),
     ("hooks_run_where_they_belong", hooks_run_where_they_belong),
     ("seccomp_refuses_calls", seccomp_refuses_calls),
+    ("a_user_namespace_maps_users", a_user_namespace_maps_users),
+    (
+        "namespaces_of_others_are_joined",
+        namespaces_of_others_are_joined,
+    ),
+    (
+        "a_cgroup_namespace_hides_what_is_above",
+        a_cgroup_namespace_hides_what_is_above,
+    ),
+    (
+        "a_privileged_container_may_do_almost_everything",
+        a_privileged_container_may_do_almost_everything,
+    ),
+    (
+        "what_a_container_gets_hold_of_cannot_be_written",
+        what_a_container_gets_hold_of_cannot_be_written,
+    ),
+    (
+        "many_at_once_do_not_disturb_each_other",
+        many_at_once_do_not_disturb_each_other,
+    ),
+    (
+        "a_foreign_runtime_does_the_same",
+        a_foreign_runtime_does_the_same,
+    ),
+    (
+        "a_foreign_runtime_has_terminals",
+        a_foreign_runtime_has_terminals,
+    ),
 ];
 
 fn lines(ended: &Ended) -> Vec<&str> {
@@ -130,7 +161,7 @@ fn what_is_masked_cannot_be_used() {
         touch /sys/x 2>/dev/null || echo sys; \
         (echo 1 >/proc/sys/net/ipv4/ip_forward) 2>/dev/null || echo proc; \
         (echo 1 >/sys/fs/cgroup/memory/tasks) 2>/dev/null || echo cgroup; \
-        cat /dev/full >/dev/null 2>&1 || echo device; \
+        mknod /tmp/m c 1 11; dd if=/tmp/m of=/dev/null count=1 2>/dev/null || echo device; \
         cat </dev/null; dd if=/dev/zero of=/dev/null count=1 2>/dev/null && echo null; \
         ls -l /dev | grep -c -- '->'";
     let ended = Box::new(&["sh", "-c", script]).run_to_end();
@@ -504,4 +535,195 @@ fn seccomp_refuses_calls() {
             ]
         );
     }
+}
+
+/// A foreign runtime: `ARCA_TEST_RUNC`, or `runc` on the PATH. Optional.
+fn runc() -> Option<RuntimeKind> {
+    let path = std::env::var_os("ARCA_TEST_RUNC")
+        .map(PathBuf::from)
+        .or_else(|| {
+            let all = std::env::var_os("PATH")?;
+            std::env::split_paths(&all)
+                .map(|dir| dir.join("runc"))
+                .find(|file| file.is_file())
+        });
+    if path.is_none() {
+        println!("  (optional: no runc on the PATH and ARCA_TEST_RUNC is not set)");
+    }
+    Some(RuntimeKind::Binary {
+        path: path?,
+        args: Vec::new(),
+    })
+}
+
+fn a_foreign_runtime_does_the_same() {
+    let Some(runtime) = runc() else { return };
+    let make = |args: &[&str]| Box::with_runtime(args, runtime.clone());
+    let ended = make(&["sh", "-c", "echo out; echo err >&2; hostname; exit 7"]).run_to_end();
+    let expected = Ended {
+        code: 7,
+        stdout: "out\nboxed\n".to_owned(),
+        stderr: "err\n".to_owned(),
+    };
+    assert_eq!(ended, expected);
+
+    let error = make(&["nosuchcmd"]).run().err().unwrap();
+    let text = "OCI runtime create failed: runc create failed: unable to start container process: \
+        error during container init: exec: \"nosuchcmd\": executable file not found in $PATH";
+    assert_eq!(
+        (error.kind, error.message.as_str()),
+        (FailureKind::NotFound, text)
+    );
+
+    let it = make(&["sleep", "100"]);
+    let init = it.run().unwrap();
+    let ended = it.exec(|process| process["args"] = json!(["sh", "-c", "hostname; exit 4"]));
+    let ended = ended.unwrap().end();
+    assert_eq!((ended.code, ended.stdout.as_str()), (4, "boxed\n"));
+    let error = it
+        .exec(|process| process["args"] = json!(["/etc"]))
+        .err()
+        .unwrap();
+    assert_eq!(error.kind, FailureKind::PermissionDenied, "{error}");
+    assert!(
+        error
+            .message
+            .starts_with("OCI runtime exec failed: exec failed: "),
+        "{error}"
+    );
+    pause(&it.container).unwrap();
+    resume(&it.container).unwrap();
+    let limit = serde_json::from_value(json!({"pids": {"limit": 33}})).unwrap();
+    update(&it.container, &limit).unwrap();
+    let paths = cgroups(&it.container).unwrap();
+    let dir = paths.v1.get("pids").or(paths.unified.as_ref()).unwrap();
+    assert_eq!(fs::read_to_string(dir.join("pids.max")).unwrap(), "33\n");
+    assert_eq!(pids(&it.container).unwrap(), [init.pid]);
+    kill(&it.container, 9).unwrap();
+    assert_eq!(init.end().code, 137);
+    delete(&it.container).unwrap();
+    assert!(!dir.exists());
+}
+
+fn a_foreign_runtime_has_terminals() {
+    let Some(runtime) = runc() else { return };
+    let mut it = Box::with_runtime(&["sh", "-c", "stty size; tty"], runtime);
+    let (running, mut terminal) = it.run_with_terminal();
+    let mut said = Vec::new();
+    let mut byte = [0];
+    while let Ok(1) = terminal.read(&mut byte) {
+        said.push(byte[0]);
+    }
+    let said = String::from_utf8(said).unwrap().replace('\r', "");
+    assert_eq!(
+        (running.end().code, said.as_str()),
+        (0, "7 42\n/dev/pts/0\n")
+    );
+}
+
+fn a_user_namespace_maps_users() {
+    let script = "id -u; cat /proc/self/uid_map; touch /tmp/x && ls -ln /tmp/x; echo x >/dev/null && echo null; hostname";
+    let mut it = Box::new(&["sh", "-c", script]);
+    it.spec["linux"]["namespaces"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"type": "user"}));
+    for map in ["uidMappings", "gidMappings"] {
+        it.spec["linux"][map] = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+    }
+    it.spec["mounts"].as_array_mut().unwrap().push(
+        json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=1777"]}),
+    );
+    let ended = it.run_to_end();
+    let all = lines(&ended);
+    assert_eq!(all[0], "0");
+    assert_eq!(
+        all[1].split_whitespace().collect::<Vec<_>>(),
+        ["0", "100000", "65536"]
+    );
+    assert!(all[2].contains(" 0 "), "{all:?}");
+    assert_eq!(all[3..], ["null", "boxed"]);
+}
+
+fn namespaces_of_others_are_joined() {
+    let first = Box::new(&["sleep", "100"]);
+    let running = first.run().unwrap();
+    let mut second = Box::new(&[
+        "sh",
+        "-c",
+        "cat /proc/1/comm; hostname; [ $$ = 1 ] || echo second",
+    ]);
+    let path = |kind: &str| format!("/proc/{}/ns/{kind}", running.pid);
+    second.spec["linux"]["namespaces"] = json!([{"type": "mount"}, {"type": "network", "path": path("net")},
+        {"type": "uts", "path": path("uts")}, {"type": "pid", "path": path("pid")}, {"type": "ipc", "path": path("ipc")}]);
+    second.spec.as_object_mut().unwrap().remove("hostname");
+    assert_eq!(lines(&second.run_to_end()), ["sleep", "boxed", "second"]);
+    let exec = second.exec(|_| ()).err().unwrap();
+    assert!(exec.message.ends_with("container does not exist"), "{exec}");
+}
+
+fn a_cgroup_namespace_hides_what_is_above() {
+    let mut it = Box::new(&[
+        "sh",
+        "-c",
+        "grep -vc ':/$' /proc/self/cgroup; ls /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null | grep -c pids.max",
+    ]);
+    it.spec["linux"]["namespaces"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"type": "cgroup"}));
+    let ended = it.run_to_end();
+    assert_eq!(ended.stdout, "0\n1\n", "{ended:?}");
+}
+
+fn a_privileged_container_may_do_almost_everything() {
+    let mut it = Box::new(&[
+        "sh",
+        "-c",
+        "mkdir /m && mount -t tmpfs none /m && touch /m/x && echo mounted; (echo 0 >/proc/sys/net/ipv4/ip_forward) && echo written; grep CapEff /proc/self/status",
+    ]);
+    let all: Vec<String> = [
+        "CHOWN",
+        "DAC_OVERRIDE",
+        "FOWNER",
+        "SYS_ADMIN",
+        "NET_ADMIN",
+        "SYS_RESOURCE",
+        "SETUID",
+        "SETGID",
+    ]
+    .iter()
+    .map(|name| format!("CAP_{name}"))
+    .collect();
+    it.spec["process"]["capabilities"] =
+        json!({"bounding": all, "effective": all, "permitted": all});
+    it.spec["linux"]["maskedPaths"] = json!([]);
+    it.spec["linux"]["readonlyPaths"] = json!([]);
+    it.spec["linux"]["resources"]["devices"] = json!([{"allow": true, "access": "rwm"}]);
+    it.spec["linux"]["devices"] = json!([{"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 438, "uid": 0, "gid": 0}]);
+    let ended = it.run_to_end();
+    assert_eq!(lines(&ended)[..2], ["mounted", "written"]);
+}
+
+fn what_a_container_gets_hold_of_cannot_be_written() {
+    // The image's command is the engine's own program, if that could be reached (CVE-2019-5736).
+    let it = Box::new(&["/proc/self/exe"]);
+    let result = it.run();
+    if let Ok(running) = result {
+        assert_ne!(running.end().code, 0);
+    }
+}
+
+fn many_at_once_do_not_disturb_each_other() {
+    let boxes: Vec<Box> = (0..8)
+        .map(|n| Box::new(&["sh", "-c", &format!("exit {n}")]))
+        .collect();
+    std::thread::scope(|scope| {
+        let runs: Vec<_> = boxes
+            .iter()
+            .map(|it| scope.spawn(|| it.run().unwrap().end().code))
+            .collect();
+        let codes: Vec<i32> = runs.into_iter().map(|run| run.join().unwrap()).collect();
+        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7]);
+    });
 }

@@ -90,7 +90,7 @@ impl Box {
         .unwrap();
         for applet in [
             "sh", "true", "cat", "sleep", "id", "ls", "grep", "stty", "mount", "kill", "env", "dd",
-            "hostname", "touch", "pwd", "ps", "mkdir", "tty",
+            "hostname", "touch", "pwd", "ps", "mkdir", "mknod", "tty",
         ] {
             std::os::unix::fs::symlink("busybox", lower.join("bin").join(applet)).unwrap();
         }

@@ -15,6 +15,7 @@
 mod cases;
 mod helper;
 mod host;
+mod measure;
 
 use std::panic::catch_unwind;
 use std::process::ExitCode;
@@ -28,6 +29,10 @@ fn main() -> ExitCode {
     }
     let wanted = arguments.iter().find(|argument| !argument.starts_with('-'));
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
+    if wanted.is_some_and(|wanted| wanted == "measure") {
+        measure::main();
+        return ExitCode::SUCCESS;
+    }
     let mut failed = 0;
     for (name, case) in cases::ALL {
         if wanted.is_some_and(|wanted| !name.contains(wanted.as_str())) {
