@@ -110,16 +110,16 @@ impl Actor {
         let service = Arc::clone(&self.service);
         let id = self.c.id.clone();
         let joined_container = self.joined_namespaces()?;
-        let sandbox = service
-            .networks
-            .attach(&id, self.sandbox_spec()?)
-            .await
-            .map_err(Error::from)?;
+        let spec = self.sandbox_spec()?;
+        // Neither needs the other.
+        let (sandbox, account) =
+            tokio::join!(service.networks.attach(&id, spec), self.prepare_rootfs());
+        let sandbox = sandbox?;
         undo.push("network", {
             let (service, id) = (Arc::clone(&service), id.clone());
             async move { service.networks.detach(&id).await.map_err(Error::from) }
         });
-        let account = self.prepare_rootfs().await?;
+        let account = account?;
         let files = self.write_files(&sandbox).await?;
         let mut joined = joined_container;
         joined.network = sandbox.netns.as_deref().map(text);
