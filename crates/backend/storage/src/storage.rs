@@ -40,7 +40,7 @@ pub(crate) struct Inner {
     state: Mutex<State>,
     /// Held while rows and state are brought from one agreement to the next.
     changing: Mutex<()>,
-    /// The last number given to a name in `tmp/` or `trash/`.
+    /// The last number given to a name in `trash/`.
     last_name: AtomicU64,
 }
 
@@ -128,11 +128,9 @@ impl Inner {
             .map_err(Error::Store)
     }
 
-    /// A name in `tmp/` that nothing has.
+    /// A name in `tmp/` that nothing has. It is random because ext4 chooses the place of a tree by it.
     pub(crate) fn tmp(&self) -> PathBuf {
-        self.paths
-            .tmp()
-            .join(self.last_name.fetch_add(1, Ordering::Relaxed).to_string())
+        self.paths.tmp().join(arca_types::random_hex(8))
     }
 
     /// Takes something away: at once out of sight, deleted in the background.

@@ -10,7 +10,8 @@ use rustix::io::Errno;
 ///
 /// Where trees come and go, that is a matter of speed: ext4 does not use the inodes of what was deleted
 /// in the last minutes again, and looks at all of them in turn before it finds one that it may use. A new
-/// tree in another part of the disk is not in the way of those deleted. Other file systems do not care.
+/// tree in another part of the disk is not in the way of those deleted. The part is chosen by the name of
+/// the tree, which therefore should not be the same each time. Other file systems do not care.
 ///
 /// # Errors
 /// Those of opening the directory. That the flag is not known is no error.
