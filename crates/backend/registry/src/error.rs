@@ -239,6 +239,12 @@ pub enum Error {
     Client(#[source] reqwest::Error),
     #[error("invalid proxy address")]
     Proxy,
+    #[error("failed to GET {url} with status {status}: {body}")]
+    Fetch {
+        url: String,
+        status: String,
+        body: String,
+    },
     #[error("download was cancelled")]
     Closed,
 }

@@ -3,16 +3,20 @@
 use arca_registry::{Descriptor, media_type};
 use arca_storage::LayerSource;
 use arca_types::{ImageId, Platform, Reference};
+use futures_util::TryStreamExt as _;
 
 use crate::add::layer_record;
 use crate::config::{HistoryEntry, ImageConfig, RunConfig};
 use crate::decompress::{Compression, detect};
 use crate::error::Error;
 use crate::images::{Change, Images};
-use crate::progress::{Progress, ProgressSink, tell};
+use crate::progress::{Detail, Progress, ProgressSink, tell};
 use crate::record::NameRecord;
 use crate::tag::{check_name, target};
 use crate::tarstream::{ByteStream, Source};
+
+/// Bytes between two lines of progress.
+const PERIOD: u64 = 512 * 1024;
 
 /// What is to be imported, checked.
 #[derive(Debug, Clone)]
@@ -59,6 +63,46 @@ impl ImportRequest {
 }
 
 impl Images {
+    /// As [`import`](Self::import), with the archive that is at `address`.
+    ///
+    /// # Errors
+    /// [`Error::Registry`] when it cannot be fetched.
+    pub async fn import_from(
+        &self,
+        request: &ImportRequest,
+        address: &str,
+        sink: &ProgressSink,
+    ) -> Result<ImageId, Error> {
+        let fetched = self
+            .inner
+            .backends
+            .registry
+            .fetch(address)
+            .await
+            .map_err(Error::Registry)?;
+        tell(
+            sink,
+            Progress::status(format!("Downloading from {address}")),
+        )
+        .await;
+        let total = fetched.size.unwrap_or(0);
+        let told = sink.clone();
+        let mut current = 0;
+        let mut due = 0;
+        let content = fetched.content.inspect_ok(move |chunk| {
+            current += chunk.len() as u64;
+            if current >= due || current == total {
+                due = current + PERIOD;
+                let line = Progress::step("", "Importing", Some(Detail { current, total }));
+                // A line that nobody has room for is not worth waiting for.
+                if told.try_send(line).is_err() {
+                    tracing::trace!("a line of progress was left out");
+                }
+            }
+        });
+        self.import(request, Box::pin(content), sink).await
+    }
+
     /// Makes an image of one layer from an archive of a file system, plain or compressed.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ mod add;
 mod changes;
 mod config;
 mod decompress;
+mod distribution;
 mod error;
 mod filters;
 mod history;
@@ -41,6 +42,7 @@ pub use arca_registry::{
     Auth, AuthHeaderError, Descriptor, DescriptorPlatform, Login, Registry, Secret,
 };
 pub use config::{ConfigError, Healthcheck, HistoryEntry, ImageConfig, RunConfig};
+pub use distribution::Distribution;
 pub use error::Error;
 pub use filters::{Filters, ListFilters, PruneFilters};
 pub use history::HistoryItem;

@@ -9,8 +9,8 @@ mod kit;
 use std::sync::Arc;
 
 use arca_images::{
-    Error, Filters, ImportRequest, InspectOptions, PruneFilters, RemoveOptions, Removed,
-    SaveRequest,
+    Auth, Error, Filters, ImportRequest, InspectOptions, PruneFilters, PullRequest, RemoveOptions,
+    Removed, SaveRequest,
 };
 use arca_types::{Classify as _, ContainerId, ErrorKind, ImageId, Timestamp, chain};
 use kit::{Engine, INDEX, MANIFEST, Sample, Shelf, collect, digest, stream, tar, text};
@@ -1006,4 +1006,132 @@ async fn documents_in_disguise_are_refused() {
     );
     assert_eq!(error.kind(), ErrorKind::InvalidParameter);
     assert!(engine.pull(&format!("{name}:both")).await.is_err());
+}
+
+#[tokio::test]
+async fn a_registry_is_asked_what_it_has() {
+    let sample = Sample::new(&["one"]);
+    let (engine, _server, name) = served(&[("v1", &sample)]).await;
+    let name = format!("{name}:v1");
+    let found = engine
+        .images
+        .distribution(&name, Auth::Anonymous)
+        .await
+        .unwrap();
+    assert_eq!(found.descriptor.digest, sample.digest());
+    assert_eq!(
+        (
+            found.platforms.len(),
+            found.platforms[0].architecture.as_str()
+        ),
+        (1, "amd64")
+    );
+    assert_eq!(engine.images.count(), 0);
+}
+
+#[tokio::test]
+async fn a_file_system_is_imported_from_an_address() {
+    let content = tar("etc/hostname", "box");
+    let served = content.clone();
+    let server = common::Server::start(move |request| match request.path.as_str() {
+        "/rootfs.tar" => common::Reply::new(200, served.clone()),
+        _ => common::Reply::new(404, "nope"),
+    })
+    .await;
+    let engine = Engine::new();
+    let (sink, mut lines) = mpsc::channel(10);
+    let address = format!("{}/rootfs.tar", server.address);
+    let request = ImportRequest::new(&address, ("imp", ""), "", &[], None).unwrap();
+    engine
+        .images
+        .import_from(&request, &address, &sink)
+        .await
+        .unwrap();
+    assert_eq!(
+        text(&lines.recv().await.unwrap()),
+        format!("Downloading from {address}")
+    );
+    let inspected = engine
+        .images
+        .inspect("imp", &InspectOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(inspected.layers, [digest(&content).into()]);
+    assert_eq!(inspected.config.comment, format!("Imported from {address}"));
+    let wrong = format!("{}/x", server.address);
+    let error = engine
+        .images
+        .import_from(&request, &wrong, &sink)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        chain(&error),
+        format!("failed to GET http://{wrong} with status 404 Not Found: nope")
+    );
+}
+
+/// A server whose answers to requests for one blob wait until they are let go.
+async fn held(sample: &Sample, blob: &[u8]) -> (common::Server, std::sync::mpsc::Sender<()>) {
+    let shelf = Arc::new(Shelf::default());
+    shelf.image("a/b", "v1", sample);
+    let (release, held) = std::sync::mpsc::channel();
+    let held = std::sync::Mutex::new(held);
+    let path = digest(blob).to_string();
+    let server = common::Server::start(move |request| {
+        if request.path.contains(&path) {
+            held.lock().unwrap().recv().ok();
+        }
+        shelf.answer(request)
+    })
+    .await;
+    (server, release)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_pull_that_is_given_up_leaves_nothing_and_does_not_end_another() {
+    let sample = Sample::new(&["one", "two"]);
+    let (server, release) = held(&sample, &sample.blobs[1]).await;
+    let engine = Engine::new();
+    let name = format!("{}/a/b:v1", server.address);
+    let request = PullRequest::new(&name, "", None, Auth::Anonymous).unwrap();
+    let pull = |images: arca_images::Images| {
+        let request = request.clone();
+        let (sink, lines) = mpsc::channel(100);
+        (
+            tokio::spawn(async move { images.pull(&request, &sink).await }),
+            lines,
+        )
+    };
+    let ((first, mut first_lines), (second, mut second_lines)) =
+        (pull(engine.images.clone()), pull(engine.images.clone()));
+    let short = digest(&sample.blobs[1]).short().to_owned();
+    for lines in [&mut first_lines, &mut second_lines] {
+        while text(&lines.recv().await.unwrap()) != format!("{short}: Pulling fs layer") {}
+    }
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    release.send(()).unwrap();
+    second.await.unwrap().unwrap();
+    assert_eq!(
+        engine
+            .images
+            .resolve(&name, None)
+            .await
+            .unwrap()
+            .id
+            .to_string(),
+        sample.id()
+    );
+    engine
+        .images
+        .remove(&name, &RemoveOptions::default())
+        .await
+        .unwrap();
+
+    let (alone, mut lines) = pull(engine.images.clone());
+    while text(&lines.recv().await.unwrap()) != format!("{short}: Pulling fs layer") {}
+    alone.abort();
+    assert!(alone.await.unwrap_err().is_cancelled());
+    drop(release);
+    assert_nothing_is_left(&engine, &sample).await;
 }

@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-use crate::common::{Reply, Server};
+use crate::common::{Reply, Request, Server};
 
 pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -188,30 +188,30 @@ impl Shelf {
 
     pub(crate) async fn serve(self: &Arc<Self>) -> Server {
         let shelf = Arc::clone(self);
-        Server::start(move |request| {
-            if let Some(repository) = request.path.strip_suffix("/tags/list") {
-                return shelf.tags(repository);
+        Server::start(move |request| shelf.answer(request)).await
+    }
+
+    pub(crate) fn answer(&self, request: &Request) -> Reply {
+        if let Some(repository) = request.path.strip_suffix("/tags/list") {
+            return self.tags(repository);
+        }
+        let content = self.content.lock().unwrap();
+        match content.get(&request.path) {
+            Some((kind, bytes)) => {
+                let name = request.path.rsplit('/').next().unwrap();
+                let told = match name.strip_prefix("sha256:") {
+                    Some(_) => name.to_owned(),
+                    None => digest(bytes).to_string(),
+                };
+                Reply::new(200, bytes.clone())
+                    .with("content-type", kind)
+                    .with("docker-content-digest", told)
             }
-            let content = shelf.content.lock().unwrap();
-            match content.get(&request.path) {
-                Some((kind, bytes)) => {
-                    let name = request.path.rsplit('/').next().unwrap();
-                    let told = if name.starts_with("sha256:") {
-                        name.to_owned()
-                    } else {
-                        digest(bytes).to_string()
-                    };
-                    Reply::new(200, bytes.clone())
-                        .with("content-type", kind)
-                        .with("docker-content-digest", told)
-                }
-                None => Reply::new(
-                    404,
-                    r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{}}]}"#,
-                ),
-            }
-        })
-        .await
+            None => Reply::new(
+                404,
+                r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{}}]}"#,
+            ),
+        }
     }
 
     fn tags(&self, repository: &str) -> Reply {
