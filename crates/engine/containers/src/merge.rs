@@ -7,7 +7,9 @@ use arca_images::RunConfig;
 
 use crate::Error;
 use crate::config::Config;
-use crate::model::{CgroupnsMode, ContainerSpec, HealthTest, Healthcheck};
+use crate::model::{
+    CgroupnsMode, ContainerSpec, HealthTest, Healthcheck, IpcMode, PidMode, Resources,
+};
 use crate::spec::{MASKED_PATHS, READONLY_PATHS, mounts::SHM_SIZE};
 
 /// Fills in what the client left to the image.
@@ -20,15 +22,6 @@ pub(crate) fn image(spec: &mut ContainerSpec, image: &RunConfig) -> Result<(), E
     }
     for port in image.exposed_ports.iter().flatten() {
         spec.exposed_ports.insert(port.parse()?);
-    }
-    for port in spec
-        .host
-        .port_bindings
-        .iter()
-        .flatten()
-        .map(|(port, _)| *port)
-    {
-        spec.exposed_ports.insert(port);
     }
     merge_env(&mut spec.env, image.env.as_deref().unwrap_or_default());
     for (name, value) in image.labels.iter().flatten() {
@@ -167,7 +160,22 @@ pub(crate) fn daemon(
             None => CgroupnsMode::Host,
         });
     }
-    let limits = &mut host.resources;
+    let shares_host = host.ipc_mode == Some(IpcMode::Host) || host.pid_mode == PidMode::Host;
+    if host.security_opt.is_none() && (host.privileged || shares_host) {
+        host.security_opt = Some(vec!["label=disable".to_owned()]);
+    }
+    fill_limits(&mut host.resources);
+    let owned = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
+    if !host.privileged {
+        host.masked_paths
+            .get_or_insert_with(|| owned(&MASKED_PATHS));
+        host.readonly_paths
+            .get_or_insert_with(|| owned(&READONLY_PATHS));
+    }
+    Ok(())
+}
+
+fn fill_limits(limits: &mut Resources) {
     if limits.memory > 0 && limits.memory_swap == 0 {
         limits.memory_swap = limits.memory.saturating_mul(2);
     }
@@ -177,14 +185,6 @@ pub(crate) fn daemon(
     if limits.pids_limit == Some(0) {
         limits.pids_limit = None;
     }
-    let owned = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
-    if !host.privileged {
-        host.masked_paths
-            .get_or_insert_with(|| owned(&MASKED_PATHS));
-        host.readonly_paths
-            .get_or_insert_with(|| owned(&READONLY_PATHS));
-    }
-    Ok(())
 }
 
 /// Splits the merged command into the program and its arguments.
