@@ -10,6 +10,7 @@ use crate::config::{HistoryEntry, ImageConfig, RunConfig};
 use crate::decompress::{Compression, detect};
 use crate::error::Error;
 use crate::images::{Change, Images};
+use crate::leftovers::Leftovers;
 use crate::progress::{Detail, Progress, ProgressSink, tell};
 use crate::record::NameRecord;
 use crate::tag::{check_name, target};
@@ -113,6 +114,19 @@ impl Images {
         archive: ByteStream,
         sink: &ProgressSink,
     ) -> Result<ImageId, Error> {
+        let leftovers = Leftovers::of(self);
+        let id = leftovers
+            .settle(self.import_archive(request, archive).await)
+            .await?;
+        tell(sink, Progress::status(id.to_string())).await;
+        Ok(id)
+    }
+
+    async fn import_archive(
+        &self,
+        request: &ImportRequest,
+        archive: ByteStream,
+    ) -> Result<ImageId, Error> {
         let lease = self.storage().lease();
         let mut source = Source::new(archive);
         let compression = detect(&source.peek(6).await?)?;
@@ -151,7 +165,6 @@ impl Images {
         })
         .await?;
         drop(lease);
-        tell(sink, Progress::status(id.to_string())).await;
         Ok(id)
     }
 

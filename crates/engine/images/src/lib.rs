@@ -22,6 +22,7 @@ mod import;
 mod index;
 mod inspect;
 mod layout;
+mod leftovers;
 mod list;
 mod load;
 mod manifest;

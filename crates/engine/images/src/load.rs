@@ -15,6 +15,7 @@ use crate::decompress::{Compression, detect, plain};
 use crate::error::Error;
 use crate::images::{Change, Images};
 use crate::layout::blob_digest;
+use crate::leftovers::Leftovers;
 use crate::manifest::digest_of;
 use crate::progress::{Detail, Progress, ProgressSink, tell};
 use crate::record::{LayerRecord, NameRecord};
@@ -51,6 +52,18 @@ impl Images {
     /// [`Error::Archive`] and the like for an archive that is not one of images, or whose content is not
     /// what it says; nothing of it stays then, but images that were told of.
     pub async fn load(
+        &self,
+        request: &LoadRequest,
+        archive: ByteStream,
+        sink: &ProgressSink,
+    ) -> Result<(), Error> {
+        let leftovers = Leftovers::of(self);
+        leftovers
+            .settle(self.load_archive(request, archive, sink).await)
+            .await
+    }
+
+    async fn load_archive(
         &self,
         request: &LoadRequest,
         archive: ByteStream,

@@ -10,6 +10,7 @@ use arca_types::{Digest, ImageId, Platform, Reference, Repository};
 use crate::error::Error;
 use crate::images::{Change, Images};
 use crate::index::Index;
+use crate::leftovers::Leftovers;
 use crate::progress::{Progress, ProgressSink, tell};
 use crate::record::NameRecord;
 use crate::tag::with_tag;
@@ -75,6 +76,13 @@ impl Images {
     /// # Errors
     /// What the registry says, in dockerd's words; content that is not what its digest says.
     pub async fn pull(&self, request: &PullRequest, sink: &ProgressSink) -> Result<(), Error> {
+        let leftovers = Leftovers::of(self);
+        leftovers
+            .settle(self.pull_request(request, sink).await)
+            .await
+    }
+
+    async fn pull_request(&self, request: &PullRequest, sink: &ProgressSink) -> Result<(), Error> {
         let registry = &self.inner.backends.registry;
         let remote = registry.remote(&request.repository, request.auth.clone());
         let newer = match &request.reference {
@@ -203,6 +211,10 @@ impl Images {
         image: ImageId,
     ) -> Result<bool, Error> {
         self.change(|images, index| {
+            if !index.images.contains_key(&image) {
+                // Somebody removed it since it was found.
+                return Err(Error::NotFound(image.to_string()));
+            }
             let change = Change::on(index);
             let (change, newer) = name_image(change, reference, resolved, &image)?;
             let change = images.pulled(change, index, reference, &image)?;
