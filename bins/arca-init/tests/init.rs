@@ -1,4 +1,5 @@
 //! The program itself, as a subreaper of this host.
+#![expect(clippy::unwrap_used, reason = "all of this program is test code")]
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};

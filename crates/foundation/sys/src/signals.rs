@@ -95,15 +95,12 @@ mod tests {
     fn a_blocked_signal_is_received() {
         std::thread::spawn(|| {
             block_signals().unwrap();
-            // SAFETY: the calls take numbers; the signal goes to this thread, which blocks it.
-            let sent = unsafe {
-                libc::syscall(
-                    libc::SYS_tgkill,
-                    libc::getpid(),
-                    libc::gettid(),
-                    libc::SIGRTMIN(),
-                )
-            };
+            // SAFETY: the call takes no arguments.
+            let thread = unsafe { libc::gettid() };
+            let process = std::process::id();
+            // SAFETY: the call takes numbers; the signal goes to this thread, which blocks it.
+            let sent =
+                unsafe { libc::syscall(libc::SYS_tgkill, process, thread, libc::SIGRTMIN()) };
             assert_eq!(sent, 0);
             let received = wait_for_signal().unwrap();
             assert_eq!(

@@ -14,6 +14,12 @@ pub(super) fn configuration(spec: &Spec) -> Result<(&Linux, &Process), ExecError
     let process_of =
         process_of.ok_or_else(|| ExecError::other("the configuration lacks process"))?;
     process(process_of)?;
+    features(linux)?;
+    namespaces(spec, linux)?;
+    Ok((linux, process_of))
+}
+
+fn features(linux: &Linux) -> Result<(), ExecError> {
     let none = |set: bool, name: &str| {
         if set {
             Err(ExecError::other(format!(
@@ -45,10 +51,12 @@ pub(super) fn configuration(spec: &Spec) -> Result<(&Linux, &Process), ExecError
             .as_ref()
             .is_some_and(|label| !label.is_empty()),
         "mountLabel",
-    )?;
+    )
+}
+
+fn namespaces(spec: &Spec, linux: &Linux) -> Result<(), ExecError> {
     let namespaces = linux.namespaces().as_deref().unwrap_or_default();
     let has = |kind| namespaces.iter().find(|namespace| namespace.typ() == kind);
-    none(has(LinuxNamespaceType::Time).is_some(), "namespaces: time")?;
     match has(LinuxNamespaceType::Mount) {
         Some(mount) if mount.path().is_none() => {}
         _ => {
@@ -83,9 +91,8 @@ pub(super) fn configuration(spec: &Spec) -> Result<(&Linux, &Process), ExecError
     for key in linux.sysctl().iter().flatten().map(|(key, _)| key) {
         sysctl(key, namespaces.iter().map(|namespace| namespace.typ()))?;
     }
-    Ok((linux, process_of))
+    Ok(())
 }
-
 /// Refuses a process that asks for what the built-in runtime does not do.
 pub(super) fn process(process: &Process) -> Result<(), ExecError> {
     let none = |set: bool, name: &str| {

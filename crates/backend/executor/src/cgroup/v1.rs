@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources, LinuxThrottleDevice};
+use oci_spec::runtime::{
+    LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxNetwork, LinuxResources, LinuxThrottleDevice,
+};
 
 use super::{convert, devices, dirs};
 use crate::error::ExecError;
@@ -98,17 +100,22 @@ pub(super) fn apply(
         let file = format!("hugetlb.{}.limit_in_bytes", huge.page_size());
         to.set("hugetlb", &file, huge.limit())?;
     }
-    if let Some(network) = resources.network() {
-        if let Some(class) = network.class_id() {
-            to.set("net_cls", "net_cls.classid", class)?;
-        }
-        for one in network.priorities().iter().flatten() {
-            to.set(
-                "net_prio",
-                "net_prio.ifpriomap",
-                format!("{} {}", one.name(), one.priority()),
-            )?;
-        }
+    resources
+        .network()
+        .as_ref()
+        .map_or(Ok(()), |network| set_network(&to, network))
+}
+
+fn set_network(to: &Controllers<'_>, network: &LinuxNetwork) -> Result<(), ExecError> {
+    if let Some(class) = network.class_id() {
+        to.set("net_cls", "net_cls.classid", class)?;
+    }
+    for one in network.priorities().iter().flatten() {
+        to.set(
+            "net_prio",
+            "net_prio.ifpriomap",
+            format!("{} {}", one.name(), one.priority()),
+        )?;
     }
     Ok(())
 }

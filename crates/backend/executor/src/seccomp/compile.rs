@@ -182,81 +182,77 @@ fn conditional(arguments: &[LinuxSeccompArg], result: u32) -> Result<Code, ExecE
 ///
 /// Arguments have 64 bits and the machine has 32: the high half decides first.
 fn comparison(argument: &LinuxSeccompArg, body: usize) -> Result<Code, ExecError> {
+    let (load_high, load_low) = loads(argument)?;
+    let fail = |further: usize| u8::try_from(body + further).map_err(|_far| too_far());
+    let (high, low) = halves(argument.value());
+    let by_halves = |middle: [Option<Instruction>; 2], last: Instruction| -> Code {
+        let start = std::iter::once(load_high).chain(middle.into_iter().flatten());
+        start.chain([load_low, last]).collect()
+    };
+    Ok(match argument.op() {
+        LinuxSeccompOperator::ScmpCmpEq => {
+            let high_equal = jump(JUMP_EQUAL, 0, fail(2)?, high);
+            by_halves([None, Some(high_equal)], jump(JUMP_EQUAL, 0, fail(0)?, low))
+        }
+        LinuxSeccompOperator::ScmpCmpNe => {
+            let high_equal = jump(JUMP_EQUAL, 0, 2, high);
+            by_halves([None, Some(high_equal)], jump(JUMP_EQUAL, fail(0)?, 0, low))
+        }
+        operator @ (LinuxSeccompOperator::ScmpCmpGt | LinuxSeccompOperator::ScmpCmpGe) => {
+            let strict = operator == LinuxSeccompOperator::ScmpCmpGt;
+            let last = if strict {
+                JUMP_GREATER
+            } else {
+                JUMP_GREATER_EQUAL
+            };
+            let high_greater = jump(JUMP_GREATER, 3, 0, high);
+            let high_equal = jump(JUMP_EQUAL, 0, fail(2)?, high);
+            by_halves(
+                [Some(high_greater), Some(high_equal)],
+                jump(last, 0, fail(0)?, low),
+            )
+        }
+        operator @ (LinuxSeccompOperator::ScmpCmpLt | LinuxSeccompOperator::ScmpCmpLe) => {
+            let strict = operator == LinuxSeccompOperator::ScmpCmpLt;
+            let last = if strict {
+                JUMP_GREATER_EQUAL
+            } else {
+                JUMP_GREATER
+            };
+            let high_greater = jump(JUMP_GREATER, fail(3)?, 0, high);
+            let high_equal = jump(JUMP_EQUAL, 0, 2, high);
+            by_halves(
+                [Some(high_greater), Some(high_equal)],
+                jump(last, fail(0)?, 0, low),
+            )
+        }
+        LinuxSeccompOperator::ScmpCmpMaskedEq => {
+            let (wanted_high, wanted_low) = halves(argument.value_two().unwrap_or(0));
+            let high_equal = jump(JUMP_EQUAL, 0, fail(3)?, wanted_high);
+            let low_equal = jump(JUMP_EQUAL, 0, fail(0)?, wanted_low);
+            vec![
+                load_high,
+                plain(AND, high),
+                high_equal,
+                load_low,
+                plain(AND, low),
+                low_equal,
+            ]
+        }
+    })
+}
+
+/// The instructions that load the halves of an argument from what the kernel shows to the program.
+fn loads(argument: &LinuxSeccompArg) -> Result<(Instruction, Instruction), ExecError> {
     let index = u32::try_from(argument.index())
         .ok()
         .filter(|&index| index < 6);
     let index =
         index.ok_or_else(|| ExecError::other("seccomp: a system call has six arguments"))?;
     let at = ARGUMENTS + 8 * index;
-    let (low_at, high_at) = if cfg!(target_endian = "little") {
-        (at, at + 4)
-    } else {
-        (at + 4, at)
-    };
-    let (low_load, high_load) = (plain(LOAD_WORD, low_at), plain(LOAD_WORD, high_at));
-    let fail = |further: usize| u8::try_from(body + further).map_err(|_far| too_far());
-    let jump = |code, yes, no, operand| Instruction {
-        code,
-        yes,
-        no,
-        operand,
-    };
-    let (high, low) = halves(argument.value());
-    Ok(match argument.op() {
-        LinuxSeccompOperator::ScmpCmpEq => vec![
-            high_load,
-            jump(JUMP_EQUAL, 0, fail(2)?, high),
-            low_load,
-            jump(JUMP_EQUAL, 0, fail(0)?, low),
-        ],
-        LinuxSeccompOperator::ScmpCmpNe => vec![
-            high_load,
-            jump(JUMP_EQUAL, 0, 2, high),
-            low_load,
-            jump(JUMP_EQUAL, fail(0)?, 0, low),
-        ],
-        LinuxSeccompOperator::ScmpCmpGt | LinuxSeccompOperator::ScmpCmpGe => {
-            let greater = argument.op() == LinuxSeccompOperator::ScmpCmpGt;
-            let last = if greater {
-                JUMP_GREATER
-            } else {
-                JUMP_GREATER_EQUAL
-            };
-            vec![
-                high_load,
-                jump(JUMP_GREATER, 3, 0, high),
-                jump(JUMP_EQUAL, 0, fail(2)?, high),
-                low_load,
-                jump(last, 0, fail(0)?, low),
-            ]
-        }
-        LinuxSeccompOperator::ScmpCmpLt | LinuxSeccompOperator::ScmpCmpLe => {
-            let less = argument.op() == LinuxSeccompOperator::ScmpCmpLt;
-            let last = if less {
-                JUMP_GREATER_EQUAL
-            } else {
-                JUMP_GREATER
-            };
-            vec![
-                high_load,
-                jump(JUMP_GREATER, fail(3)?, 0, high),
-                jump(JUMP_EQUAL, 0, 2, high),
-                low_load,
-                jump(last, fail(0)?, 0, low),
-            ]
-        }
-        LinuxSeccompOperator::ScmpCmpMaskedEq => {
-            let (wanted_high, wanted_low) = halves(argument.value_two().unwrap_or(0));
-            vec![
-                high_load,
-                plain(AND, high),
-                jump(JUMP_EQUAL, 0, fail(3)?, wanted_high),
-                low_load,
-                plain(AND, low),
-                jump(JUMP_EQUAL, 0, fail(0)?, wanted_low),
-            ]
-        }
-    })
+    let little = cfg!(target_endian = "little");
+    let (low, high) = if little { (at, at + 4) } else { (at + 4, at) };
+    Ok((plain(LOAD_WORD, high), plain(LOAD_WORD, low)))
 }
 
 /// A binary search: each step is the first number of a range and the code for it.
@@ -292,6 +288,15 @@ fn tree(steps: &[(u32, Code)]) -> Result<Code, ExecError> {
     code.extend(left);
     code.extend(right);
     Ok(code)
+}
+
+const fn jump(code: u16, yes: u8, no: u8, operand: u32) -> Instruction {
+    Instruction {
+        code,
+        yes,
+        no,
+        operand,
+    }
 }
 
 const fn plain(code: u16, operand: u32) -> Instruction {
@@ -378,54 +383,58 @@ mod tests {
         assert_eq!(decide(&filter, 0xc000_00b7, 63, [0; 6]), KILL_THREAD);
     }
 
+    /// An operator, its value and second value, arguments for which it holds, and others.
+    type Comparison = (&'static str, u64, u64, &'static [u64], &'static [u64]);
+
+    const COMPARISONS: [Comparison; 7] = [
+        (
+            "EQ",
+            0x1_0000_0002,
+            0,
+            &[0x1_0000_0002],
+            &[2, 0x1_0000_0000, 0x2_0000_0002],
+        ),
+        ("NE", 40, 0, &[41, 0x1_0000_0028, 0], &[40]),
+        (
+            "GT",
+            0x1_0000_0002,
+            0,
+            &[0x1_0000_0003, 0x2_0000_0000],
+            &[0x1_0000_0002, 3],
+        ),
+        (
+            "GE",
+            0x1_0000_0002,
+            0,
+            &[0x1_0000_0002, 0x2_0000_0000],
+            &[0x1_0000_0001, 9],
+        ),
+        (
+            "LT",
+            0x1_0000_0002,
+            0,
+            &[0x1_0000_0001, 9],
+            &[0x1_0000_0002, 0x2_0000_0000],
+        ),
+        (
+            "LE",
+            0x1_0000_0002,
+            0,
+            &[0x1_0000_0002, 9],
+            &[0x1_0000_0003, 0x2_0000_0000],
+        ),
+        (
+            "MASKED_EQ",
+            0x7e02_0000,
+            0,
+            &[0x11, 0x1_0000_0000],
+            &[0x0002_0000, 0x4000_0000],
+        ),
+    ];
+
     #[test]
     fn arguments_are_compared_with_64_bits() {
-        let cases: [(&str, u64, u64, &[u64], &[u64]); 7] = [
-            (
-                "EQ",
-                0x1_0000_0002,
-                0,
-                &[0x1_0000_0002],
-                &[2, 0x1_0000_0000, 0x2_0000_0002],
-            ),
-            ("NE", 40, 0, &[41, 0x1_0000_0028, 0], &[40]),
-            (
-                "GT",
-                0x1_0000_0002,
-                0,
-                &[0x1_0000_0003, 0x2_0000_0000],
-                &[0x1_0000_0002, 3],
-            ),
-            (
-                "GE",
-                0x1_0000_0002,
-                0,
-                &[0x1_0000_0002, 0x2_0000_0000],
-                &[0x1_0000_0001, 9],
-            ),
-            (
-                "LT",
-                0x1_0000_0002,
-                0,
-                &[0x1_0000_0001, 9],
-                &[0x1_0000_0002, 0x2_0000_0000],
-            ),
-            (
-                "LE",
-                0x1_0000_0002,
-                0,
-                &[0x1_0000_0002, 9],
-                &[0x1_0000_0003, 0x2_0000_0000],
-            ),
-            (
-                "MASKED_EQ",
-                0x7e02_0000,
-                0,
-                &[0x11, 0x1_0000_0000],
-                &[0x0002_0000, 0x4000_0000],
-            ),
-        ];
-        for (operator, value, second, holding, failing) in cases {
+        for (operator, value, second, holding, failing) in COMPARISONS {
             let filter = filter(&format!(
                 r#"{{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{{"names": ["clone"],
                 "action": "SCMP_ACT_ALLOW", "args": [{{"index": 3, "value": {value},

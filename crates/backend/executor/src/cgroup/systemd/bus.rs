@@ -287,12 +287,11 @@ impl Answer {
 
 /// Finds the field `REPLY_SERIAL` (5): the only one that is a 32-bit number besides `UNIX_FDS` (9).
 fn reply_to(header: &[u8]) -> Option<u32> {
-    let field = header.as_chunks::<8>().0.iter();
-    field
-        .filter_map(|&[code, length, kind, _, a, b, c, d]| {
-            (code == 5 && length == 1 && kind == b'u').then(|| u32::from_le_bytes([a, b, c, d]))
-        })
-        .next()
+    let mut fields = header.as_chunks::<8>().0.iter();
+    fields.find_map(|field| match *field {
+        [5, 1, b'u', _, a, b, c, d] => Some(u32::from_le_bytes([a, b, c, d])),
+        _ => None,
+    })
 }
 
 #[cfg(test)]
