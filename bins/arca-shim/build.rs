@@ -1,6 +1,5 @@
 //! Links the shim at a fixed address: there is one shim per container, and what is relocated at start
 //! (some 400 KiB of tables) would be private memory of each, and a millisecond of each start.
-#![expect(clippy::print_stdout, reason = "that is how a build script speaks")]
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

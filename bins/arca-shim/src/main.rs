@@ -46,7 +46,6 @@ fn run(arguments: &[&str]) -> anyhow::Result<()> {
         [helper::ROLE] => helper::main(),
         // For the shim: standard input to standard output.
         ["compress"] => compress(),
-        ["--version"] => bail!("version {}", env!("CARGO_PKG_VERSION")),
         _ => bail!("this program is for arcad; it has no use on the command line"),
     }
 }

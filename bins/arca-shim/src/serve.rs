@@ -59,7 +59,10 @@ fn set_up_process() -> anyhow::Result<UnixStream> {
     theirs.set_nonblocking(true)?;
     let children = rustix::process::Signal::CHILD.as_raw();
     signal_hook::low_level::pipe::register(children, theirs).context("SIGCHLD")?;
-    for ignored in [rustix::process::Signal::HUP, rustix::process::Signal::INT] {
+    // Nobody but the container decides about its end. When the host goes down its processes are told
+    // to end like all others, and the shim follows.
+    use rustix::process::Signal;
+    for ignored in [Signal::HUP, Signal::INT, Signal::TERM] {
         // A handler that does nothing: children start with the default again.
         let flag = std::sync::Arc::default();
         signal_hook::flag::register(ignored.as_raw(), flag).context("signals")?;

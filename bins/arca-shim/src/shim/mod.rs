@@ -10,6 +10,7 @@ mod streams;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arca_logging::Writer;
@@ -149,6 +150,9 @@ impl Shim {
     /// Gives back memory that a burst has left.
     pub(crate) fn cool_down(&mut self) {
         self.scratch = Vec::new();
+        if let Some(log) = &mut self.log {
+            log.release_memory();
+        }
         self.warm = false;
         arca_sys::memory::give_back();
     }
@@ -189,5 +193,10 @@ impl Shim {
 
 /// Says what went wrong, in `shim.log`; nobody else can be told.
 fn complain(what: &str, error: &dyn std::error::Error) {
-    eprintln!("{what}: {}", arca_types::chain(error));
+    // What fails for every line that is logged must not fill the disk too.
+    const MOST: usize = 200;
+    static COMPLAINTS: AtomicUsize = AtomicUsize::new(0);
+    if COMPLAINTS.fetch_add(1, Ordering::Relaxed) < MOST {
+        eprintln!("{what}: {}", arca_types::chain(error));
+    }
 }

@@ -179,10 +179,13 @@ impl Shim {
             return;
         };
         client.ending.get_or_insert(end);
+        let process = client.process;
         let gone = client.hung_up || client.flush().is_err();
         if gone || !client.wants_write() {
             self.close_client(number);
         }
+        // It holds the process up no longer.
+        self.open_streams(process);
     }
 
     /// A client is gone; what it had attached of standard input ends with it.

@@ -60,10 +60,12 @@ impl Shim {
         self.directory
             .write(RUN_FILE, &spec)
             .map_err(|error| internal("failed to write the shim's files", &error))?;
-        self.log = Some(
-            Writer::open(&spec.log)
-                .map_err(|error| internal("failed to initialize logging driver", &error))?,
-        );
+        self.log = Some(Writer::open(&spec.log).map_err(|error| match error {
+            arca_logging::Error::File { .. } => {
+                internal("failed to initialize logging driver", &error)
+            }
+            error => Failure::new(FailureKind::InvalidConfig, error.to_string()),
+        })?);
         self.runtime = spec.runtime.clone();
         self.record.runtime = spec.runtime.clone();
         let stdio = spec.stdio.clone();

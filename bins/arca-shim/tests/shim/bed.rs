@@ -187,11 +187,19 @@ impl Drop for Bed {
                 .as_i64()
                 .and_then(|pid| i32::try_from(pid).ok());
             if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
-                println!("killing {pid:?} of {}", entry.path().display());
                 let killed = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-                println!("{killed:?}");
+                println!("killing {pid:?} of {}: {killed:?}", entry.path().display());
             }
         }
+        // The cgroup above the containers' goes with the last of them.
+        for hierarchy in std::fs::read_dir("/sys/fs/cgroup")
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            std::fs::remove_dir(hierarchy.path().join("arca-shim-test")).unwrap_or_default();
+        }
+        std::fs::remove_dir("/sys/fs/cgroup/arca-shim-test").unwrap_or_default();
     }
 }
 

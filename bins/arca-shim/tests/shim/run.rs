@@ -124,6 +124,7 @@ async fn two_hundred_megabytes_come_back_as_they_were_sent() {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
     let (id, _) = bed.start(&["cat"], &wish, vec![attached]).await;
+    data.truncate(20 << 20);
     let sent = send_all(&ours, data.clone());
     let output = read_all(ours);
     sent.join().unwrap();
@@ -283,4 +284,65 @@ async fn want_of_memory_is_told() {
         }
     }
     bed.runtime.remove(&id).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_detaches_without_reading_holds_up_nobody() {
+    let mut bed = Bed::new();
+    let (mut ours, attached) = client(false);
+    let script = "stty raw; read line; yes line | head -n 400000";
+    let (id, started) = bed
+        .start(&["sh", "-c", script], &tty(), vec![attached])
+        .await;
+    ours.write_all(b"go\n").unwrap();
+    expect(&mut ours, "line");
+    ours.write_all(&[16, 17]).unwrap();
+    assert_eq!(bed.end(&id).await.code, 0);
+    drop(ours);
+    for session in started.sessions {
+        assert_eq!(session.ended().await, AttachEnd::Detached);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "it needs a program with runc's command line, named by ARCA_TEST_RUNC"]
+async fn a_foreign_runtime_runs_containers_too() {
+    let mut bed = Bed::new();
+    let mut wish = interactive();
+    wish.runtime = arca_runtime::RuntimeKind::Binary {
+        path: std::env::var_os("ARCA_TEST_RUNC").unwrap().into(),
+        args: vec![],
+    };
+    let (mut ours, attached) = client(true);
+    let script = "cat; exit 5";
+    let (id, _) = bed
+        .start(&["sh", "-c", script], &wish, vec![attached])
+        .await;
+    let (theirs, exec_client) = client(true);
+    bed.exec(&id, &["echo", "hi"], false, Some(exec_client))
+        .await
+        .unwrap();
+    assert_eq!(unframe(&read_all(theirs).join().unwrap()).0, b"hi\n");
+    bed.runtime.pause(&id).await.unwrap();
+    bed.runtime.resume(&id).await.unwrap();
+    let error = bed.exec(&id, &["nosuch"], false, None).await.unwrap_err();
+    assert_eq!(error.exit_code(), Some(127), "{error}");
+    ours.write_all(b"x\n").unwrap();
+    ours.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(unframe(&read_all(ours).join().unwrap()).0, b"x\n");
+    assert_eq!(bed.end(&id).await.code, 5);
+
+    let mut terminal = tty();
+    terminal.runtime = wish.runtime.clone();
+    let (mut ours, attached) = client(false);
+    let (id, _) = bed
+        .start(&["sh", "-c", "stty size; cat"], &terminal, vec![attached])
+        .await;
+    expect(&mut ours, "30 90\r\n");
+    bed.kill(&id).await;
+
+    let id = arca_types::ContainerId::random();
+    let spec = bed.spec(&id, &["nosuch"], &wish);
+    let error = bed.runtime.start(&id, spec, vec![]).await.unwrap_err();
+    assert_eq!(error.exit_code(), Some(127), "{error}");
 }

@@ -130,16 +130,23 @@ impl Writer {
         }
     }
 
-    /// Writes what was collected to the file, and gives the memory back.
+    /// Writes what was collected to the file.
     ///
     /// # Errors
     /// What writing says.
     pub fn flush(&mut self) -> io::Result<()> {
-        let out = std::mem::take(&mut self.out);
-        match &mut self.sink {
-            Some(sink) if !out.is_empty() => sink.file.append(&out),
+        let Self { sink, out, .. } = self;
+        let outcome = match sink {
+            Some(sink) if !out.is_empty() => sink.file.append(out),
             _ => Ok(()),
-        }
+        };
+        out.clear();
+        outcome
+    }
+
+    /// Gives back memory that is kept for the next entries, when there are none for some time.
+    pub fn release_memory(&mut self) {
+        self.out.shrink_to_fit();
     }
 
     /// The next rotated file that is to be compressed: run [`crate::compress`] on it elsewhere, then
@@ -175,9 +182,6 @@ impl Sink {
         } else if out.len() >= BUFFER {
             outcome = self.file.append(out);
             out.clear();
-        }
-        if out.capacity() == 0 {
-            out.reserve(BUFFER + 2 * MAX_ENTRY);
         }
         match &mut self.encoder {
             Encoder::Json(encoder) => encoder.encode(piece, out),
