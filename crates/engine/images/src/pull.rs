@@ -210,6 +210,14 @@ impl Images {
         resolved: &Resolved,
         image: ImageId,
     ) -> Result<bool, Error> {
+        let index = self.index();
+        let (planned, newer) = name_image(Change::on(&index), reference, resolved, &image)?;
+        if planned.batch.is_empty() {
+            // Nothing to save: no disk to wait for.
+            let event = pull_event(&index, reference, &image);
+            self.inner.backends.events.publish(event).await;
+            return Ok(newer);
+        }
         self.change(|images, index| {
             if !index.images.contains_key(&image) {
                 // Somebody removed it since it was found.
@@ -255,13 +263,7 @@ impl Images {
         reference: &Reference,
         image: &ImageId,
     ) -> Result<Change, Error> {
-        let labels = index
-            .images
-            .get(image)
-            .and_then(|entry| entry.record.labels.clone());
-        let event = Event::new(Type::Image, "pull", reference.familiar())
-            .with_all(labels.unwrap_or_default())
-            .with("name", reference.repository().familiar());
+        let event = pull_event(index, reference, image);
         change.event(&self.inner.backends.events, event)
     }
 
@@ -280,6 +282,14 @@ impl Images {
             _ => None,
         }
     }
+}
+
+fn pull_event(index: &Index, reference: &Reference, image: &ImageId) -> Event {
+    let entry = index.images.get(image);
+    let labels = entry.and_then(|entry| entry.record.labels.clone());
+    Event::new(Type::Image, "pull", reference.familiar())
+        .with_all(labels.unwrap_or_default())
+        .with("name", reference.repository().familiar())
 }
 
 /// Plans the names of a pulled image: the one asked for, and the one with the digest. Returns whether the

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::error::Error;
-use crate::images::{Change, Images};
+use crate::images::Images;
 use crate::index::{Entry, Index, as_id};
 use crate::layout::{
     ArchivedImage, INDEX_FILE, LAYOUT, LAYOUT_FILE, LayoutIndex, MANIFEST_FILE, NAME_ANNOTATION,
@@ -61,16 +61,10 @@ impl Images {
             select(&index, name, request.platform.as_ref(), &mut selected)?;
         }
         let members = self.members(&selected).await?;
-        self.change(|images, index| {
-            let events = &images.inner.backends.events;
-            let change = selected
-                .iter()
-                .try_fold(Change::on(index), |change, selected| {
-                    change.event(events, Self::event_of(&selected.entry, "save"))
-                })?;
-            Ok((change, ()))
-        })
-        .await?;
+        for Selected { entry, .. } in &selected {
+            let event = Self::event_of(entry, "save");
+            self.inner.backends.events.publish(event).await;
+        }
         let (output, mut archive) = mpsc::channel(WAITING);
         // Ends with its channel: when the client is gone, or all is written.
         let _writer = tokio::task::spawn_blocking(move || {
