@@ -560,3 +560,39 @@ fn a_copied_tree_is_the_same_and_a_layer_goes_on_top() {
     assert!(copy.path().join("link").is_dir());
     assert!(root(copy.path()).as_fd().try_clone_to_owned().is_ok());
 }
+
+/// A poor man's fuzzer: whatever is done to an archive, reading it ends, and stays inside.
+#[test]
+fn mutilated_archives_are_read_without_harm() {
+    let mut original = Vec::new();
+    pack(root(everything().path()), &mut original, TREE).unwrap();
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = move || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        usize::try_from(random >> 33).unwrap()
+    };
+    for _ in 0..2000 {
+        let mut bytes = original.clone();
+        for _ in 0..1 + next() % 4 {
+            let at = next() % bytes.len();
+            bytes[at] = u8::try_from(next() % 256).unwrap();
+            if next() % 3 == 0 {
+                // With a sum that fits, so that the field itself is looked at.
+                let start = at / 512 * 512;
+                let header: &mut [u8] = &mut bytes[start..start + 512];
+                header[148..156].fill(b' ');
+                let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+                header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+            }
+        }
+        let mut reader = crate::Reader::new(bytes.as_slice());
+        while let Ok(Some(_)) = reader.next_entry() {}
+        let limits = ExtractOptions {
+            max_bytes: Some(1 << 20),
+            ..overlay()
+        };
+        drop(unpack(&bytes, &limits));
+    }
+}
