@@ -321,6 +321,9 @@ impl Actor {
             (State::Starting(_), _) => {
                 self.release().await;
                 self.note(Input::StartFailed).await;
+                if self.c.spec.host.auto_remove {
+                    self.timers.start(Duration::ZERO, Timer::AutoRemove);
+                }
             }
             (State::Restarting, _) => self.timers.start(Duration::ZERO, Timer::Restart),
             (_, Found::Ended(_) | Found::Lost { .. }) => self.release().await,
