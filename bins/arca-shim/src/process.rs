@@ -43,6 +43,8 @@ pub(crate) struct Process {
     pub(crate) input_registered: bool,
     /// The terminal, for its size.
     pub(crate) console: Option<OwnedFd>,
+    /// A size that was set before the terminal came.
+    early_size: Option<ConsoleSize>,
     /// Where the terminal comes from.
     console_socket: Option<OwnedFd>,
     /// When to stop waiting: for others that hold its output open, then for arcad to see its end.
@@ -87,6 +89,7 @@ impl Process {
             input: Input::default(),
             input_registered: false,
             console: None,
+            early_size: None,
             console_socket: None,
             deadline: None,
             finished: false,
@@ -135,6 +138,9 @@ impl Process {
             self.input = Input::new(Some(rustix::io::fcntl_dupfd_cloexec(&master, 3)?));
         }
         self.console = Some(master);
+        if let Some(size) = self.early_size.take() {
+            self.resize(size)?;
+        }
         Ok(())
     }
 
@@ -151,9 +157,10 @@ impl Process {
     }
 
     /// Sets the size of its terminal; `false` when it has none.
-    pub(crate) fn resize(&self, size: ConsoleSize) -> io::Result<bool> {
+    pub(crate) fn resize(&mut self, size: ConsoleSize) -> io::Result<bool> {
         let Some(console) = &self.console else {
-            return Ok(false);
+            self.early_size = Some(size);
+            return Ok(self.tty);
         };
         let size = Winsize {
             ws_row: size.height,

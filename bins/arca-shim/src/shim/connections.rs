@@ -5,6 +5,9 @@ use arca_shim_proto::{Channel, Event, Frame, FrameKind, Request, Response};
 use super::{Shim, complain};
 use crate::poller::{READ, Token, WRITE};
 
+/// An arcad that leaves so many frames unread hangs: it can connect anew when it is well.
+const MOST_QUEUED: usize = 4096;
+
 /// A connection of arcad.
 pub(super) struct Connection {
     channel: Channel,
@@ -130,11 +133,17 @@ impl Shim {
     }
 
     fn send(&mut self, number: u32, frame: &Frame) {
-        if let Some(connection) = self.connections.get_mut(&number) {
-            match connection.channel.push(frame, Vec::new()) {
-                Ok(()) => self.flush(number),
-                Err(error) => complain("a frame cannot be sent", &error),
-            }
+        let Some(connection) = self.connections.get_mut(&number) else {
+            return;
+        };
+        if connection.channel.queued() > MOST_QUEUED {
+            eprintln!("a connection takes nothing any more and is closed");
+            self.disconnect(number);
+            return;
+        }
+        match connection.channel.push(frame, Vec::new()) {
+            Ok(()) => self.flush(number),
+            Err(error) => complain("a frame cannot be sent", &error),
         }
     }
 

@@ -160,10 +160,9 @@ impl Shim {
 
     fn resize(&mut self, request: &ResizeRequest) -> Answer {
         let number = self.find(request.exec.as_ref())?;
-        let process = self
-            .processes
-            .get(&number)
-            .ok_or_else(|| self.not_running())?;
+        let Some(process) = self.processes.get_mut(&number) else {
+            return Err(self.not_running());
+        };
         match process.resize(request.size) {
             Ok(true) => Ok(()),
             Ok(false) => {

@@ -75,7 +75,8 @@ async fn a_program_that_is_not_there_leaves_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn input_ends_when_the_client_closes_its_side_and_output_goes_on() {
     let mut bed = Bed::new();
-    let (mut ours, attached) = client(true);
+    let (mut ours, mut attached) = client(true);
+    attached.spec.early = b"early\n".to_vec();
     let (id, _) = bed
         .start(
             &["sh", "-c", "cat; echo done"],
@@ -86,7 +87,7 @@ async fn input_ends_when_the_client_closes_its_side_and_output_goes_on() {
     ours.write_all(b"hello\n").unwrap();
     ours.shutdown(std::net::Shutdown::Write).unwrap();
     let (stdout, _) = unframe(&read_all(ours).join().unwrap());
-    assert_eq!(stdout, b"hello\ndone\n");
+    assert_eq!(stdout, b"early\nhello\ndone\n");
     assert_eq!(bed.end(&id).await.code, 0);
 }
 
@@ -120,7 +121,7 @@ async fn two_hundred_megabytes_come_back_as_they_were_sent() {
 
     let (ours, attached) = client(false);
     let mut wish = interactive();
-    wish.log_options = [("max-size", "10m"), ("max-file", "2")]
+    wish.log_options = [("max-size", "10m"), ("max-file", "3"), ("compress", "true")]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
     let (id, _) = bed.start(&["cat"], &wish, vec![attached]).await;
@@ -130,6 +131,15 @@ async fn two_hundred_megabytes_come_back_as_they_were_sent() {
     sent.join().unwrap();
     assert!(output.join().unwrap() == data);
     assert_eq!(bed.end(&id).await.code, 0);
+    // The shim goes on until the rotated files are compressed.
+    let rotated = bed.log(&id).with_extension("log.2.gz");
+    for _ in 0..3000 {
+        if rotated.exists() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert!(rotated.exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -239,6 +239,18 @@ fn spawn(
     id: &ContainerId,
 ) -> Result<(OwnedFd, tokio::process::Child), Error> {
     directory.create()?;
+    let spawned = spawn_in(directory, program, id);
+    if spawned.is_err() {
+        directory.remove()?;
+    }
+    spawned
+}
+
+fn spawn_in(
+    directory: &Directory,
+    program: &std::path::Path,
+    id: &ContainerId,
+) -> Result<(OwnedFd, tokio::process::Child), Error> {
     let failed = |cause| Error::Spawn {
         program: program.to_owned(),
         cause,

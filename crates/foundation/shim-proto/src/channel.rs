@@ -101,6 +101,12 @@ impl Channel {
         !self.output.is_empty()
     }
 
+    /// How many frames are queued.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.output.len()
+    }
+
     /// Has the other side closed?
     #[must_use]
     pub fn is_closed(&self) -> bool {
