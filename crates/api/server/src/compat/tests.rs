@@ -27,7 +27,11 @@ fn host(minor: u32, host: Value) -> Value {
 }
 
 fn refusal(minor: u32, mount: Value) -> Option<String> {
-    create(minor, &json!({"Image": "a", "HostConfig": {"Mounts": [mount]}})).err()
+    create(
+        minor,
+        &json!({"Image": "a", "HostConfig": {"Mounts": [mount]}}),
+    )
+    .err()
 }
 
 #[test]
@@ -39,7 +43,11 @@ fn options_that_a_version_did_not_know_are_dropped() {
         (43, "Annotations", json!({"a": "b"}), Value::Null),
     ];
     for (first, field, sent, before) in cases {
-        assert_eq!(host(first - 1, json!({field: sent}))[field], before, "{field}");
+        assert_eq!(
+            host(first - 1, json!({field: sent}))[field],
+            before,
+            "{field}"
+        );
         assert_eq!(host(first, json!({field: sent}))[field], sent, "{field}");
     }
 }
@@ -51,7 +59,8 @@ fn defaults_of_old_are_filled_in() {
     assert_eq!(host(40, json!({}))["CgroupnsMode"], "host");
     assert_eq!(host(41, json!({}))["CgroupnsMode"], "");
     let mount = json!({"Type": "bind", "Source": "/a", "Target": "/b", "ReadOnly": true});
-    let options = |minor| host(minor, json!({"Mounts": [mount]}))["Mounts"][0]["BindOptions"].clone();
+    let options =
+        |minor| host(minor, json!({"Mounts": [mount]}))["Mounts"][0]["BindOptions"].clone();
     assert_eq!(options(43), json!({"ReadOnlyNonRecursive": true}));
     assert_eq!(options(44), Value::Null);
 }
@@ -65,9 +74,21 @@ fn mounts_are_refused_from_or_before_a_version() {
         "VolumeOptions must not be specified on mount type \"tmpfs\""
     );
     for (first, mount, text) in [
-        (45, json!({"Type": "volume", "VolumeOptions": {"Subpath": "x"}}), "VolumeOptions.Subpath needs API v1.45 or newer"),
-        (46, json!({"Type": "tmpfs", "TmpfsOptions": {"Options": [["x"]]}}), "TmpfsOptions.Options needs API v1.46 or newer"),
-        (48, json!({"Type": "image"}), "Mount type \"Image\" needs API v1.48 or newer"),
+        (
+            45,
+            json!({"Type": "volume", "VolumeOptions": {"Subpath": "x"}}),
+            "VolumeOptions.Subpath needs API v1.45 or newer",
+        ),
+        (
+            46,
+            json!({"Type": "tmpfs", "TmpfsOptions": {"Options": [["x"]]}}),
+            "TmpfsOptions.Options needs API v1.46 or newer",
+        ),
+        (
+            48,
+            json!({"Type": "image"}),
+            "Mount type \"Image\" needs API v1.48 or newer",
+        ),
     ] {
         assert_eq!(refusal(first - 1, mount.clone()).unwrap(), text);
         assert_eq!(refusal(first, mount), None);
@@ -78,7 +99,10 @@ fn mounts_are_refused_from_or_before_a_version() {
 fn several_networks_at_create_came_with_1_44() {
     let body = json!({"Image": "a", "NetworkingConfig": {"EndpointsConfig": {"a": {}, "b": null}}});
     let refused = create(43, &body).unwrap_err();
-    assert_eq!(refused, "Container cannot be connected to network endpoints: a, b");
+    assert_eq!(
+        refused,
+        "Container cannot be connected to network endpoints: a, b"
+    );
     assert!(create(44, &body).is_ok());
 }
 
@@ -88,16 +112,27 @@ fn the_mac_address_of_the_container_moves_to_its_main_endpoint() {
     for minor in [43, 44] {
         let (request, warnings) = create(minor, &body).unwrap();
         let networks = request.networking_config.unwrap().endpoints_config;
-        assert_eq!(networks["n"].as_ref().unwrap().mac_address, "02:00:00:00:00:01");
+        assert_eq!(
+            networks["n"].as_ref().unwrap().mac_address,
+            "02:00:00:00:00:01"
+        );
         assert_eq!(request.config.unwrap().mac_address, "");
-        assert_eq!(warnings.len(), usize::from(minor == 44), "newer clients are warned");
+        assert_eq!(
+            warnings.len(),
+            usize::from(minor == 44),
+            "newer clients are warned"
+        );
     }
     let host = json!({"Image": "a", "MacAddress": "02:00:00:00:00:01", "HostConfig": {"NetworkMode": "host"}});
     assert!(create(43, &host).is_err());
     let other = json!({"n": {"MacAddress": "02:00:00:00:00:02"}});
     let mut both = body;
     both["NetworkingConfig"] = json!({"EndpointsConfig": other});
-    assert!(create(44, &both).unwrap_err().starts_with("the container-wide MAC address must match"));
+    assert!(
+        create(44, &both)
+            .unwrap_err()
+            .starts_with("the container-wide MAC address must match")
+    );
 }
 
 #[test]
@@ -106,24 +141,39 @@ fn a_volume_driver_does_not_reach_mounts_any_more() {
         "VolumeDriver": "x", "Mounts": [{"Type": "volume", "Source": "v", "Target": "/v"}],
     }});
     assert_eq!(create(41, &body).unwrap().1, Vec::<String>::new());
-    assert!(create(42, &body).unwrap().1[0].starts_with("WARNING: the container-wide volume-driver"));
+    assert!(
+        create(42, &body).unwrap().1[0].starts_with("WARNING: the container-wide volume-driver")
+    );
 }
 
 #[test]
 fn images_are_shown_as_they_were() {
     let list = |minor| {
-        let mut image = ImageSummary { size: 5, containers: 2, ..ImageSummary::default() };
+        let mut image = ImageSummary {
+            size: 5,
+            containers: 2,
+            ..ImageSummary::default()
+        };
         answer::image_list(version(minor), &mut image);
         image
     };
     assert_eq!(list(42).repo_tags, ["<none>:<none>"]);
     assert_eq!(list(43).repo_tags, [""; 0]);
-    assert_eq!((list(43).virtual_size, list(44).virtual_size), (Some(5), None));
+    assert_eq!(
+        (list(43).virtual_size, list(44).virtual_size),
+        (Some(5), None)
+    );
     assert_eq!((list(50).containers, list(51).containers), (-1, 2));
 
     let inspect = |minor| answer::image_inspect(version(minor), ImageInspect::default());
-    assert_eq!((&inspect(44)["Container"], &inspect(45)["Container"]), (&json!(""), &Value::Null));
-    assert_eq!((&inspect(49)["Config"]["Tty"], &inspect(50)["Config"]["Tty"]), (&json!(false), &Value::Null));
+    assert_eq!(
+        (&inspect(44)["Container"], &inspect(45)["Container"]),
+        (&json!(""), &Value::Null)
+    );
+    assert_eq!(
+        (&inspect(49)["Config"]["Tty"], &inspect(50)["Config"]["Tty"]),
+        (&json!(false), &Value::Null)
+    );
 }
 
 #[test]
@@ -140,25 +190,38 @@ fn info_is_shown_as_it_was() {
         serde_json::to_value(answer::info(version(minor), info)).unwrap()
     };
     assert_eq!(info(24)["SecurityOptions"], json!(["seccomp"]));
-    assert_eq!(info(25)["SecurityOptions"], json!(["name=seccomp,profile=builtin"]));
-    assert_eq!((&info(38)["KernelVersion"], &info(39)["KernelVersion"]), (&json!("<unknown>"), &json!("")));
+    assert_eq!(
+        info(25)["SecurityOptions"],
+        json!(["name=seccomp,profile=builtin"])
+    );
+    assert_eq!(
+        (&info(38)["KernelVersion"], &info(39)["KernelVersion"]),
+        (&json!("<unknown>"), &json!(""))
+    );
     assert_eq!(info(43)["Runtimes"]["arca"].get("status"), None);
     assert!(info(44)["Runtimes"]["arca"].get("status").is_some());
     assert!(info(48).get("FirewallBackend").is_none() && info(49).get("FirewallBackend").is_some());
-    assert!(info(49).get("BridgeNfIptables").is_some() && info(50).get("BridgeNfIptables").is_none());
+    assert!(
+        info(49).get("BridgeNfIptables").is_some() && info(50).get("BridgeNfIptables").is_none()
+    );
 }
 
 #[test]
 fn networks_containers_and_events_are_shown_as_they_were() {
     let network = |minor| answer::network(version(minor), &Network::default());
     assert!(network(47).get("EnableIPv4").is_none() && network(48).get("EnableIPv4").is_some());
-    assert!(!shows_event(version(45), "image", "create") && shows_event(version(46), "image", "create"));
+    assert!(
+        !shows_event(version(45), "image", "create") && shows_event(version(46), "image", "create")
+    );
 
     let recorded = include_str!("../../../wire/golden/container_inspect_full.json");
     let aliases = |minor| {
         let mut container: ContainerInspect = serde_json::from_str(recorded).unwrap();
         answer::container_inspect(version(minor), &mut container);
-        container.network_settings.networks["golden-net"].aliases.clone().unwrap()
+        container.network_settings.networks["golden-net"]
+            .aliases
+            .clone()
+            .unwrap()
     };
     assert_eq!(aliases(44), ["al", "aaaaaaaaaaaa", "h"]);
     assert_eq!(aliases(45), ["al"]);

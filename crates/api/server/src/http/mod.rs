@@ -21,7 +21,7 @@ pub(crate) use hijack::{Connection, Hijack};
 pub(crate) use query::{Query, quoted};
 pub(crate) use reply::{json, json_bytes, not_found_page};
 pub(crate) use stream::{chunks, lines, request_bytes};
-pub(crate) use time::timestamp;
+pub(crate) use time::{timestamp, until};
 pub(crate) use websocket::bridge;
 
 pub use io::Socket;

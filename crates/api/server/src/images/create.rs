@@ -22,10 +22,7 @@ pub(super) async fn create(
     let Ok(query) = Query::from_request_parts(&mut parts, &()).await;
     match query.text("fromSrc") {
         "" => pull(images, parts, &query).await,
-        "-" => import(images, parts, &query, body).await,
-        _ => Err(ApiError::unsupported(
-            "importing from a URL is not supported: send the archive",
-        )),
+        source => import(images, parts, &query, (source, body)).await,
     }
 }
 
@@ -41,22 +38,26 @@ async fn pull(images: Images, mut parts: Parts, query: &Query) -> Result<Respons
     .await
 }
 
+/// The archive is the body (`-`), or at an address.
 async fn import(
     images: Images,
     mut parts: Parts,
     query: &Query,
-    body: Body,
+    (source, body): (&str, Body),
 ) -> Result<Response, ApiError> {
     let client = Client::from_request_parts(&mut parts, &()).await?;
     let platform = platform(query, has_platform(&mut parts).await)?;
-    let name = (query.text("repo"), query.text("tag"));
+    let (repo, tag, message) = (query.text("repo"), query.text("tag"), query.text("message"));
     let changes = query.all("changes");
-    let request = ImportRequest::new("-", name, query.text("message"), &changes, platform)?;
-    let archive = Box::pin(request_bytes(body));
-    report(client, |sink| async move {
-        images.import(&request, archive, &sink).await.map(drop)
-    })
-    .await
+    let request = ImportRequest::new(source, (repo, tag), message, &changes, platform)?;
+    if source == "-" {
+        let archive = Box::pin(request_bytes(body));
+        let import = async move |sink| images.import(&request, archive, &sink).await.map(drop);
+        return report(client, import).await;
+    }
+    let source = source.to_owned();
+    let import = async move |sink| images.import_from(&request, &source, &sink).await.map(drop);
+    report(client, import).await
 }
 
 /// Platforms came with 1.32.

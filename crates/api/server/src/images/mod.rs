@@ -34,5 +34,5 @@ routes! {
     POST "/images/{name}/push" "ImagePush" push::push, Refused;
     DELETE "/images/{name}" "ImageDelete" remove::remove, Full;
     POST "/commit" "ImageCommit" commit::commit, Refused;
-    GET "/distribution/{name}/json" "DistributionInspect" distribution::distribution, Refused;
+    GET "/distribution/{name}/json" "DistributionInspect" distribution::distribution, Full;
 }

@@ -49,8 +49,10 @@ pub(super) fn network(inspected: &Inspected, with_containers: bool) -> Network {
         internal: network.internal,
         attachable: network.attachable,
         ingress: false,
-        config_from: ConfigReference::default(),
-        config_only: false,
+        config_from: ConfigReference {
+            network: network.config_from.clone(),
+        },
+        config_only: network.config_only,
         containers: containers
             .map(|(id, one)| (id.to_string(), container(one)))
             .collect(),

@@ -1,17 +1,20 @@
 //! `/networks`.
 
-mod change;
+mod connect;
+mod create;
 mod inspect;
 mod list;
+mod prune;
+mod remove;
 
 use crate::routes::{Support::*, routes};
 
 routes! {
     GET "/networks" "NetworkList" list::list, Full;
-    POST "/networks/create" "NetworkCreate" change::create, Refused;
-    POST "/networks/prune" "NetworkPrune" change::prune, Refused;
+    POST "/networks/create" "NetworkCreate" create::create, Full;
+    POST "/networks/prune" "NetworkPrune" prune::prune, Full;
     GET "/networks/{id}" "NetworkInspect" inspect::inspect, Full;
-    DELETE "/networks/{id}" "NetworkDelete" change::remove, Partial("only the predefined networks are there, and they stay");
-    POST "/networks/{id}/connect" "NetworkConnect" change::connect, Refused;
-    POST "/networks/{id}/disconnect" "NetworkDisconnect" change::disconnect, Refused;
+    DELETE "/networks/{id}" "NetworkDelete" remove::remove, Full;
+    POST "/networks/{id}/connect" "NetworkConnect" connect::connect, Refused;
+    POST "/networks/{id}/disconnect" "NetworkDisconnect" connect::disconnect, Refused;
 }
