@@ -11,6 +11,7 @@ mod error;
 mod firewall;
 mod forwarding;
 mod host;
+mod inner;
 pub mod ipam;
 mod net;
 mod netlink;
@@ -28,6 +29,7 @@ pub use config::{Config, DriverConfig, EndpointConfig, NetworkConfig, SandboxCon
 pub use dns::{DnsConfig, Named, Names};
 pub use drivers::BridgeConfig;
 pub use error::{BindError, Error};
+pub use firewall::Obstacle;
 pub use net::Net;
 pub use ports::{Ports, Reservation};
 pub use types::{MacAddr, ParseError, PortSpec, Protocol, PublishedPort};

@@ -1,21 +1,17 @@
 //! The backend as a whole: networks, sandboxes, published ports.
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use ipnet::IpNet;
 
 use crate::config::{Config, EndpointConfig, NetworkConfig, SandboxConfig, Targets};
-use crate::dns::{DnsConfig, Names, Server, Sockets};
+use crate::dns::{DnsConfig, Names};
 use crate::error::Error;
-use crate::firewall::{Forward, Monitor};
-use crate::forwarding;
+use crate::firewall::Obstacle;
 use crate::host::Host;
-use crate::netns::{self, Netns};
+use crate::inner::{Inner, forwards, lock};
 use crate::ports::{Ports, Reservation};
 use crate::sandbox::Inside;
 use crate::types::PublishedPort;
@@ -23,21 +19,6 @@ use crate::types::PublishedPort;
 /// The network backend. A cheap handle; every function may be called from any task.
 #[derive(Debug, Clone)]
 pub struct Net(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    config: Config,
-    host: Host,
-    networks: Mutex<BTreeMap<String, NetworkConfig>>,
-    ports: Ports,
-    names: Arc<Names>,
-    servers: Mutex<BTreeMap<String, Server>>,
-    monitor: Mutex<Option<Monitor>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 impl Net {
     /// Opens the backend in the network namespace of the calling thread. Changes nothing.
@@ -73,6 +54,14 @@ impl Net {
     #[must_use]
     pub fn names(&self) -> &Names {
         &self.0.names
+    }
+
+    /// Chains of other firewalls that drop forwarded packets they do not know, and so ours.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub async fn obstacles(&self) -> Result<Vec<Obstacle>, Error> {
+        self.blocking(|inner| inner.host.firewall.obstacles()).await
     }
 
     /// Every subnet the host has an address in or a route to, but for those of the links in `except`.
@@ -266,175 +255,4 @@ impl Net {
                 ))
             })
     }
-}
-
-impl Inner {
-    fn network(&self, id: &str) -> Result<NetworkConfig, Error> {
-        lock(&self.networks)
-            .get(id)
-            .cloned()
-            .ok_or_else(|| Error::NoNetwork(id.to_owned()))
-    }
-
-    fn enable_forwarding(&self, ipv6: bool) -> Result<(), Error> {
-        let run_dir = self
-            .config
-            .netns_dir
-            .parent()
-            .unwrap_or(&self.config.netns_dir);
-        let guard = forwarding::enable(run_dir, self.config.ip_forward, ipv6)?;
-        self.host.firewall.set_guard(guard);
-        Ok(())
-    }
-
-    fn watch_firewall(&self) -> Result<(), Error> {
-        let mut monitor = lock(&self.monitor);
-        if monitor.is_none() {
-            *monitor = Some(Monitor::start(Arc::clone(&self.host.firewall))?);
-        }
-        Ok(())
-    }
-
-    fn attach(&self, sandbox: &SandboxConfig) -> Result<(PathBuf, Option<Sockets>), Error> {
-        let networks = sandbox
-            .endpoints
-            .iter()
-            .map(|endpoint| self.network(&endpoint.network))
-            .collect::<Result<Vec<_>, _>>()?;
-        let dir = &self.config.netns_dir;
-        fs::create_dir_all(dir).map_err(|cause| Error::File {
-            action: "create",
-            path: dir.clone(),
-            cause,
-        })?;
-        let path = dir.join(&sandbox.id);
-        let attached = Netns::create(&path, |netns| {
-            let mut inside = Inside::open(&self.host, netns)?;
-            inside.loopback()?;
-            for (endpoint, network) in sandbox.endpoints.iter().zip(&networks) {
-                inside.join(network.driver.driver(), endpoint)?;
-            }
-            let targets = sandbox.targets();
-            self.host
-                .firewall
-                .publish(&forwards(&sandbox.ports, targets))?;
-            sandbox.dns.as_ref().map(|_| Inside::open_dns()).transpose()
-        });
-        if attached.is_err()
-            && let Err(error) = self.detach(sandbox)
-        {
-            let error = arca_types::chain(&error);
-            tracing::warn!(error, "cannot take back a sandbox that was begun");
-        }
-        attached.map(|sockets| (path, sockets))
-    }
-
-    /// Begins to answer on the sockets of a sandbox.
-    fn serve(&self, sandbox: String, dns: &DnsConfig, sockets: Sockets) -> Result<(), Error> {
-        let names = Arc::clone(&self.names);
-        let server = Server::start(sockets, names, dns.networks.clone(), dns.upstreams())?;
-        lock(&self.servers).insert(sandbox, server);
-        Ok(())
-    }
-
-    fn detach(&self, sandbox: &SandboxConfig) -> Result<(), Error> {
-        drop(lock(&self.servers).remove(&sandbox.id));
-        let withdrawn = self
-            .host
-            .firewall
-            .withdraw(&forwards(&sandbox.ports, sandbox.targets()));
-        // The links first: an address is free for the next one only when nobody answers to it.
-        let mut left = Ok(());
-        for endpoint in &sandbox.endpoints {
-            left = left.and(match self.network(&endpoint.network) {
-                Ok(network) => network.driver.driver().leave(&self.host, endpoint),
-                // Its bridge is gone, and its links with it.
-                Err(_) => Ok(()),
-            });
-        }
-        let removed = netns::remove(&self.config.netns_dir.join(&sandbox.id));
-        withdrawn.and(left).and(removed)
-    }
-
-    fn enter<T: Send>(
-        &self,
-        sandbox: &str,
-        work: impl FnOnce(&mut Inside<'_>) -> Result<T, Error> + Send,
-    ) -> Result<T, Error> {
-        let netns = Netns::open(&self.config.netns_dir.join(sandbox))?;
-        netns.enter(|| work(&mut Inside::open(&self.host, &netns)?))
-    }
-
-    fn connect(&self, sandbox: &str, endpoint: &EndpointConfig) -> Result<(), Error> {
-        let network = self.network(&endpoint.network)?;
-        let joined = self.enter(sandbox, |inside| {
-            inside.join(network.driver.driver(), endpoint)
-        });
-        if joined.is_err() {
-            let undone = self.disconnect(sandbox, endpoint);
-            if let Err(error) = undone {
-                tracing::warn!(error = arca_types::chain(&error), "cannot take back a link");
-            }
-        }
-        joined
-    }
-
-    fn disconnect(&self, sandbox: &str, endpoint: &EndpointConfig) -> Result<(), Error> {
-        let inside = self.enter(sandbox, |inside| inside.leave(endpoint));
-        let outside = match self.network(&endpoint.network) {
-            Ok(network) => network.driver.driver().leave(&self.host, endpoint),
-            Err(_) => Ok(()),
-        };
-        inside.and(outside)
-    }
-
-    fn recover(&self, networks: Vec<NetworkConfig>, live: &[SandboxConfig]) -> Result<(), Error> {
-        let mut result = Ok(());
-        for path in netns::list(&self.config.netns_dir)? {
-            let name = path.file_name().unwrap_or_default();
-            if !live.iter().any(|sandbox| name == sandbox.id.as_str()) {
-                tracing::info!(netns = %path.display(), "removing a namespace of nothing");
-                result = result.and(netns::remove(&path));
-            }
-        }
-        self.host.firewall.expect(
-            live.iter()
-                .flat_map(|sandbox| forwards(&sandbox.ports, sandbox.targets())),
-        );
-        if !networks.is_empty() {
-            let ipv6 = networks.iter().any(|network| network.driver.has_ipv6());
-            result = result
-                .and(self.watch_firewall())
-                .and(self.enable_forwarding(ipv6));
-        }
-        for network in networks {
-            let endpoints: Vec<&EndpointConfig> = live
-                .iter()
-                .flat_map(|sandbox| &sandbox.endpoints)
-                .filter(|endpoint| endpoint.network == network.id)
-                .collect();
-            let driver = network.driver.driver();
-            let ready = driver.set_up(&self.host);
-            result = result.and(ready).and(driver.sweep(&self.host, &endpoints));
-            lock(&self.networks).insert(network.id.clone(), network);
-        }
-        result
-    }
-}
-
-/// The redirections of ports in the kernel: those whose family the target has.
-fn forwards(ports: &[PublishedPort], to: Targets) -> Vec<Forward> {
-    let forward = |port: &PublishedPort| {
-        let target = match port.host_ip {
-            IpAddr::V4(_) => IpAddr::V4(to.ipv4?),
-            IpAddr::V6(_) => IpAddr::V6(to.ipv6?),
-        };
-        Some(Forward {
-            protocol: port.protocol,
-            host_ip: port.host_ip,
-            host_port: port.host_port,
-            target: SocketAddr::new(target, port.container_port),
-        })
-    };
-    ports.iter().filter_map(forward).collect()
 }

@@ -551,6 +551,30 @@ fn the_table_is_written_again_when_something_deletes_it() {
 }
 
 #[test]
+fn a_firewall_that_drops_our_packets_is_named() {
+    in_namespace(async {
+        let world = World::new();
+        world.net.ensure_network(bridge("br1", 1)).await.unwrap();
+        assert_eq!(world.net.obstacles().await.unwrap(), []);
+        let rules = "add table ip filter; \
+                     add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }";
+        let loaded = std::process::Command::new("nft")
+            .arg(rules)
+            .status()
+            .unwrap();
+        assert!(loaded.success());
+        let found = world.net.obstacles().await.unwrap();
+        let name = |text: &str| text.to_owned();
+        let expected = Obstacle {
+            family: name("ip"),
+            table: name("filter"),
+            chain: name("FORWARD"),
+        };
+        assert_eq!(found, [expected]);
+    });
+}
+
+#[test]
 fn endpoints_come_and_go_while_the_sandbox_lives() {
     in_namespace(async {
         let world = World::new();

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use arca_net::ipam::{AddressError, Pool};
+use arca_types::NetworkId;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::error::Error;
@@ -13,6 +14,7 @@ use crate::spec::EndpointSpec;
 #[derive(Debug)]
 pub(crate) struct Addresses {
     network: String,
+    id: NetworkId,
     pools: Vec<Pool>,
 }
 
@@ -37,6 +39,7 @@ impl Addresses {
         };
         Self {
             network: network.name.clone(),
+            id: network.id.clone(),
             pools: network.ipam.pools.iter().map(pool).collect(),
         }
     }
@@ -74,7 +77,6 @@ impl Addresses {
     }
 
     fn take(&mut self, ipv4: bool, wish: Option<IpAddr>) -> Result<IpNet, Error> {
-        let mut tried = Vec::new();
         for pool in self
             .pools
             .iter_mut()
@@ -88,9 +90,7 @@ impl Addresses {
             match taken {
                 Ok(address) => return Ok(net(address, subnet.prefix_len())),
                 Err(AddressError::InUse) => return Err(Error::AddressInUse),
-                Err(AddressError::OutOfRange | AddressError::Exhausted) => {
-                    tried.push(subnet.to_string());
-                }
+                Err(AddressError::OutOfRange | AddressError::Exhausted) => {}
             }
         }
         match wish {
@@ -103,7 +103,7 @@ impl Addresses {
             None => Err(Error::Exhausted {
                 version: if ipv4 { 4 } else { 6 },
                 network: self.network.clone(),
-                pools: tried.join(", "),
+                id: self.id.clone(),
             }),
         }
     }

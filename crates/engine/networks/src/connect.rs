@@ -4,7 +4,7 @@ use arca_net::Targets;
 use arca_types::{ContainerId, chain};
 
 use crate::Networks;
-use crate::attach::{choose_default_route, endpoint, release};
+use crate::endpoint::{choose_default_route, endpoint, release};
 use crate::error::Error;
 use crate::service::{Inner, Live};
 use crate::spec::{Endpoint, EndpointSpec, Sandbox, SandboxMode, SandboxSpec};

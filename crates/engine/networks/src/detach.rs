@@ -4,7 +4,7 @@ use arca_store::{Batch, Durability};
 use arca_types::{ContainerId, chain};
 
 use crate::Networks;
-use crate::attach::release;
+use crate::endpoint::release;
 use crate::error::Error;
 use crate::record::SandboxRecord;
 use crate::service::Inner;

@@ -1,6 +1,6 @@
 //! Everything that can go wrong with a network. The texts are part of the API.
 
-use arca_types::{Classify, ContainerId, EndpointId, ErrorKind};
+use arca_types::{Classify, ContainerId, EndpointId, ErrorKind, NetworkId};
 
 /// A failure of a network operation.
 #[derive(Debug, thiserror::Error)]
@@ -46,12 +46,12 @@ pub enum Error {
     #[error("Address already in use")]
     AddressInUse,
     #[error(
-        "no available IPv{version} addresses on this network's address pools: {network} ({pools})"
+        "no available IPv{version} addresses on this network's address pools: {network} ({id})"
     )]
     Exhausted {
         version: u8,
         network: String,
-        pools: String,
+        id: NetworkId,
     },
     #[error("invalid pool request: Pool overlaps with other one on this address space")]
     PoolOverlap,
@@ -88,9 +88,10 @@ impl Classify for Error {
             | Self::NoDriver(_)
             | Self::NoSandbox(_) => ErrorKind::NotFound,
             Self::Exists(_) | Self::Conflict(_) | Self::NotRunning(_) => ErrorKind::Conflict,
-            Self::Ambiguous(..) | Self::InvalidEndpoint { .. } | Self::Invalid(_) => {
-                ErrorKind::InvalidParameter
-            }
+            Self::NoPool
+            | Self::Ambiguous(..)
+            | Self::InvalidEndpoint { .. }
+            | Self::Invalid(_) => ErrorKind::InvalidParameter,
             Self::Predefined(_)
             | Self::PredefinedName(_)
             | Self::InUse { .. }
@@ -101,7 +102,6 @@ impl Classify for Error {
             Self::Unsupported(_) => ErrorKind::NotImplemented,
             Self::NotConnected { .. }
             | Self::Exhausted { .. }
-            | Self::NoPool
             | Self::Publish { .. }
             | Self::Backend { .. }
             | Self::Network { .. }

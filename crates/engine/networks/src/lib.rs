@@ -10,6 +10,7 @@ mod config;
 mod connect;
 mod create;
 mod detach;
+mod endpoint;
 mod error;
 mod files;
 mod list;

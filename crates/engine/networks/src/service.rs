@@ -121,6 +121,26 @@ impl Networks {
             .map(|live| live.record.sandbox.clone())
     }
 
+    /// What keeps networks from working on this host, for people: nothing, usually.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub async fn warnings(&self) -> Result<Vec<String>, Error> {
+        let failed = |cause| Error::Network {
+            network: "bridge".to_owned(),
+            cause,
+        };
+        let found = self.0.net.obstacles().await.map_err(failed)?;
+        let text = |of: arca_net::Obstacle| {
+            format!(
+                "WARNING: the firewall chain {} of the table {} {} drops forwarded packets that it does \
+                 not know, and with them those of containers",
+                of.chain, of.family, of.table
+            )
+        };
+        Ok(found.into_iter().map(text).collect())
+    }
+
     /// The addresses that `host-gateway` stands for: those of the configuration, or the gateways of the
     /// predefined network `bridge`.
     #[must_use]

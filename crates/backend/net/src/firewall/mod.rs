@@ -16,6 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(crate) use monitor::Monitor;
 pub(crate) use ruleset::{BridgeRules, Forward, Guard};
+pub use table::Obstacle;
 
 use ipnet::IpNet;
 
@@ -39,6 +40,8 @@ struct State {
     rules: Ruleset,
     /// Whether the table was written and should be there.
     installed: bool,
+    /// Whether changes are gathered, to be written at once.
+    gathering: bool,
 }
 
 impl Firewall {
@@ -49,6 +52,7 @@ impl Firewall {
             socket,
             rules: Ruleset::default(),
             installed: false,
+            gathering: false,
         };
         Ok(Self {
             table: table.to_owned(),
@@ -75,9 +79,22 @@ impl Firewall {
         self.install(&mut state)
     }
 
-    /// Says which redirections there are from the next write on. For recovery, before its networks are set.
-    pub(crate) fn expect(&self, forwards: impl IntoIterator<Item = Forward>) {
-        self.lock().rules.forwards = forwards.into_iter().collect();
+    /// Runs `work`, which changes networks; what it changes is written once, at its end, together with the
+    /// redirections. For recovery: what is there goes on working until everything is known.
+    pub(crate) fn restore<T>(
+        &self,
+        forwards: impl IntoIterator<Item = Forward>,
+        work: impl FnOnce() -> T,
+    ) -> Result<T, Error> {
+        {
+            let mut state = self.lock();
+            state.rules.forwards = forwards.into_iter().collect();
+            state.gathering = true;
+        }
+        let done = work();
+        let mut state = self.lock();
+        state.gathering = false;
+        self.install(&mut state).map(|()| done)
     }
 
     /// Says whether packets between interfaces that are not ours are stopped, from the next write on.
@@ -130,6 +147,12 @@ impl Firewall {
         Ok(state.installed)
     }
 
+    /// The chains of others that drop whatever they do not know among forwarded packets, ours too.
+    pub(crate) fn obstacles(&self) -> Result<Vec<table::Obstacle>, Error> {
+        table::obstacles(&mut self.lock().socket, &self.table)
+            .map_err(Error::system("list the chains of the firewall"))
+    }
+
     /// The name of the table.
     pub(crate) fn table(&self) -> &str {
         &self.table
@@ -141,6 +164,9 @@ impl Firewall {
     }
 
     fn install(&self, state: &mut State) -> Result<(), Error> {
+        if state.gathering {
+            return Ok(());
+        }
         let change = if state.rules.bridges.is_empty() {
             let mut change = Transaction::new(&self.table);
             change.delete_table();

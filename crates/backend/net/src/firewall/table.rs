@@ -12,6 +12,7 @@ const BATCH_END: u16 = 17;
 const NEWTABLE: u16 = SUBSYSTEM;
 const DELTABLE: u16 = SUBSYSTEM | 2;
 const NEWCHAIN: u16 = SUBSYSTEM | 3;
+const GETCHAIN: u16 = SUBSYSTEM | 4;
 const NEWRULE: u16 = SUBSYSTEM | 6;
 const NEWSET: u16 = SUBSYSTEM | 9;
 const NEWSETELEM: u16 = SUBSYSTEM | 12;
@@ -200,6 +201,47 @@ fn write_element(message: Message, element: &Element) -> Message {
 /// nft's number of a concatenation of kinds.
 fn concatenated(kinds: &[u32]) -> u32 {
     kinds.iter().fold(0, |number, kind| (number << 6) | kind)
+}
+
+/// A chain of somebody else that drops forwarded packets unless a rule of its table lets them pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Obstacle {
+    /// The family of the table, such as `ip` or `inet`.
+    pub family: String,
+    /// The table.
+    pub table: String,
+    /// The chain.
+    pub chain: String,
+}
+
+/// Lists the chains at the forward hook whose policy is to drop, but for those of the table `own`.
+pub(super) fn obstacles(socket: &mut Socket, own: &str) -> io::Result<Vec<Obstacle>> {
+    let mut found = Vec::new();
+    socket.dump(Message::new(GETCHAIN, 0).raw(&[0; 4]), |message| {
+        found.extend(obstacle(message.payload).filter(|chain| chain.table != own));
+    })?;
+    Ok(found)
+}
+
+fn obstacle(payload: &[u8]) -> Option<Obstacle> {
+    const FORWARD: [u8; 4] = 2_u32.to_be_bytes();
+    const DROP: [u8; 4] = 0_u32.to_be_bytes();
+    let attrs = payload.get(4..)?;
+    let hook = attribute(attribute(attrs, 4)?, 1)?;
+    if hook != FORWARD || attribute(attrs, 5)? != DROP {
+        return None;
+    }
+    let family = match payload.first()? {
+        1 => "inet",
+        2 => "ip",
+        10 => "ip6",
+        _ => return None,
+    };
+    Some(Obstacle {
+        family: family.to_owned(),
+        table: text(attribute(attrs, 1)?),
+        chain: text(attribute(attrs, 3)?),
+    })
 }
 
 /// Whether a notification is about the table.

@@ -87,58 +87,24 @@ fn parse(text: &str) -> Parsed {
     parsed
 }
 
+/// What is said about the file at its end.
+#[derive(Debug, Default)]
+struct Remarks {
+    lines: Vec<String>,
+    overrides: Vec<&'static str>,
+    /// Where the option `ndots` comes from.
+    ndots: Option<&'static str>,
+}
+
 /// Composes the file.
 pub(super) fn compose(source: &Source, wanted: &DnsSettings, transform: Transform) -> String {
     let mut parsed = parse(&source.text);
-    let mut overrides = Vec::new();
-    let mut remarks = Vec::new();
-    let mut ndots = has_ndots(&parsed.options).then_some("host");
-    if !wanted.search.is_empty() {
-        overrides.push("search");
-        parsed.search = wanted.search.clone();
-        if parsed.search == ["."] {
-            parsed.search.clear();
-        }
-    }
-    if !wanted.options.is_empty() {
-        overrides.push("options");
-        parsed.options.clone_from(&wanted.options);
-        ndots = has_ndots(&parsed.options).then_some("override");
-    }
-    if !wanted.servers.is_empty() {
-        overrides.insert(0, "nameservers");
-        parsed.servers = wanted.servers.iter().map(ToString::to_string).collect();
-    }
-    match transform {
-        Transform::Legacy(family) if wanted.servers.is_empty() => {
-            parsed.servers.retain(|server| is_reachable(server, family));
-            if parsed.servers.is_empty() {
-                let ipv6 = if family == Family::Both {
-                    DEFAULTS_IPV6
-                } else {
-                    &[]
-                };
-                parsed.servers = DEFAULTS
-                    .iter()
-                    .chain(ipv6)
-                    .map(|ip| (*ip).to_owned())
-                    .collect();
-                remarks.push("Used default nameservers.".to_owned());
-            }
-        }
-        Transform::Internal => {
-            remarks.push(format!(
-                "ExtServers: [{}]",
-                outside(&parsed.servers, wanted)
-            ));
-            parsed.servers = vec![INTERNAL.to_owned()];
-            if ndots.is_none() {
-                ndots = Some("internal");
-                parsed.options.push("ndots:0".to_owned());
-            }
-        }
-        Transform::None | Transform::Legacy(_) => {}
-    }
+    let mut remarks = Remarks {
+        ndots: has_ndots(&parsed.options).then_some("host"),
+        ..Remarks::default()
+    };
+    prefer(&mut parsed, wanted, &mut remarks);
+    adapt(&mut parsed, wanted, transform, &mut remarks);
     let from = match transform {
         Transform::None => "",
         Transform::Legacy(_) => " (legacy)",
@@ -154,13 +120,68 @@ pub(super) fn compose(source: &Source, wanted: &DnsSettings, transform: Transfor
         source.path.display()
     ));
     remarks
+        .lines
         .iter()
         .for_each(|remark| line(format!("# {remark}")));
-    line(format!("# Overrides: [{}]", overrides.join(" ")));
-    if let Some(from) = ndots {
+    line(format!("# Overrides: [{}]", remarks.overrides.join(" ")));
+    if let Some(from) = remarks.ndots {
         line(format!("# Option ndots from: {from}"));
     }
     text
+}
+
+/// Puts what the container wants in the place of what the host has.
+fn prefer(parsed: &mut Parsed, wanted: &DnsSettings, remarks: &mut Remarks) {
+    if !wanted.servers.is_empty() {
+        remarks.overrides.push("nameservers");
+        parsed.servers = wanted.servers.iter().map(ToString::to_string).collect();
+    }
+    if !wanted.search.is_empty() {
+        remarks.overrides.push("search");
+        parsed.search.clone_from(&wanted.search);
+        if parsed.search == ["."] {
+            parsed.search.clear();
+        }
+    }
+    if !wanted.options.is_empty() {
+        remarks.overrides.push("options");
+        parsed.options.clone_from(&wanted.options);
+        remarks.ndots = has_ndots(&parsed.options).then_some("override");
+    }
+}
+
+/// Leaves out what the container cannot reach, or leads everything through its own resolver.
+fn adapt(parsed: &mut Parsed, wanted: &DnsSettings, transform: Transform, remarks: &mut Remarks) {
+    match transform {
+        Transform::Legacy(family) if wanted.servers.is_empty() => {
+            parsed.servers.retain(|server| is_reachable(server, family));
+            if parsed.servers.is_empty() {
+                let ipv6 = if family == Family::Both {
+                    DEFAULTS_IPV6
+                } else {
+                    &[]
+                };
+                parsed.servers = DEFAULTS
+                    .iter()
+                    .chain(ipv6)
+                    .map(|ip| (*ip).to_owned())
+                    .collect();
+                remarks.lines.push("Used default nameservers.".to_owned());
+            }
+        }
+        Transform::Internal => {
+            remarks.lines.push(format!(
+                "ExtServers: [{}]",
+                outside(&parsed.servers, wanted)
+            ));
+            parsed.servers = vec![INTERNAL.to_owned()];
+            if remarks.ndots.is_none() {
+                remarks.ndots = Some("internal");
+                parsed.options.push("ndots:0".to_owned());
+            }
+        }
+        Transform::None | Transform::Legacy(_) => {}
+    }
 }
 
 /// The servers that arca asks, with a mark on those of the host.

@@ -1,0 +1,169 @@
+//! Endpoints: what a container asks of a network, and what it gets.
+
+use arca_net::{EndpointConfig, MacAddr};
+use arca_types::{ContainerId, EndpointId};
+
+use crate::addresses::{Assigned, gateways};
+use crate::check::{canonical, check};
+use crate::error::Error;
+use crate::network::Network;
+use crate::options::{BridgeOptions, EndpointOptions};
+use crate::recover::assigned;
+use crate::service::State;
+use crate::spec::{Endpoint, EndpointSpec, SandboxSpec};
+use crate::translate::{BRIDGE, local_mac};
+
+/// Makes the endpoints a container asks for; when one cannot be, none has taken an address.
+pub(crate) fn endpoints(
+    state: &mut State,
+    id: &ContainerId,
+    spec: &SandboxSpec,
+) -> Result<Vec<Endpoint>, Error> {
+    let mut made: Vec<Endpoint> = Vec::new();
+    for wish in &spec.endpoints {
+        match endpoint(state, id, spec, wish, &made) {
+            Ok(endpoint) => made.push(endpoint),
+            Err(error) => {
+                made.iter().for_each(|endpoint| release(state, endpoint));
+                return Err(error);
+            }
+        }
+    }
+    choose_default_route(&mut made);
+    Ok(made)
+}
+
+/// Gives the addresses of an endpoint back.
+pub(crate) fn release(state: &mut State, endpoint: &Endpoint) {
+    if let Some(addresses) = state.addresses.get_mut(&endpoint.network) {
+        addresses.release(assigned(endpoint));
+    }
+}
+
+/// Makes one endpoint and takes its addresses.
+pub(crate) fn endpoint(
+    state: &mut State,
+    id: &ContainerId,
+    sandbox: &SandboxSpec,
+    wish: &EndpointSpec,
+    others: &[Endpoint],
+) -> Result<Endpoint, Error> {
+    let network = state.resolve(canonical(&wish.network))?.clone();
+    if others.iter().any(|other| other.network == network.id) {
+        let name = sandbox.name.clone();
+        return Err(Error::EndpointExists {
+            name,
+            network: network.name,
+        });
+    }
+    check(&network, wish)?;
+    let endpoint_id = EndpointId::random();
+    if network.driver != BRIDGE {
+        return Ok(without_interface(endpoint_id, &network, wish));
+    }
+    let options = BridgeOptions::parse(&network.options)?;
+    let interface = match EndpointOptions::parse(&wish.driver_opts)?.interface {
+        Some(name) => name,
+        None => free_interface(&options.interface_prefix, others),
+    };
+    if others.iter().any(|other| other.interface == interface) {
+        return Err(Error::Invalid(format!(
+            "interface name {interface} is used twice"
+        )));
+    }
+    let assigned = match state.addresses.get_mut(&network.id) {
+        Some(addresses) => addresses.assign(wish)?,
+        None => Assigned::default(),
+    };
+    let (gateway4, gateway6) = gateways(&network);
+    let mac = wish.mac.unwrap_or_else(|| match assigned.ipv4 {
+        Some(net) => MacAddr::of_ipv4(net.addr()),
+        None => local_mac(endpoint_id.as_str()),
+    });
+    let reachable = !network.internal && !options.isolated;
+    Ok(Endpoint {
+        host_link: EndpointConfig::host_link_of(endpoint_id.as_str()),
+        interface,
+        mac: Some(mac),
+        ipv4: assigned.ipv4,
+        gateway4: gateway4.filter(|_| reachable),
+        ipv6: assigned.ipv6,
+        gateway6: gateway6.filter(|_| reachable),
+        publishes: reachable,
+        dns_names: dns_names(&network, id, sandbox, wish),
+        ..without_interface(endpoint_id, &network, wish)
+    })
+}
+
+fn without_interface(id: EndpointId, network: &Network, wish: &EndpointSpec) -> Endpoint {
+    Endpoint {
+        id,
+        network: network.id.clone(),
+        network_name: network.name.clone(),
+        spec: wish.clone(),
+        interface: String::new(),
+        host_link: String::new(),
+        mac: None,
+        ipv4: None,
+        gateway4: None,
+        ipv6: None,
+        gateway6: None,
+        is_default_route: false,
+        publishes: false,
+        dns_names: Vec::new(),
+    }
+}
+
+/// The first of `eth0`, `eth1`, .. that no endpoint has.
+fn free_interface(prefix: &str, others: &[Endpoint]) -> String {
+    let mut number = 0_u32;
+    loop {
+        let name = format!("{prefix}{number}");
+        if !others.iter().any(|other| other.interface == name) {
+            return name;
+        }
+        number += 1;
+    }
+}
+
+/// The names of a container on a user-defined network.
+fn dns_names(
+    network: &Network,
+    id: &ContainerId,
+    sandbox: &SandboxSpec,
+    wish: &EndpointSpec,
+) -> Vec<String> {
+    if network.predefined {
+        return Vec::new();
+    }
+    let mut names: Vec<String> = Vec::new();
+    let all = [&sandbox.name].into_iter().chain(&wish.aliases).cloned();
+    for name in all.chain([id.short().to_owned(), sandbox.hostname.clone()]) {
+        if !name.is_empty() && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Marks the endpoint that the default route goes through: the highest priority, then dual stack, then the
+/// order of names.
+pub(crate) fn choose_default_route(endpoints: &mut [Endpoint]) {
+    let best = endpoints
+        .iter()
+        .enumerate()
+        .filter(|(_, endpoint)| endpoint.gateway4.is_some() || endpoint.gateway6.is_some())
+        .max_by_key(|(_, endpoint)| {
+            let both = endpoint.gateway4.is_some() && endpoint.gateway6.is_some();
+            (
+                endpoint.spec.gw_priority,
+                both,
+                endpoint.gateway4.is_some(),
+                std::cmp::Reverse(endpoint.network_name.clone()),
+            )
+        })
+        .map(|(index, _)| index);
+    for (index, endpoint) in endpoints.iter_mut().enumerate() {
+        endpoint.is_default_route = Some(index) == best;
+    }
+}
