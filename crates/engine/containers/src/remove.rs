@@ -49,7 +49,7 @@ impl Actor {
             } else {
                 ": stop the container before removing or force remove"
             };
-            let text = format!("cannot remove container \"/{name}\": container is {state}{hint}");
+            let text = format!("cannot remove container \"{name}\": container is {state}{hint}");
             return self.answer(reply, Err(Error::Conflict(text)));
         }
         if matches!(self.c.state, State::Restarting) {
@@ -69,7 +69,7 @@ impl Actor {
                 self.intent.remove = None;
                 self.save_quietly().await;
                 let text = format!(
-                    "cannot remove container \"/{}\": could not kill",
+                    "cannot remove container \"{}\": could not kill",
                     self.c.name
                 );
                 self.answer(reply, Err(Error::context(text, cause)));
