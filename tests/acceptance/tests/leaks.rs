@@ -1,21 +1,7 @@
 //! The host is left as it was.
 
-use arca_testkit::{Engine, Snapshot, eventually_within};
+use arca_testkit::{Engine, Snapshot};
 use serde_json::json;
-use std::time::Duration;
-
-/// Compares until what is released in the background is released.
-fn settled(engine: &Engine, before: &Snapshot) {
-    let mut last = Vec::new();
-    let limit = Duration::from_secs(30);
-    let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        eventually_within(limit, "the host is as it was", || {
-            last = Snapshot::take(engine).since(before);
-            last.is_empty().then_some(())
-        });
-    }));
-    assert!(found.is_ok(), "{last:#?}");
-}
 
 #[test]
 fn five_hundred_containers_leave_nothing() {
@@ -50,7 +36,7 @@ fn five_hundred_containers_leave_nothing() {
         cycle(if round % 3 == 0 { &published } else { &plain }, true);
     }
     if let Some(before) = before {
-        settled(&engine, &before);
+        before.settled(&engine);
     }
 }
 
@@ -76,7 +62,7 @@ fn what_fails_leaves_nothing() {
             .expect(125);
         engine.docker(&["pull", "127.0.0.1:1/x"]).expect(1);
     }
-    settled(&engine, &before);
+    before.settled(&engine);
 }
 
 #[test]
@@ -109,5 +95,5 @@ fn streams_and_execs_leave_no_open_files() {
         follower.kill().unwrap();
         follower.wait().unwrap();
     }
-    settled(&engine, &before);
+    before.settled(&engine);
 }

@@ -50,6 +50,7 @@ impl Own {
                 flag("config-file", "daemon.json"),
             ])
             .args(["--group=root", "--debug"])
+            .arg(format!("--cgroup-parent={}", cgroup_parent(root)))
             .args(&self.options.flags)
             .env("NOTIFY_SOCKET", &notify)
             .env("RUST_BACKTRACE", "1")
@@ -108,6 +109,11 @@ impl Own {
             }
         }
     }
+}
+
+/// The parent of the containers' cgroups of the engine in `root`: nobody else's are below it.
+pub(crate) fn cgroup_parent(root: &Path) -> String {
+    format!("/{}", root.file_name().unwrap().to_string_lossy())
 }
 
 /// Processes whose command line names the directory.

@@ -215,7 +215,11 @@ impl Response {
         self.try_bytes().unwrap()
     }
 
-    fn try_bytes(&mut self) -> std::io::Result<Vec<u8>> {
+    /// Like [`Response::bytes`], for engines that may be dying.
+    ///
+    /// # Errors
+    /// The connection failed or broke.
+    pub fn try_bytes(&mut self) -> std::io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         match self.body {
             Body::None => {}

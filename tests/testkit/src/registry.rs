@@ -117,9 +117,7 @@ impl Registry {
                 let path = directory.path().join(layer.as_str().unwrap());
                 let path = path.canonicalize().unwrap();
                 run(Command::new("gzip")
-                    .arg("-1")
-                    .arg("-f")
-                    .arg("-k")
+                    .args(["-1", "-n", "-f", "-k"])
                     .arg(&path));
                 let (digest, size) = self.upload(repository, &path.with_added_extension("gz"));
                 let media_type = "application/vnd.docker.image.rootfs.diff.tar.gzip";

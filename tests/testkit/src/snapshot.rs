@@ -3,10 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use crate::arcad::processes_naming;
+use crate::arcad::{cgroup_parent, processes_naming};
 use crate::engine::Engine;
+use crate::poll::eventually_within;
 use crate::tools::found;
+
+/// What is released in the background is released within so long.
+const SETTLE: Duration = Duration::from_secs(30);
 
 /// Processes, mounts, namespaces, links, rules, cgroups, directories and open files of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,9 +40,36 @@ impl Snapshot {
                 Some(line.to_owned())
             }),
         );
-        all.insert("cgroups", cgroups());
+        all.insert("cgroups", cgroups(&cgroup_parent(&root)));
         all.insert("open files", open_files(engine.pid()));
         Self(all)
+    }
+
+    /// Waits up to 30 seconds until the host is again as it was at this snapshot.
+    ///
+    /// # Panics
+    /// When it is not; the message lists what differs.
+    #[track_caller]
+    pub fn settled(&self, engine: &Engine) {
+        self.settled_without(engine, &[]);
+    }
+
+    /// Like [`Snapshot::settled`], without the kinds of things that are named.
+    ///
+    /// # Panics
+    /// When something else differs.
+    #[track_caller]
+    pub fn settled_without(&self, engine: &Engine, without: &[&str]) {
+        let begin = Instant::now();
+        eventually_within(SETTLE * 2, "a comparison", || {
+            let mut differences = Self::take(engine).since(self);
+            differences.retain(|line| !without.iter().any(|kind| line.starts_with(kind)));
+            assert!(
+                differences.is_empty() || begin.elapsed() < SETTLE,
+                "the host is not as it was: {differences:#?}"
+            );
+            differences.is_empty().then_some(())
+        });
     }
 
     /// What differs from `before`, one line each; empty when nothing does.
@@ -47,6 +79,10 @@ impl Snapshot {
             let then = &before.0[what];
             let more = now.iter().filter(|entry| !then.contains(entry));
             found.extend(more.map(|entry| format!("{what}: new: {entry}")));
+            // A shim of an earlier container may have been about to end when `before` was taken.
+            if *what == "processes" {
+                continue;
+            }
             let less = then.iter().filter(|entry| !now.contains(entry));
             found.extend(less.map(|entry| format!("{what}: gone: {entry}")));
             if *what == "open files" && now.len() != then.len() {
@@ -112,8 +148,8 @@ fn link_name(line: &str) -> Option<String> {
     Some(line.split(": ").nth(1)?.split('@').next()?.to_owned())
 }
 
-/// The cgroups of containers: directories named by a 64-digit ID, that have a process of ours or none.
-fn cgroups() -> Vec<String> {
+/// The cgroups of the engine's containers: directories named by a 64-digit ID below its parent.
+fn cgroups(parent: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut left = vec![(std::path::PathBuf::from("/sys/fs/cgroup"), 0)];
     while let Some((directory, depth)) = left.pop() {
@@ -127,8 +163,9 @@ fn cgroups() -> Vec<String> {
             let name = entry.file_name().to_string_lossy().into_owned();
             let id = name.trim_end_matches(".scope");
             let id = id.rsplit('-').next().unwrap_or(id);
+            let path = entry.path().to_string_lossy().into_owned();
             if id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                found.push(entry.path().to_string_lossy().into_owned());
+                found.extend(path.contains(parent).then_some(path));
             } else if depth < 4 {
                 left.push((entry.path(), depth + 1));
             }
