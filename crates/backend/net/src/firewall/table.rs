@@ -28,6 +28,11 @@ const BATCH: [u8; 4] = [0, 0, 0, 10];
 const NFTA_LIST_ELEM: u16 = 1;
 const NFTA_DATA_VALUE: u16 = 1;
 const SET_IS_MAP: u32 = 8;
+/// What nft keeps beside a set: type, length, value (the byte order of its key, 1 for the host's).
+const HOST_ORDER: [u8; 6] = {
+    let [a, b, c, d] = 1_u32.to_ne_bytes();
+    [0, 4, a, b, c, d]
+};
 /// Elements in one message: attributes have 16-bit lengths.
 const ELEMENTS_A_MESSAGE: usize = 400;
 
@@ -154,7 +159,12 @@ impl<'a> Transaction<'a> {
                 .attr_be32(7, length),
             None => message,
         };
-        self.messages.push(message.attr_be32(10, self.sets));
+        let message = message.attr_be32(10, self.sets);
+        // nft prints names of interfaces right only when it is told their byte order.
+        self.messages.push(match set.key {
+            [kind::INTERFACE] => message.attr(13, &HOST_ORDER),
+            _ => message,
+        });
     }
 
     /// Adds elements; no harm when they are there with the same value.

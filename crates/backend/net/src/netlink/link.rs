@@ -18,6 +18,7 @@ const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
+const IFLA_TXQLEN: u16 = 13;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_INFO_KIND: u16 = 1;
@@ -100,12 +101,14 @@ pub(crate) fn new_veth(pair: &VethPair<'_>) -> Message {
             .attr_str(IFLA_IFNAME, pair.peer)
             .attr(IFLA_ADDRESS, &pair.mac.0)
             .attr_u32(IFLA_MTU, pair.mtu)
+            .attr_u32(IFLA_TXQLEN, 0)
             .attr(IFLA_NET_NS_FD, &pair.netns.as_raw_fd().to_ne_bytes())
     };
     Message::new(RTM_NEWLINK, CREATE | EXCLUSIVE)
         .raw(&header(0, IFF_UP, IFF_UP))
         .attr_str(IFLA_IFNAME, pair.name)
         .attr_u32(IFLA_MTU, pair.mtu)
+        .attr_u32(IFLA_TXQLEN, 0)
         .attr_u32(IFLA_MASTER, pair.master)
         .nest(IFLA_LINKINFO, |info| {
             info.attr_str(IFLA_INFO_KIND, "veth")
