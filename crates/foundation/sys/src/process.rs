@@ -3,7 +3,7 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 /// `libc`'s constant overflows its type.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -103,13 +103,13 @@ pub fn join_process(pidfd: BorrowedFd<'_>, namespaces: Namespaces) -> io::Result
 /// The child is a copy of the calling process: it may do everything that the caller may, since the
 /// caller has one thread only and so no lock is held by a thread that does not exist in the copy.
 /// Both processes then own a copy of `owned`: the caller gets it back, the child consumes it, so
-/// that each can close the descriptors in it that are the other's.
+/// that each can close the descriptors in it that are the other's. `cgroup` is closed in both.
 ///
 /// # Errors
 /// `EBUSY` when the calling process has more than one thread; what clone(2) says.
 pub fn spawn<T, F>(
     namespaces: Namespaces,
-    cgroup: Option<BorrowedFd<'_>>,
+    cgroup: Option<OwnedFd>,
     owned: T,
     child: F,
 ) -> io::Result<(i32, T)>
@@ -123,7 +123,7 @@ where
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.flags = namespaces.0;
     args.exit_signal = libc::SIGCHLD.unsigned_abs().into();
-    if let Some(cgroup) = cgroup {
+    if let Some(cgroup) = &cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = cgroup.as_raw_fd().unsigned_abs().into();
     }
@@ -132,8 +132,10 @@ where
     // is locked for ever. `args` is initialised, is only read for these flags and is passed with
     // its own size.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args)) };
+    let made = check(pid);
+    drop(cgroup);
     if pid != 0 {
-        let pid = check(pid)?;
+        let pid = made?;
         let pid = i32::try_from(pid).map_err(|_huge| io::Error::from_raw_os_error(libc::EOVERFLOW));
         return pid.map(|pid| (pid, owned));
     }

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{self, Write};
 
 use arca_sys::process::{close_from_three_on_exec, execute, join_session_keyring};
+use arca_sys::startup::reset_signals;
 use oci_spec::runtime::Process;
 use rustix::process::{chdir, getcwd};
 use rustix::thread::set_no_new_privs;
@@ -65,6 +66,8 @@ pub(super) fn become_process(
                 channel.fail(error);
                 return 1;
             }
+            // What this program ignores (SIGPIPE, by Rust's runtime) the container's must not.
+            reset_signals();
             let error = execute(&program, &arguments, &environment);
             // The process counts as started, as with runc: this is the first thing it says.
             let name = arguments.first().unwrap_or(&program).to_string_lossy();

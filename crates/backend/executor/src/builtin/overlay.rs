@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use arca_shim_proto::Rootfs;
 use arca_sys::mount_attr::change_mount;
-use arca_sys::process::{Namespace, unshare};
+use arca_sys::process::{Namespace, join_namespace, unshare};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -91,9 +91,17 @@ impl Overlay<'_> {
     }
 
     /// mount(2) with one page of options: paths are made short by being relative to a directory
-    /// that all layers are below. In a mount namespace of the helper's own, which it keeps.
+    /// that all layers are below. In a mount namespace of its own for as long as that takes: the
+    /// container's one must be made from the host's, for mounts to propagate.
     fn by_options(&self) -> io::Result<OwnedFd> {
+        let home = File::open("/proc/thread-self/ns/mnt")?;
         unshare(Namespace::Mount)?;
+        let mounted = self.mount_alone();
+        join_namespace(home.as_fd(), Namespace::Mount)?;
+        mounted
+    }
+
+    fn mount_alone(&self) -> io::Result<OwnedFd> {
         let recursive = rustix::mount::MountPropagationFlags::PRIVATE
             | rustix::mount::MountPropagationFlags::REC;
         rustix::mount::mount_change("/", recursive)?;
@@ -125,7 +133,6 @@ impl Overlay<'_> {
         )?;
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         let tree = open_tree(rustix::fs::CWD, self.upper, flags)?;
-        rustix::process::chdir("/")?;
         Ok(tree)
     }
 }
@@ -204,43 +211,36 @@ mod tests {
         let (upper, work) = (dir.path().join("upper"), dir.path().join("work"));
         std::fs::create_dir(&upper).unwrap();
         std::fs::create_dir(&work).unwrap();
-        let (new, old) = std::thread::scope(|scope| {
-            // `unshare` and `chdir` are for a thread with a file system state of its own.
-            let check = |old: bool| {
+        let check = |old: bool| {
+            let (lower, upper, work) = (lower.clone(), upper.clone(), work.clone());
+            // A new mount namespace has a working directory of its own.
+            let thread = std::thread::spawn(move || {
+                unshare(Namespace::Mount).unwrap();
                 let (lower, upper, work) = (&lower, &upper, &work);
-                scope
-                    .spawn(move || {
-                        rustix_unshare_fs();
-                        let overlay = Overlay {
-                            lower,
-                            upper,
-                            work,
-                            options: &[],
-                        };
-                        let mount = if old {
-                            overlay.by_options()
-                        } else {
-                            overlay.by_descriptor()
-                        }
-                        .unwrap();
-                        let read = |name: &str| {
-                            let fd =
-                                rustix::fs::openat(&mount, name, OFlags::RDONLY, Mode::empty());
-                            std::io::read_to_string(File::from(fd.unwrap())).unwrap()
-                        };
-                        (read("top"), read("of-127"))
-                    })
-                    .join()
-                    .unwrap()
-            };
-            (check(false), check(true))
-        });
-        assert_eq!(new, old);
-        assert_eq!(new.0, "0");
-    }
-
-    fn rustix_unshare_fs() {
-        // A new mount namespace unshares the working directory as well.
-        unshare(Namespace::Mount).unwrap();
+                let overlay = Overlay {
+                    lower,
+                    upper,
+                    work,
+                    options: &[],
+                };
+                let mount = if old {
+                    overlay.by_options()
+                } else {
+                    overlay.by_descriptor()
+                }?;
+                let read = |name: &str| {
+                    let fd = rustix::fs::openat(&mount, name, OFlags::RDONLY, Mode::empty());
+                    io::read_to_string(File::from(fd.unwrap())).unwrap()
+                };
+                Ok::<_, io::Error>((read("top"), read("of-127")))
+            });
+            thread.join().unwrap()
+        };
+        assert_eq!(check(true).unwrap().0, "0");
+        match check(false) {
+            Ok((top, _)) => assert_eq!(top, "0"),
+            // Before Linux 6.8.
+            Err(error) => assert_eq!(error.raw_os_error(), Some(Errno::INVAL.raw_os_error())),
+        }
     }
 }

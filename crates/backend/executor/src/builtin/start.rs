@@ -81,7 +81,7 @@ impl<'a> Run<'a> {
 
     fn in_cgroup(&self) -> Result<Started, ExecError> {
         self.create_cgroup()?;
-        let entrance = self.cgroup.open()?;
+        let (entrance, unified) = self.cgroup.open()?;
         let (linux, process) = check::configuration(&self.request.spec)?;
         let mut plan = Plan::new(linux)?;
         let root = overlay::detached(&self.request.rootfs)?;
@@ -111,8 +111,7 @@ impl<'a> Run<'a> {
             streams: &self.request.streams,
             state: self.told("creating", None),
         };
-        let cgroup = entrance.unified.as_ref();
-        let (pid, helper) = make(plan.new, cgroup, |channel| init.run(channel))
+        let (pid, helper) = make(plan.new, unified, |channel| init.run(channel))
             .context(|| "failed to make the process")?;
         let result = self.bring_up(pid, &plan, &helper);
         if result.is_err() {
@@ -199,7 +198,7 @@ fn start_exec(request: &ExecRequest) -> Result<Started, ExecError> {
         join_process(init.as_fd(), pid)
             .context(|| "failed to join the container's pid namespace")?;
     }
-    let entrance = state.cgroup.open()?;
+    let (entrance, unified) = state.cgroup.open()?;
     let join = || Join {
         state: &state,
         init: &init,
@@ -210,9 +209,7 @@ fn start_exec(request: &ExecRequest) -> Result<Started, ExecError> {
     };
     let none = arca_sys::process::Namespaces::default();
     let what = || "failed to make the process";
-    let born = make(none, entrance.unified.as_ref(), |channel| {
-        join().run(channel)
-    });
+    let born = make(none, unified, |channel| join().run(channel));
     let (pid, helper, moved) = match born {
         // The container has made its cgroup an inner one: the process goes further down.
         Err(error) if is_inner_cgroup(&error) => {
@@ -236,10 +233,9 @@ fn start_exec(request: &ExecRequest) -> Result<Started, ExecError> {
 /// Makes the process; each side keeps its own end of the channel alone.
 fn make(
     namespaces: arca_sys::process::Namespaces,
-    cgroup: Option<&OwnedFd>,
+    cgroup: Option<OwnedFd>,
     body: impl FnOnce(&ChildEnd) -> u8,
 ) -> io::Result<(i32, HelperEnd)> {
-    let cgroup = cgroup.map(AsFd::as_fd);
     let (pid, (helper, child)) = spawn(namespaces, cgroup, channel::pair()?, |(helper, child)| {
         drop(helper);
         body(&child)

@@ -73,7 +73,7 @@ impl CgroupPaths {
     ) -> Result<(), ExecError> {
         if spec.systemd {
             let pid = rustix::process::getpid().as_raw_nonzero().get();
-            systemd::start(&systemd::Scope::parse(&spec.path, id)?, pid)?;
+            systemd::start(&systemd::Scope::parse(&spec.path, id)?, pid, resources)?;
         }
         self.make(layout)?;
         resources.map_or(Ok(()), |resources| self.apply(resources))
@@ -98,6 +98,9 @@ impl CgroupPaths {
     /// # Errors
     /// When the kernel refuses a value, or the host lacks a controller that is asked for.
     pub(crate) fn apply(&self, resources: &LinuxResources) -> Result<(), ExecError> {
+        if let Some(unit) = &self.unit {
+            systemd::update(unit, resources)?;
+        }
         match &self.unified {
             Some(dir) if self.is_v2() => v2::apply(dir, resources),
             _ => v1::apply(&self.v1, resources),
@@ -105,8 +108,9 @@ impl CgroupPaths {
     }
 
     /// Opens what a process that is about to be made needs to be in the cgroups from its start:
-    /// see [`Entrance`].
-    pub(crate) fn open(&self) -> Result<Entrance, ExecError> {
+    /// see [`Entrance`]. The descriptor is the directory of the unified hierarchy, to make the
+    /// process in; the process must not keep it, since it leads to directories of the host.
+    pub(crate) fn open(&self) -> Result<(Entrance, Option<OwnedFd>), ExecError> {
         let unified = match &self.unified {
             None => None,
             Some(dir) => Some(
@@ -126,10 +130,8 @@ impl CgroupPaths {
                     .open(&file)
                     .context(|| format!("open {}", file.display()))
             });
-        Ok(Entrance {
-            tasks: tasks.collect::<Result<_, _>>()?,
-            unified,
-        })
+        let tasks = tasks.collect::<Result<_, _>>()?;
+        Ok((Entrance { tasks }, unified))
     }
 
     /// Moves process `pid` into the unified hierarchy, where it could not be made.
@@ -223,8 +225,6 @@ impl CgroupPaths {
 #[derive(Debug)]
 pub(crate) struct Entrance {
     tasks: Vec<File>,
-    /// The directory of the unified hierarchy, to make the process in.
-    pub(crate) unified: Option<OwnedFd>,
 }
 
 impl Entrance {

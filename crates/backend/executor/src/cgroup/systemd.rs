@@ -4,8 +4,10 @@ mod bus;
 
 use std::fs;
 
+use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
 use rustix::event::{Timespec, poll};
 
+use super::convert;
 use crate::error::{Context, ExecError};
 use bus::{Bus, Value};
 
@@ -76,9 +78,13 @@ impl Scope {
 }
 
 /// Starts the scope with process `pid` in it and waits until systemd has moved the process.
-pub(super) fn start(scope: &Scope, pid: i32) -> Result<(), ExecError> {
+pub(super) fn start(
+    scope: &Scope,
+    pid: i32,
+    resources: Option<&LinuxResources>,
+) -> Result<(), ExecError> {
     let mut bus = Bus::system()?;
-    let properties = [
+    let mut properties = vec![
         (
             "Description",
             Value::Text(format!("container {}", scope.unit)),
@@ -93,6 +99,7 @@ pub(super) fn start(scope: &Scope, pid: i32) -> Result<(), ExecError> {
         ("TasksAccounting", Value::Flag(true)),
         ("PIDs", Value::Numbers(vec![pid.unsigned_abs()])),
     ];
+    properties.extend(resources.map_or_else(Vec::new, limits));
     bus.start_transient_unit(&scope.unit, &properties)
         .map_err(|error| {
             error.within("unable to apply cgroup configuration: unable to start unit")
@@ -118,6 +125,53 @@ pub(super) fn start(scope: &Scope, pid: i32) -> Result<(), ExecError> {
     )))
 }
 
+/// Tells systemd of limits that are changed, so that it does not set them back.
+pub(super) fn update(unit: &str, resources: &LinuxResources) -> Result<(), ExecError> {
+    let properties = limits(resources);
+    if properties.is_empty() {
+        return Ok(());
+    }
+    Bus::system()?.set_unit_properties(unit, &properties)
+}
+
+/// The limits that systemd keeps itself (systemd.resource-control(5)).
+fn limits(resources: &LinuxResources) -> Vec<(&'static str, Value)> {
+    let long = |limit: i64| Value::Long(u64::try_from(limit).unwrap_or(u64::MAX));
+    let mut all = Vec::new();
+    let memory = resources.memory().as_ref();
+    if let Some(limit) = memory
+        .and_then(LinuxMemory::limit)
+        .filter(|&limit| limit != 0)
+    {
+        all.push(("MemoryMax", long(limit)));
+    }
+    if let Some(pids) = resources.pids().as_ref().filter(|pids| pids.limit() != 0) {
+        all.push(("TasksMax", long(pids.limit())));
+    }
+    let cpu = resources.cpu().as_ref();
+    if let Some(shares) = cpu.and_then(LinuxCpu::shares).filter(|&shares| shares != 0) {
+        all.push(("CPUWeight", Value::Long(convert::weight_of_shares(shares))));
+    }
+    let quota = cpu.and_then(LinuxCpu::quota).filter(|&quota| quota != 0);
+    if let Some(quota) = quota {
+        let period = cpu.and_then(LinuxCpu::period).filter(|&period| period != 0);
+        let period = i64::try_from(period.unwrap_or(100_000)).unwrap_or(i64::MAX);
+        let a_second = if quota < 0 {
+            -1
+        } else {
+            quota.saturating_mul(1_000_000) / period
+        };
+        // systemd takes steps of 10 ms.
+        let step = if a_second < 0 {
+            -1
+        } else {
+            (a_second + 9_999) / 10_000 * 10_000
+        };
+        all.push(("CPUQuotaPerSecUSec", long(step)));
+    }
+    all
+}
+
 /// Stops the scope. It is gone by itself when its last process is; what remains is systemd's.
 pub(super) fn stop(unit: &str) {
     if let Ok(mut bus) = Bus::system() {
@@ -128,6 +182,24 @@ pub(super) fn stop(unit: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn systemd_hears_of_limits_in_its_terms() {
+        let resources = r#"{"memory": {"limit": 4096}, "pids": {"limit": -1},
+            "cpu": {"shares": 262144, "quota": 50001, "period": 100000}}"#;
+        let all = limits(&serde_json::from_str(resources).unwrap());
+        let expected = [
+            ("MemoryMax", 4096),
+            ("TasksMax", u64::MAX),
+            ("CPUWeight", 10_000),
+            ("CPUQuotaPerSecUSec", 510_000),
+        ];
+        assert_eq!(
+            all,
+            expected.map(|(name, value)| (name, Value::Long(value)))
+        );
+        assert!(limits(&LinuxResources::default()).is_empty());
+    }
 
     #[test]
     fn a_scope_lies_in_its_slice_and_that_in_those_above() {

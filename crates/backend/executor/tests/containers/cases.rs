@@ -49,12 +49,24 @@ pub(crate) const ALL: &[Case] = &[
         a_terminal_has_its_size_and_is_the_console,
     ),
     (
+        "an_exec_may_have_a_terminal_too",
+        an_exec_may_have_a_terminal_too,
+    ),
+    (
+        "descriptors_of_the_host_lead_nowhere",
+        descriptors_of_the_host_lead_nowhere,
+    ),
+    (
         "limits_are_in_the_cgroup_and_can_be_changed",
         limits::limits_are_in_the_cgroup,
     ),
     (
         "a_paused_container_does_nothing",
         limits::a_paused_container_does_nothing,
+    ),
+    (
+        "systemd_makes_the_cgroup_if_asked",
+        limits::systemd_makes_the_cgroup_if_asked,
     ),
     ("deletion_ends_everything", limits::deletion_ends_everything),
     (
@@ -138,8 +150,7 @@ fn a_container_is_alone_with_itself() {
 }
 
 fn the_process_is_who_it_shall_be() {
-    let script =
-        "id -u; id -g; id -G; pwd; grep -E '^(CapEff|CapBnd|NoNewPrivs)' /proc/self/status; env";
+    let script = "id -u; id -g; id -G; pwd; grep -E '^(CapEff|CapBnd|NoNewPrivs|SigBlk)' /proc/self/status; env";
     let mut it = Box::new(&["sh", "-c", script]);
     it.spec["process"]["user"] =
         json!({"uid": 33, "gid": 44, "additionalGids": [44, 55], "umask": 0o77});
@@ -171,7 +182,7 @@ fn what_is_masked_cannot_be_used() {
         (echo 1 >/sys/fs/cgroup/memory/tasks) 2>/dev/null || echo cgroup; \
         mknod /tmp/m c 1 11; dd if=/tmp/m of=/dev/null count=1 2>/dev/null || echo device; \
         cat </dev/null; dd if=/dev/zero of=/dev/null count=1 2>/dev/null && echo null; \
-        ls -l /dev | grep -c -- '->'";
+        ls -l /dev | grep -v core | grep -c -- '->'";
     let ended = Box::new(&["sh", "-c", script]).run_to_end();
     assert_eq!(
         lines(&ended),
@@ -332,5 +343,34 @@ fn a_terminal_has_its_size_and_is_the_console() {
     assert_eq!(running.end().code, 0, "{said}");
     for expected in ["7 42\n", "/dev/pts/0\n", "console\n", "got hello\n"] {
         assert!(said.contains(expected), "{said}");
+    }
+}
+
+fn an_exec_may_have_a_terminal_too() {
+    let it = Box::new(&["sleep", "100"]);
+    it.run().unwrap();
+    let (running, mut terminal) = it.exec_with_terminal(&["sh", "-c", "stty size; tty"]);
+    let mut said = Vec::new();
+    let mut byte = [0];
+    while let Ok(1) = terminal.read(&mut byte) {
+        said.push(byte[0]);
+    }
+    let said = String::from_utf8(said).unwrap().replace('\r', "");
+    assert_eq!(
+        (running.end().code, said.as_str()),
+        (0, "9 99\n/dev/pts/0\n")
+    );
+}
+
+fn descriptors_of_the_host_lead_nowhere() {
+    // An image may name its working directory or its program through a descriptor of the process.
+    for number in 3..24 {
+        let mut it = Box::new(&["pwd"]);
+        it.spec["process"]["cwd"] = json!(format!("/proc/self/fd/{number}"));
+        if let Ok(running) = it.run() {
+            assert_eq!(running.end().stdout, "/\n", "the container's own root");
+        }
+        let path = format!("/proc/self/fd/{number}/../../../../../../../usr/bin/env");
+        assert!(Box::new(&[&path]).run().is_err(), "{path}");
     }
 }

@@ -148,7 +148,7 @@ impl Box {
         let spec: Spec = serde_json::from_value(self.spec.clone()).unwrap();
         let cgroup = CgroupSpec {
             path: self.cgroup.clone(),
-            systemd: false,
+            systemd: self.cgroup.contains(':'),
         };
         What::Run {
             bundle: self.path("bundle"),
@@ -169,6 +169,21 @@ impl Box {
             },
             None,
         )
+    }
+
+    /// Execs with a terminal; returns its master too.
+    pub(crate) fn exec_with_terminal(&self, args: &[&str]) -> (Running, File) {
+        let mut process = self.spec["process"].clone();
+        process["terminal"] = json!(true);
+        process["args"] = json!(args);
+        process["consoleSize"] = json!({"height": 9, "width": 99});
+        let process: Process = serde_json::from_value(process).unwrap();
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let what = What::Exec {
+            process: process.into(),
+        };
+        let running = self.help(what, Some(theirs.into())).unwrap();
+        (running, receive(&ours))
     }
 
     fn help(&self, what: What, console: Option<OwnedFd>) -> Result<Running, ExecError> {

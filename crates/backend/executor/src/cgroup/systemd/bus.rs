@@ -18,6 +18,8 @@ pub(super) enum Value {
     Text(String),
     /// A boolean.
     Flag(bool),
+    /// A 64-bit number.
+    Long(u64),
     /// 32-bit numbers.
     Numbers(Vec<u32>),
 }
@@ -82,6 +84,11 @@ impl Writer {
             Value::Flag(flag) => {
                 self.signature("b");
                 self.number((*flag).into());
+            }
+            Value::Long(number) => {
+                self.signature("t");
+                self.align(8);
+                self.0.extend(number.to_le_bytes());
             }
             Value::Numbers(numbers) => {
                 self.signature("au");
@@ -151,6 +158,19 @@ impl Bus {
         body.properties(properties);
         body.array(8, |_none| {});
         self.manager("StartTransientUnit", "ssa(sv)a(sa(sv))", &body)
+    }
+
+    /// `SetUnitProperties` of systemd's manager, until the unit ends.
+    pub(super) fn set_unit_properties(
+        &mut self,
+        unit: &str,
+        properties: &[(&str, Value)],
+    ) -> Result<(), ExecError> {
+        let mut body = Writer::default();
+        body.text(unit);
+        body.number(1);
+        body.properties(properties);
+        self.manager("SetUnitProperties", "sba(sv)", &body)
     }
 
     /// `StopUnit` of systemd's manager.

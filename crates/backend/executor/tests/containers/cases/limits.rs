@@ -97,3 +97,47 @@ pub(super) fn deletion_ends_everything() {
     assert!(!it.path("state").join(&it.container.id).exists());
     delete(&it.container).unwrap();
 }
+
+/// Optional: on hosts that systemd runs.
+pub(super) fn systemd_makes_the_cgroup_if_asked() {
+    if !std::path::Path::new("/run/systemd/system").exists() {
+        println!("  (optional: systemd does not run here)");
+        return;
+    }
+    let mut it = Box::new(&["sleep", "100"]);
+    let id = it.container.id.clone();
+    it.cgroup = format!("system.slice:arca-test:{id}");
+    it.spec["linux"]["resources"]["memory"] = json!({"limit": 64 << 20});
+    let init = it.run().unwrap();
+    let scope = format!("/system.slice/arca-test-{id}.scope");
+    let of_init = fs::read_to_string(format!("/proc/{}/cgroup", init.pid)).unwrap();
+    assert!(
+        of_init.lines().all(|line| line.ends_with(&scope)),
+        "{of_init}"
+    );
+    let show = |property: &str| {
+        let unit = format!("arca-test-{id}.scope");
+        let mut command = std::process::Command::new("systemctl");
+        let output = command
+            .args(["show", "--value", "-p", property, &unit])
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    assert_eq!(
+        (show("ActiveState"), show("MemoryMax")),
+        ("active".into(), (64 << 20).to_string())
+    );
+    let change = serde_json::from_value(json!({"memory": {"limit": 128 << 20}})).unwrap();
+    update(&it.container, &change).unwrap();
+    assert_eq!(show("MemoryMax"), (128 << 20).to_string());
+    delete(&it.container).unwrap();
+    assert_eq!(init.end().code, 137);
+    let paths = it.path("state").join(&id);
+    assert!(!paths.exists());
+    assert!(
+        !std::path::Path::new("/sys/fs/cgroup")
+            .join(&scope[1..])
+            .exists()
+    );
+}
