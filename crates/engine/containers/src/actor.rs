@@ -97,6 +97,8 @@ pub(crate) struct Actor {
     pub(crate) at_end: Vec<AtEnd>,
     pub(crate) early: Vec<Early>,
     pub(crate) prober: Option<AbortOnDropHandle<()>>,
+    /// Dropped when what recovery goes on with is over.
+    pub(crate) recovering: Option<oneshot::Sender<()>>,
     /// The container is no more: the actor ends.
     pub(crate) gone: bool,
     published: watch::Sender<Arc<Container>>,
@@ -120,6 +122,7 @@ impl Actor {
             at_end: Vec::new(),
             early: Vec::new(),
             prober: None,
+            recovering: None,
             gone: false,
             published,
             commands,
@@ -190,7 +193,10 @@ impl Actor {
             Command::Probed(result) => self.probed(result).await,
             Command::Recover(found, done) => {
                 self.recover(found).await;
-                if done.send(()).is_err() {
+                // A removal that goes on ends when the process does: the answer goes with the actor.
+                if self.intent.remove.is_some() && self.c.state.process().is_some() {
+                    self.recovering = Some(done);
+                } else if done.send(()).is_err() {
                     tracing::debug!("nobody waits for the recovery any more");
                 }
             }

@@ -40,6 +40,21 @@ impl Actor {
         })
     }
 
+    /// A container in another one's network has its names.
+    pub(crate) fn take_over_names(&mut self) {
+        let NetworkMode::Container(other) = &self.c.spec.host.network_mode else {
+            return;
+        };
+        // One that is not there is an error of the start itself.
+        let Ok(other) = self.service.index.find(other) else {
+            return;
+        };
+        let other = other.snapshot();
+        let spec = std::sync::Arc::make_mut(&mut self.c.spec);
+        other.hostname().clone_into(&mut spec.hostname);
+        spec.domainname.clone_from(&other.spec.domainname);
+    }
+
     /// What inspect shows of the network while the container runs.
     pub(crate) fn network_settings(&self, sandbox: &Sandbox) -> NetworkSettings {
         let mut networks: BTreeMap<String, Endpoint> = self.c.network.networks.clone();

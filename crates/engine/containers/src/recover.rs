@@ -362,6 +362,7 @@ impl Actor {
                 let error = arca_types::chain(&error);
                 tracing::warn!(container.id = %self.c.id, error, "cannot kill");
             }
+            self.timers.start(crate::stop::DEATH, Timer::GiveUp);
         }
     }
 

@@ -61,6 +61,7 @@ impl Actor {
 
     /// Starts the container, or leaves everything as it was.
     pub(crate) async fn launch(&mut self) -> Result<(), Error> {
+        self.take_over_names();
         self.request(Input::Start).await?;
         let mut undo = Undo::default();
         match self.bring_up(&mut undo).await {

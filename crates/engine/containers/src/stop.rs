@@ -170,6 +170,7 @@ impl Actor {
     pub(crate) async fn give_up_on_end(&mut self) {
         self.intent.restart = false;
         self.intent.remove = None;
+        self.recovering = None;
         self.save_quietly().await;
         for at_end in std::mem::take(&mut self.at_end) {
             let text = "tried to kill container, but did not receive an exit event";
