@@ -14,7 +14,7 @@
 use std::io::{self, Write};
 use std::process::{Command, ExitCode};
 
-use arca_sys::signals::{Received, block_signals, send, wait_for_signal};
+use arca_sys::signals::{Received, block_signals, send, spawn_unblocked, wait_for_signal};
 use rustix::process::{Pid, WaitOptions, WaitStatus, getpgid, getpid, set_child_subreaper, wait};
 
 const CHILD: i32 = rustix::process::Signal::CHILD.as_raw();
@@ -107,7 +107,7 @@ fn run(subreaper: bool, group: bool, program: &[String]) -> Result<u8, Failure> 
     let (name, arguments) = program
         .split_first()
         .ok_or_else(|| (USAGE.to_owned(), io::Error::other("")))?;
-    let child = Command::new(name).args(arguments).spawn();
+    let child = spawn_unblocked(Command::new(name).args(arguments));
     let child = Pid::from_child(&child.map_err(|error| (format!("exec {name}"), error))?);
     loop {
         match wait_for_signal() {

@@ -386,8 +386,10 @@ fn check(engine: &Engine, known: &Mutex<Known>, image: &str, context: &str) {
             right,
             "{context}: {name} was told {told:?} and is {state:?}"
         );
+        // What was cut short may still be carried out: it stays open until somebody is told.
         *told = match state {
             None => Told::Removed,
+            Some(_) if *told == Told::Unknown => Told::Unknown,
             Some("running") => Told::Running,
             Some("exited") => Told::Stopped,
             Some(_) => Told::Created,

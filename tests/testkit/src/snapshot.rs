@@ -72,19 +72,14 @@ impl Snapshot {
         });
     }
 
-    /// What differs from `before`, one line each; empty when nothing does.
+    /// What there is more of than `before`, one line each; empty when there is nothing. What has gone
+    /// since then was on its way out when `before` was taken.
     pub fn since(&self, before: &Self) -> Vec<String> {
         let mut found = Vec::new();
         for (what, now) in &self.0 {
             let then = &before.0[what];
             let more = now.iter().filter(|entry| !then.contains(entry));
             found.extend(more.map(|entry| format!("{what}: new: {entry}")));
-            // A shim of an earlier container may have been about to end when `before` was taken.
-            if *what == "processes" {
-                continue;
-            }
-            let less = then.iter().filter(|entry| !now.contains(entry));
-            found.extend(less.map(|entry| format!("{what}: gone: {entry}")));
             if *what == "open files" && now.len() != then.len() {
                 found.push(format!("{what}: {} before, {} now", then.len(), now.len()));
             }
@@ -103,7 +98,7 @@ fn processes(root: &Path) -> Vec<String> {
                 String::from_utf8_lossy(&line).replace('\0', " ")
             ))
         })
-        .filter(|line| !line.contains(" docker "))
+        .filter(|line| !line.contains("/arcad ") && !line.contains("/docker "))
         .collect()
 }
 

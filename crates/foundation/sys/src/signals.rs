@@ -3,6 +3,8 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command};
 
 /// A signal that arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +31,33 @@ pub fn block_signals() -> io::Result<()> {
     } else {
         Err(io::Error::from_raw_os_error(error))
     }
+}
+
+/// Blocks no signal for this thread.
+fn block_none() -> io::Result<()> {
+    let mut none = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: the call initialises the set that the pointer leads to.
+    unsafe { libc::sigemptyset(none.as_mut_ptr()) };
+    // SAFETY: the set is initialised and only read; a null pointer for the old set means that it is
+    // not wanted.
+    let error =
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut()) };
+    if error == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::from_raw_os_error(error))
+    }
+}
+
+/// Starts a program with no signal blocked, whatever this thread blocks (a child inherits the mask).
+///
+/// # Errors
+/// What [`Command::spawn`] says, `pthread_sigmask(3)` in the child included.
+pub fn spawn_unblocked(command: &mut Command) -> io::Result<Child> {
+    // SAFETY: the closure runs in the child between fork and exec. It makes only calls that are
+    // async-signal-safe, and allocates nothing.
+    unsafe { command.pre_exec(block_none) };
+    command.spawn()
 }
 
 /// Waits for the next signal that [`block_signals`] has blocked.
@@ -90,6 +119,24 @@ fn waited_for() -> libc::sigset_t {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_starts_with_no_signal_blocked() {
+        let status = std::thread::spawn(|| {
+            block_signals().unwrap();
+            let mut shell = Command::new("sh");
+            spawn_unblocked(shell.args(["-c", "kill -TERM $$"]))
+                .unwrap()
+                .wait()
+                .unwrap()
+        })
+        .join()
+        .unwrap();
+        assert_eq!(
+            std::os::unix::process::ExitStatusExt::signal(&status),
+            Some(libc::SIGTERM)
+        );
+    }
 
     #[test]
     fn a_blocked_signal_is_received() {
