@@ -3,10 +3,12 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use arca_archive::open_root;
 use rustix::fs::CWD;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, OpenTreeFlags,
-    UnmountFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen, open_tree,
+    UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
+    open_tree,
 };
 
 use crate::error::Error;
@@ -28,10 +30,36 @@ pub(crate) const OPTIONS: [(&str, &str); 3] = [
     ("metacopy", "off"),
 ];
 
+/// Without this, the end of a mount waits until the whole file system of its upper directory is synced.
+/// It also turns `fsync` within the mount into nothing, which is right for a view that arcad opens, and
+/// wrong for the mount that a container runs on.
+const VOLATILE: &str = "volatile";
+
+/// Removes the mark by which overlayfs refuses a work directory that was used by a volatile mount: it
+/// stands for "do not trust after a crash of the machine", which is true of every mount without `fsync`.
+pub(crate) fn forget_volatile(work: &Path) {
+    let removed = open_root(&work.join("work"))
+        .and_then(|inner| arca_archive::remove_tree(inner, b"incompat"));
+    match removed {
+        Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+        Err(error) => {
+            tracing::warn!(%error, path = %work.display(), "a volatile mount left its mark");
+        }
+    }
+}
+
 impl Overlay {
     /// Mounts the view, at no place; it goes with the descriptor. No device, program or set-user-ID bit
     /// is effective in it.
     pub(crate) fn open(&self) -> Result<OwnedFd, Error> {
+        let opened = self.open_either_way();
+        if let Some((_, work)) = &self.upper {
+            forget_volatile(work);
+        }
+        opened
+    }
+
+    fn open_either_way(&self) -> Result<OwnedFd, Error> {
         match self.open_detached() {
             // Before Linux 6.7 each lower directory cannot be given on its own.
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => self.open_in_namespace(),
@@ -48,6 +76,7 @@ impl Overlay {
         if let Some((upper, work)) = &self.upper {
             fsconfig_set_string(context, "upperdir", upper)?;
             fsconfig_set_string(context, "workdir", work)?;
+            fsconfig_set_flag(context, VOLATILE)?;
         }
         for (key, value) in OPTIONS {
             fsconfig_set_string(context, key, value)?;
@@ -109,6 +138,7 @@ impl Overlay {
         if let Some((upper, work)) = &self.upper {
             let upper = [b",upperdir=".as_slice(), &short(upper)].concat();
             options.extend([upper, [b",workdir=".as_slice(), &short(work)].concat()].concat());
+            options.extend([b",", VOLATILE.as_bytes()].concat());
         }
         for (key, value) in OPTIONS {
             options.extend(format!(",{key}={value}").into_bytes());

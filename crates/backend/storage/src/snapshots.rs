@@ -9,7 +9,7 @@ use arca_types::{ContainerId, DiffId};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use crate::error::Error;
-use crate::mount::{OPTIONS, Overlay};
+use crate::mount::{OPTIONS, Overlay, forget_volatile};
 use crate::record::{Driver, SnapshotRecord};
 use crate::storage::{Inner, Storage};
 
@@ -76,6 +76,8 @@ impl Storage {
         }
         let lower = self.inner.lower(&record.layers)?;
         let (upper, work) = (directory.join("upper"), directory.join("work"));
+        // Left only if arcad was killed within the microseconds in which it opened a view.
+        forget_volatile(&work);
         let options = OPTIONS
             .iter()
             .map(|(key, value)| format!("{key}={value}"))

@@ -204,3 +204,21 @@ async fn an_overlay_of_many_layers_can_be_mounted() {
     let flags = OFlags::PATH;
     assert!(rustix::fs::openat(&root, "f127", flags, Mode::empty()).is_ok());
 }
+
+#[tokio::test]
+async fn a_view_leaves_the_work_directory_fit_for_the_next_mount() {
+    let fixture = Fixture::new();
+    let (_lease, layers) = image(&fixture).await;
+    let id = ContainerId::random();
+    fixture.storage.prepare(&id, &layers).await.unwrap();
+    drop(fixture.storage.open_rootfs(&id).await.unwrap());
+    let Rootfs::Overlay { work, .. } = fixture.storage.rootfs(&id).unwrap() else {
+        panic!("not an overlay")
+    };
+    assert!(!work.join("work/incompat").exists());
+    // As if arcad had been killed just after the mount.
+    fs::create_dir_all(work.join("work/incompat/volatile")).unwrap();
+    fixture.storage.rootfs(&id).unwrap();
+    assert!(!work.join("work/incompat").exists());
+    drop(fixture.storage.open_rootfs(&id).await.unwrap());
+}
