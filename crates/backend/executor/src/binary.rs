@@ -48,7 +48,7 @@ impl<'a> Binary<'a> {
         let place = Place::new(&self.container.state_root, &self.container.id).map_err(failed)?;
         place.create().map_err(failed)?;
         self.create_and_start(request, &place).map_err(|error| {
-            drop(self.delete());
+            drop(self.delete(true));
             drop(place.remove());
             failed(error)
         })
@@ -228,17 +228,15 @@ impl<'a> Binary<'a> {
         )
     }
 
-    /// Removes what the program keeps; a container that it does not know is fine.
-    pub(crate) fn delete(&self) -> Result<(), ExecError> {
+    /// Removes what the program keeps; a container that it does not know is fine. One that is
+    /// `running` is ended first, for which runc takes 100 ms at least.
+    pub(crate) fn delete(&self, running: bool) -> Result<(), ExecError> {
         if !self.root().join(&self.container.id).exists() {
             return Ok(());
         }
-        self.simple_flags(&["delete", "--force"])
-    }
-
-    fn simple_flags(&self, command: &[&str]) -> Result<(), ExecError> {
         let mut all = self.command(None);
-        all.args(command)
+        all.arg("delete")
+            .args(running.then_some("--force"))
             .arg(&self.container.id)
             .stdin(Stdio::null());
         self.finish(

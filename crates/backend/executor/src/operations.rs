@@ -123,7 +123,7 @@ pub fn delete(container: &Container) -> Result<(), ExecError> {
         return place.remove();
     };
     if let Some(binary) = Binary::of(container) {
-        binary.delete()?;
+        binary.delete(state.open_init()?.is_some())?;
     }
     end_all(&state.cgroup)?;
     state.cgroup.remove()?;
