@@ -82,6 +82,7 @@ golden! {
     volume volume::Volume: "volume_create" "volume_inspect";
     volume_list volume::VolumeListResponse: "volume_list";
     volume_prune volume::VolumePruneResponse: "volume_prune_nothing";
+    build_prune system::BuildPruneResponse: "build_prune_nothing";
     error crate::ErrorResponse: "error" "image_pull_missing";
 }
 

@@ -284,6 +284,14 @@ pub struct CacheRecord {
     pub usage_count: i64,
 }
 
+/// `POST /build/prune`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct BuildPruneResponse {
+    pub caches_deleted: Option<Vec<String>>,
+    pub space_reclaimed: u64,
+}
+
 /// The body of `POST /auth`, and `X-Registry-Auth` (base64 of it).
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
