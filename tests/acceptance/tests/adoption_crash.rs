@@ -378,7 +378,7 @@ fn check(engine: &Engine, known: &Mutex<Known>, image: &str, context: &str) {
         let right = match told {
             Told::Created => state == Some("created"),
             Told::Running => state == Some("running"),
-            Told::Stopped => state == Some("exited"),
+            Told::Stopped => matches!(state, Some("created" | "exited")),
             Told::Removed => state.is_none(),
             Told::Unknown => matches!(state, None | Some("created" | "running" | "exited")),
         };
