@@ -1,3 +1,5 @@
+//! Records and journals in a database of their own.
+
 use std::sync::Arc;
 use std::time::Instant;
 
