@@ -3,6 +3,7 @@
 use arca_containers::model::Streams;
 use arca_containers::{AttachRequest, Attachment, Containers};
 use arca_wire::frame::{MULTIPLEXED, RAW};
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -82,7 +83,7 @@ pub(super) async fn websocket(
     Path(id): Path<String>,
     version: ApiVersion,
     query: Query,
-    upgrade: WebSocketUpgrade,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
     let all = !websocket_streams(version);
     let streams = Streams {
@@ -94,6 +95,7 @@ pub(super) async fn websocket(
         .attach(&id, request(&query, streams, Some(false)))
         .await?;
     let text = websocket_text(version);
+    let upgrade = upgrade.map_err(|rejection| ApiError::bad(rejection.body_text()))?;
     Ok(upgrade.on_upgrade(async move |socket| {
         sessions.spawn(carry(attachment, socket, text));
     }))

@@ -21,11 +21,13 @@ pub(super) async fn list(
     version: ApiVersion,
     query: Query,
 ) -> Result<Response, ApiError> {
+    let filters = query.filters()?.into_map();
+    let (all, size) = (query.flag("all"), query.flag("size"));
     let request = ListRequest {
-        all: query.flag("all"),
+        all,
         limit: limit(&query)?,
-        size: query.flag("size"),
-        filters: query.filters()?.into_map(),
+        size,
+        filters,
     };
     let listed = containers.list(request).await?;
     let now = SystemClock.now();

@@ -49,7 +49,7 @@ routes! {
     GET "/containers/{id}/attach/ws" "ContainerAttachWebsocket" attach::websocket, Full;
     POST "/containers/{id}/wait" "ContainerWait" wait::wait, Full;
     DELETE "/containers/{id}" "ContainerDelete" remove::remove, Full;
-    HEAD "/containers/{id}/archive" "ContainerArchiveInfo" archive::info, Refused;
-    GET "/containers/{id}/archive" "ContainerArchive" archive::get, Refused;
-    PUT "/containers/{id}/archive" "PutContainerArchive" archive::put, Refused;
+    HEAD "/containers/{id}/archive" "ContainerArchiveInfo" archive::archive, Refused;
+    GET "/containers/{id}/archive" "ContainerArchive" archive::archive, Refused;
+    PUT "/containers/{id}/archive" "PutContainerArchive" archive::archive, Refused;
 }

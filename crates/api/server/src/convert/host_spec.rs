@@ -7,11 +7,13 @@ use arca_wire::container::{HostConfig, LogConfig, PortBinding, PortMap, RestartP
 use std::collections::BTreeMap;
 
 use super::mounts::mount_request;
+use super::refuse;
 use super::resources::resources;
 use crate::error::ApiError;
 
 #[expect(clippy::too_many_lines, reason = "one line a field")]
 pub(super) fn host_spec(mut host: HostConfig) -> Result<HostSpec, ApiError> {
+    refuse_unhonoured(&host)?;
     let resources = resources(&mut host)?;
     let HostConfig {
         binds,
@@ -144,6 +146,38 @@ pub(super) fn host_spec(mut host: HostConfig) -> Result<HostSpec, ApiError> {
         readonly_paths,
         resources,
     })
+}
+
+/// What would be shown again and have no effect. The words are dockerd's where it refuses it, too.
+fn refuse_unhonoured(host: &HostConfig) -> Result<(), ApiError> {
+    if !host.storage_opt.is_empty() {
+        return Err(ApiError::internal(
+            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
+        ));
+    }
+    let isolation = host.isolation.as_str();
+    if !isolation.is_empty() && !isolation.eq_ignore_ascii_case("default") {
+        return Err(ApiError::bad(format!(
+            "invalid isolation ({isolation}): linux only supports 'default'"
+        )));
+    }
+    if host.annotations.keys().any(String::is_empty) {
+        return Err(ApiError::bad(
+            "invalid Annotations: the empty string is not permitted as an annotation key",
+        ));
+    }
+    refuse(
+        !host.cgroup.is_empty(),
+        "Cgroup",
+        "a container has a cgroup of its own",
+    )?;
+    // every container is in the host's user namespace
+    let remapped = !matches!(host.userns_mode.as_str(), "" | "host");
+    refuse(
+        remapped,
+        "UsernsMode",
+        "there is no user namespace but the host's",
+    )
 }
 
 /// A restart policy, of create and update.

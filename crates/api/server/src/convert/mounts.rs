@@ -30,7 +30,11 @@ pub(super) fn mount_request(mount: Mount) -> Result<MountRequest, ApiError> {
         "it needs a swarm",
     )?;
     Ok(MountRequest {
-        kind: kind.parse()?,
+        kind: kind.parse().map_err(|_unknown: arca_containers::Error| {
+            ApiError::bad(format!(
+                "invalid mount config for type \"{kind}\": mount type unknown"
+            ))
+        })?,
         source,
         target,
         read_only,

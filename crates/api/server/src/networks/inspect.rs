@@ -8,7 +8,7 @@ use http::StatusCode;
 
 use crate::compat::{self, ApiVersion};
 use crate::error::ApiError;
-use crate::http::{Query, json};
+use crate::http::{Query, json, quoted};
 
 /// Shows a network and who is on it. `verbose` tells more of swarm networks only, and those are not here.
 pub(super) async fn inspect(
@@ -17,6 +17,7 @@ pub(super) async fn inspect(
     version: ApiVersion,
     query: Query,
 ) -> Result<Response, ApiError> {
+    verbose(query.text("verbose"))?;
     let scope = query.text("scope");
     if !matches!(scope, "" | "local") {
         return Err(arca_networks::Error::NotFound(id).into());
@@ -26,6 +27,18 @@ pub(super) async fn inspect(
         StatusCode::OK,
         &compat::network(version, &network(&inspected, true)),
     ))
+}
+
+/// Go's `ParseBool`, which is stricter than other flags.
+fn verbose(text: &str) -> Result<(), ApiError> {
+    match text {
+        "" | "0" | "1" | "t" | "f" | "T" | "F" => Ok(()),
+        _ if matches!(text, "true" | "TRUE" | "True" | "false" | "FALSE" | "False") => Ok(()),
+        _ => Err(ApiError::bad(format!(
+            "invalid value for verbose: {text}: strconv.ParseBool: parsing {}: invalid syntax",
+            quoted(text)
+        ))),
+    }
 }
 
 /// A network on the wire, with its containers or without.

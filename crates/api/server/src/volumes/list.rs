@@ -15,7 +15,10 @@ pub(super) async fn list(
     State(volumes): State<Volumes>,
     query: Query,
 ) -> Result<Response, ApiError> {
-    let filter = Filter::for_list(query.filters()?.into_map())?;
+    let filters = query.filters().map_err(|error| {
+        ApiError::bad(format!("error reading volume filters: {}", error.message()))
+    })?;
+    let filter = Filter::for_list(filters.into_map())?;
     let listed = volumes.list(&filter)?;
     let answer = VolumeListResponse {
         volumes: listed
