@@ -68,28 +68,23 @@ pub(crate) struct Opt {
     pub(crate) help: &'static str,
 }
 
-const fn opt(
-    flag: &'static str,
-    key: &'static str,
-    kind: Kind,
-    support: Support,
-    help: &'static str,
-) -> Opt {
-    Opt {
-        flag,
-        short: None,
-        key,
-        kind,
-        support,
-        help,
-    }
-}
-
-const fn short(letter: char, option: Opt) -> Opt {
-    Opt {
-        short: Some(letter),
-        ..option
-    }
+/// Makes the table: `[('letter')] "flag" / "key": kind, support, "help";`.
+macro_rules! options {
+    (@letter) => { None };
+    (@letter $letter:literal) => { Some($letter) };
+    ($($(($letter:literal))? $flag:literal / $key:literal: $kind:expr, $support:expr, $help:literal;)*) => {
+        /// Every option, in the order of `--help`.
+        pub(crate) const OPTIONS: &[Opt] = &[$(
+            Opt {
+                flag: $flag,
+                short: options!(@letter $($letter)?),
+                key: $key,
+                kind: $kind,
+                support: $support,
+                help: $help,
+            },
+        )*];
+    };
 }
 
 use Kind::{
@@ -101,634 +96,99 @@ use Support::{Honoured, Only, Removed};
 const CORS: &str = "DEPRECATED: The \"api-cors-header\" config parameter and the dockerd \
     \"--api-cors-header\" option have been removed; use a reverse proxy if you need CORS headers";
 
-/// Every option, in the order of `--help`.
-pub(crate) const OPTIONS: &[Opt] = &[
-    opt(
-        "add-runtime",
-        "runtimes",
-        Runtimes,
-        Honoured,
-        "Register an additional OCI compatible runtime",
-    ),
-    opt(
-        "allow-direct-routing",
-        "allow-direct-routing",
-        Bool,
-        Only("false"),
-        "Allow remote access to published ports on container IP addresses",
-    ),
-    opt(
-        "api-cors-header",
-        "api-cors-header",
-        Text,
-        Removed(CORS),
-        "",
-    ),
-    opt(
-        "authorization-plugin",
-        "authorization-plugins",
-        List,
-        Only("[]"),
-        "Authorization plugins to load",
-    ),
-    opt(
-        "bip",
-        "bip",
-        Text,
-        Honoured,
-        "IPv4 address for the default bridge",
-    ),
-    opt(
-        "bip6",
-        "bip6",
-        Text,
-        Only("\"\""),
-        "IPv6 address for the default bridge",
-    ),
-    short(
-        'b',
-        opt(
-            "bridge",
-            "bridge",
-            Text,
-            Honoured,
-            "Name of the default network's bridge (made when it is missing)",
-        ),
-    ),
-    opt(
-        "cdi-spec-dir",
-        "cdi-spec-dirs",
-        List,
-        Only("[]"),
-        "CDI specification directories to use",
-    ),
-    opt(
-        "cgroup-parent",
-        "cgroup-parent",
-        Text,
-        Honoured,
-        "Set parent cgroup for all containers",
-    ),
-    opt(
-        "config-file",
-        "",
-        Text,
-        Honoured,
-        "Daemon configuration file",
-    ),
-    opt(
-        "containerd",
-        "containerd",
-        Text,
-        Only("\"\""),
-        "containerd grpc address",
-    ),
-    opt(
-        "containerd-namespace",
-        "containerd-namespace",
-        Text,
-        Only("\"moby\""),
-        "Containerd namespace to use",
-    ),
-    opt(
-        "containerd-plugins-namespace",
-        "containerd-plugins-namespace",
-        Text,
-        Only("\"plugins.moby\""),
-        "Containerd namespace to use for plugins",
-    ),
-    opt(
-        "cpu-rt-period",
-        "cpu-rt-period",
-        Int,
-        Only("0"),
-        "Limit the CPU real-time period of the parent cgroup",
-    ),
-    opt(
-        "cpu-rt-runtime",
-        "cpu-rt-runtime",
-        Int,
-        Only("0"),
-        "Limit the CPU real-time runtime of the parent cgroup",
-    ),
-    opt(
-        "cri-containerd",
-        "cri-containerd",
-        Bool,
-        Only("false"),
-        "start containerd with cri",
-    ),
-    opt(
-        "data-root",
-        "data-root",
-        Text,
-        Honoured,
-        "Root directory of persistent state",
-    ),
-    short(
-        'D',
-        opt("debug", "debug", Bool, Honoured, "Enable debug mode"),
-    ),
-    opt(
-        "default-address-pool",
-        "default-address-pools",
-        Pools,
-        Honoured,
-        "Default address pools for local networks",
-    ),
-    opt(
-        "default-cgroupns-mode",
-        "default-cgroupns-mode",
-        Text,
-        Honoured,
-        "Default mode for containers cgroup namespace (\"host\" | \"private\")",
-    ),
-    opt(
-        "default-gateway",
-        "default-gateway",
-        Ip,
-        Honoured,
-        "Default gateway IPv4 address for the default bridge network",
-    ),
-    opt(
-        "default-gateway-v6",
-        "default-gateway-v6",
-        Ip,
-        Only("\"\""),
-        "Default gateway IPv6 address for the default bridge network",
-    ),
-    opt(
-        "default-ipc-mode",
-        "default-ipc-mode",
-        Text,
-        Honoured,
-        "Default mode for containers ipc (\"shareable\" | \"private\")",
-    ),
-    opt(
-        "default-network-opt",
-        "default-network-opts",
-        Object,
-        Honoured,
-        "Default network options",
-    ),
-    opt(
-        "default-runtime",
-        "default-runtime",
-        Text,
-        Honoured,
-        "Default OCI runtime for containers",
-    ),
-    opt(
-        "default-shm-size",
-        "default-shm-size",
-        Size,
-        Honoured,
-        "Default shm size for containers",
-    ),
-    opt(
-        "default-ulimit",
-        "default-ulimits",
-        Ulimits,
-        Honoured,
-        "Default ulimits for containers",
-    ),
-    opt("dns", "dns", Ips, Honoured, "DNS server to use"),
-    opt("dns-opt", "dns-opts", List, Honoured, "DNS options to use"),
-    opt(
-        "dns-search",
-        "dns-search",
-        List,
-        Honoured,
-        "DNS search domains to use",
-    ),
-    opt(
-        "exec-opt",
-        "exec-opts",
-        List,
-        Honoured,
-        "Runtime execution options",
-    ),
-    opt(
-        "exec-root",
-        "exec-root",
-        Text,
-        Honoured,
-        "Root directory for execution state files",
-    ),
-    opt(
-        "experimental",
-        "experimental",
-        Bool,
-        Honoured,
-        "Enable experimental features",
-    ),
-    opt(
-        "feature",
-        "features",
-        Map,
-        Only("{}"),
-        "Enable feature in the daemon",
-    ),
-    opt("", "builder", Object, Only("{}"), ""),
-    opt(
-        "fixed-cidr",
-        "fixed-cidr",
-        Text,
-        Honoured,
-        "IPv4 subnet for the default bridge network",
-    ),
-    opt(
-        "fixed-cidr-v6",
-        "fixed-cidr-v6",
-        Text,
-        Only("\"\""),
-        "IPv6 subnet for the default bridge network",
-    ),
-    short(
-        'G',
-        opt(
-            "group",
-            "group",
-            Text,
-            Honoured,
-            "Group for the unix socket",
-        ),
-    ),
-    short(
-        'H',
-        opt(
-            "host",
-            "hosts",
-            Hosts,
-            Honoured,
-            "Daemon socket(s) to listen on",
-        ),
-    ),
-    opt(
-        "host-gateway-ip",
-        "host-gateway-ips",
-        Ips,
-        Honoured,
-        "IP addresses that host-gateway resolves to",
-    ),
-    opt(
-        "http-proxy",
-        "http-proxy",
-        Text,
-        Honoured,
-        "HTTP proxy URL to use for outgoing traffic",
-    ),
-    opt(
-        "https-proxy",
-        "https-proxy",
-        Text,
-        Honoured,
-        "HTTPS proxy URL to use for outgoing traffic",
-    ),
-    opt(
-        "icc",
-        "icc",
-        Bool,
-        Honoured,
-        "Enable inter-container communication for the default bridge network",
-    ),
-    opt(
-        "init",
-        "init",
-        Bool,
-        Honoured,
-        "Run an init in the container to forward signals and reap processes",
-    ),
-    opt(
-        "init-path",
-        "init-path",
-        Text,
-        Honoured,
-        "Path to the init binary",
-    ),
-    opt(
-        "insecure-registry",
-        "insecure-registries",
-        List,
-        Honoured,
-        "Enable insecure registry communication",
-    ),
-    opt(
-        "ip",
-        "ip",
-        Ip,
-        Honoured,
-        "Host IP for port publishing from the default bridge network",
-    ),
-    opt(
-        "ip-forward",
-        "ip-forward",
-        Bool,
-        Honoured,
-        "Enable IP forwarding in system configuration",
-    ),
-    opt(
-        "ip-forward-no-drop",
-        "ip-forward-no-drop",
-        Bool,
-        Honoured,
-        "Accepted: arca never sets the policy of the FORWARD chain",
-    ),
-    opt(
-        "ip-masq",
-        "ip-masq",
-        Bool,
-        Honoured,
-        "Enable IP masquerading for the default bridge network",
-    ),
-    opt(
-        "ip6tables",
-        "ip6tables",
-        Bool,
-        Only("true"),
-        "Enable addition of IPv6 firewall rules",
-    ),
-    opt(
-        "iptables",
-        "iptables",
-        Bool,
-        Only("true"),
-        "Enable addition of firewall rules",
-    ),
-    opt(
-        "ipv6",
-        "ipv6",
-        Bool,
-        Only("false"),
-        "Enable IPv6 networking for the default bridge network",
-    ),
-    opt(
-        "label",
-        "labels",
-        Labels,
-        Honoured,
-        "Set key=value labels to the daemon",
-    ),
-    opt(
-        "live-restore",
-        "live-restore",
-        Bool,
-        Honoured,
-        "Accepted: containers always outlive arcad",
-    ),
-    opt(
-        "log-driver",
-        "log-driver",
-        Text,
-        Honoured,
-        "Default driver for container logs",
-    ),
-    opt(
-        "log-format",
-        "log-format",
-        Text,
-        Honoured,
-        "Set the logging format (\"text\"|\"json\")",
-    ),
-    short(
-        'l',
-        opt(
-            "log-level",
-            "log-level",
-            Text,
-            Honoured,
-            "Set the logging level (\"debug\"|\"info\"|\"warn\"|\"error\"|\"fatal\")",
-        ),
-    ),
-    opt(
-        "log-opt",
-        "log-opts",
-        Map,
-        Honoured,
-        "Default log driver options for containers",
-    ),
-    opt(
-        "max-concurrent-downloads",
-        "max-concurrent-downloads",
-        Int,
-        Honoured,
-        "Set the max concurrent downloads",
-    ),
-    opt(
-        "max-concurrent-uploads",
-        "max-concurrent-uploads",
-        Int,
-        Honoured,
-        "Set the max concurrent uploads",
-    ),
-    opt(
-        "max-download-attempts",
-        "max-download-attempts",
-        Int,
-        Honoured,
-        "Set the max download attempts for each pull",
-    ),
-    opt(
-        "metrics-addr",
-        "metrics-addr",
-        Text,
-        Only("\"\""),
-        "Set default address and port to serve the metrics api on",
-    ),
-    opt(
-        "mtu",
-        "mtu",
-        Int,
-        Honoured,
-        "Set the MTU for the default \"bridge\" network",
-    ),
-    opt(
-        "network-control-plane-mtu",
-        "network-control-plane-mtu",
-        Int,
-        Only("1500"),
-        "Network Control plane MTU",
-    ),
-    opt(
-        "no-new-privileges",
-        "no-new-privileges",
-        Bool,
-        Honoured,
-        "Set no-new-privileges by default for new containers",
-    ),
-    opt(
-        "no-proxy",
-        "no-proxy",
-        Text,
-        Honoured,
-        "Hosts for which the proxy is skipped",
-    ),
-    opt(
-        "node-generic-resource",
-        "node-generic-resources",
-        List,
-        Only("[]"),
-        "Advertise user-defined resource",
-    ),
-    short(
-        'p',
-        opt(
-            "pidfile",
-            "pidfile",
-            Text,
-            Honoured,
-            "Path to use for daemon PID file",
-        ),
-    ),
-    opt("", "proxies", Object, Honoured, ""),
-    opt(
-        "raw-logs",
-        "raw-logs",
-        Bool,
-        Honoured,
-        "Full timestamps without ANSI coloring",
-    ),
-    opt(
-        "registry-mirror",
-        "registry-mirrors",
-        Mirrors,
-        Honoured,
-        "Preferred registry mirror",
-    ),
-    opt(
-        "rootless",
-        "rootless",
-        Bool,
-        Only("false"),
-        "Enable rootless mode",
-    ),
-    opt(
-        "seccomp-profile",
-        "seccomp-profile",
-        Text,
-        Honoured,
-        "Path to seccomp profile; \"unconfined\" disables the default profile",
-    ),
-    opt(
-        "selinux-enabled",
-        "selinux-enabled",
-        Bool,
-        Only("false"),
-        "Enable selinux support",
-    ),
-    opt(
-        "shim",
-        "",
-        Text,
-        Honoured,
-        "Path to arca-shim (default: beside arcad)",
-    ),
-    opt(
-        "shutdown-timeout",
-        "shutdown-timeout",
-        Int,
-        Honoured,
-        "Set the default shutdown timeout, in seconds",
-    ),
-    short(
-        's',
-        opt(
-            "storage-driver",
-            "storage-driver",
-            Text,
-            Honoured,
-            "Storage driver to use (\"overlay2\"|\"vfs\")",
-        ),
-    ),
-    opt(
-        "storage-opt",
-        "storage-opts",
-        List,
-        Only("[]"),
-        "Storage driver options",
-    ),
-    opt(
-        "swarm-default-advertise-addr",
-        "swarm-default-advertise-addr",
-        Text,
-        Only("\"\""),
-        "Default address for swarm advertised address",
-    ),
-    opt(
-        "tls",
-        "tls",
-        Bool,
-        Only("false"),
-        "Use TLS; implied by --tlsverify",
-    ),
-    opt(
-        "tlscacert",
-        "tlscacert",
-        Text,
-        Only("\"\""),
-        "Trust certs signed only by this CA",
-    ),
-    opt(
-        "tlscert",
-        "tlscert",
-        Text,
-        Only("\"\""),
-        "Path to TLS certificate file",
-    ),
-    opt(
-        "tlskey",
-        "tlskey",
-        Text,
-        Only("\"\""),
-        "Path to TLS key file",
-    ),
-    opt(
-        "tlsverify",
-        "tlsverify",
-        Bool,
-        Only("false"),
-        "Use TLS and verify the remote",
-    ),
-    opt(
-        "userland-proxy",
-        "userland-proxy",
-        Bool,
-        Honoured,
-        "Carry by a proxy the connections that the kernel cannot redirect",
-    ),
-    opt(
-        "userland-proxy-path",
-        "userland-proxy-path",
-        Text,
-        Honoured,
-        "Accepted: arca starts no proxy",
-    ),
-    opt(
-        "userns-remap",
-        "userns-remap",
-        Text,
-        Only("\"\""),
-        "User/Group setting for user namespaces",
-    ),
-    opt(
-        "validate",
-        "",
-        Bool,
-        Honoured,
-        "Validate daemon configuration and exit",
-    ),
-    short(
-        'v',
-        opt(
-            "version",
-            "",
-            Bool,
-            Honoured,
-            "Print version information and quit",
-        ),
-    ),
-    short('h', opt("help", "", Bool, Honoured, "Print usage")),
-];
+options! {
+    "add-runtime" / "runtimes": Runtimes, Honoured, "Register an additional OCI compatible runtime";
+    "allow-direct-routing" / "allow-direct-routing": Bool, Only("false"), "Allow remote access to published ports on container IP addresses";
+    "api-cors-header" / "api-cors-header": Text, Removed(CORS), "";
+    "authorization-plugin" / "authorization-plugins": List, Only("[]"), "Authorization plugins to load";
+    "bip" / "bip": Text, Honoured, "IPv4 address for the default bridge";
+    "bip6" / "bip6": Text, Only("\"\""), "IPv6 address for the default bridge";
+    ('b') "bridge" / "bridge": Text, Honoured, "Name of the default network's bridge (made when it is missing)";
+    "cdi-spec-dir" / "cdi-spec-dirs": List, Only("[]"), "CDI specification directories to use";
+    "cgroup-parent" / "cgroup-parent": Text, Honoured, "Set parent cgroup for all containers";
+    "config-file" / "": Text, Honoured, "Daemon configuration file";
+    "containerd" / "containerd": Text, Only("\"\""), "containerd grpc address";
+    "containerd-namespace" / "containerd-namespace": Text, Only("\"moby\""), "Containerd namespace to use";
+    "containerd-plugins-namespace" / "containerd-plugins-namespace": Text, Only("\"plugins.moby\""), "Containerd namespace to use for plugins";
+    "cpu-rt-period" / "cpu-rt-period": Int, Only("0"), "Limit the CPU real-time period of the parent cgroup";
+    "cpu-rt-runtime" / "cpu-rt-runtime": Int, Only("0"), "Limit the CPU real-time runtime of the parent cgroup";
+    "cri-containerd" / "cri-containerd": Bool, Only("false"), "start containerd with cri";
+    "data-root" / "data-root": Text, Honoured, "Root directory of persistent state";
+    ('D') "debug" / "debug": Bool, Honoured, "Enable debug mode";
+    "default-address-pool" / "default-address-pools": Pools, Honoured, "Default address pools for local networks";
+    "default-cgroupns-mode" / "default-cgroupns-mode": Text, Honoured, "Default mode for containers cgroup namespace (\"host\" | \"private\")";
+    "default-gateway" / "default-gateway": Ip, Honoured, "Default gateway IPv4 address for the default bridge network";
+    "default-gateway-v6" / "default-gateway-v6": Ip, Only("\"\""), "Default gateway IPv6 address for the default bridge network";
+    "default-ipc-mode" / "default-ipc-mode": Text, Honoured, "Default mode for containers ipc (\"shareable\" | \"private\")";
+    "default-network-opt" / "default-network-opts": Object, Honoured, "Default network options";
+    "default-runtime" / "default-runtime": Text, Honoured, "Default OCI runtime for containers";
+    "default-shm-size" / "default-shm-size": Size, Honoured, "Default shm size for containers";
+    "default-ulimit" / "default-ulimits": Ulimits, Honoured, "Default ulimits for containers";
+    "dns" / "dns": Ips, Honoured, "DNS server to use";
+    "dns-opt" / "dns-opts": List, Honoured, "DNS options to use";
+    "dns-search" / "dns-search": List, Honoured, "DNS search domains to use";
+    "exec-opt" / "exec-opts": List, Honoured, "Runtime execution options";
+    "exec-root" / "exec-root": Text, Honoured, "Root directory for execution state files";
+    "experimental" / "experimental": Bool, Honoured, "Enable experimental features";
+    "feature" / "features": Map, Only("{}"), "Enable feature in the daemon";
+    "" / "builder": Object, Only("{}"), "";
+    "fixed-cidr" / "fixed-cidr": Text, Honoured, "IPv4 subnet for the default bridge network";
+    "fixed-cidr-v6" / "fixed-cidr-v6": Text, Only("\"\""), "IPv6 subnet for the default bridge network";
+    ('G') "group" / "group": Text, Honoured, "Group for the unix socket";
+    ('H') "host" / "hosts": Hosts, Honoured, "Daemon socket(s) to listen on";
+    "host-gateway-ip" / "host-gateway-ips": Ips, Honoured, "IP addresses that host-gateway resolves to";
+    "http-proxy" / "http-proxy": Text, Honoured, "HTTP proxy URL to use for outgoing traffic";
+    "https-proxy" / "https-proxy": Text, Honoured, "HTTPS proxy URL to use for outgoing traffic";
+    "icc" / "icc": Bool, Honoured, "Enable inter-container communication for the default bridge network";
+    "init" / "init": Bool, Honoured, "Run an init in the container to forward signals and reap processes";
+    "init-path" / "init-path": Text, Honoured, "Path to the init binary";
+    "insecure-registry" / "insecure-registries": List, Honoured, "Enable insecure registry communication";
+    "ip" / "ip": Ip, Honoured, "Host IP for port publishing from the default bridge network";
+    "ip-forward" / "ip-forward": Bool, Honoured, "Enable IP forwarding in system configuration";
+    "ip-forward-no-drop" / "ip-forward-no-drop": Bool, Honoured, "Accepted: arca never sets the policy of the FORWARD chain";
+    "ip-masq" / "ip-masq": Bool, Honoured, "Enable IP masquerading for the default bridge network";
+    "ip6tables" / "ip6tables": Bool, Only("true"), "Enable addition of IPv6 firewall rules";
+    "iptables" / "iptables": Bool, Only("true"), "Enable addition of firewall rules";
+    "ipv6" / "ipv6": Bool, Only("false"), "Enable IPv6 networking for the default bridge network";
+    "label" / "labels": Labels, Honoured, "Set key=value labels to the daemon";
+    "live-restore" / "live-restore": Bool, Honoured, "Accepted: containers always outlive arcad";
+    "log-driver" / "log-driver": Text, Honoured, "Default driver for container logs";
+    "log-format" / "log-format": Text, Honoured, "Set the logging format (\"text\"|\"json\")";
+    ('l') "log-level" / "log-level": Text, Honoured, "Set the logging level (\"debug\"|\"info\"|\"warn\"|\"error\"|\"fatal\")";
+    "log-opt" / "log-opts": Map, Honoured, "Default log driver options for containers";
+    "max-concurrent-downloads" / "max-concurrent-downloads": Int, Honoured, "Set the max concurrent downloads";
+    "max-concurrent-uploads" / "max-concurrent-uploads": Int, Honoured, "Set the max concurrent uploads";
+    "max-download-attempts" / "max-download-attempts": Int, Honoured, "Set the max download attempts for each pull";
+    "metrics-addr" / "metrics-addr": Text, Only("\"\""), "Set default address and port to serve the metrics api on";
+    "mtu" / "mtu": Int, Honoured, "Set the MTU for the default \"bridge\" network";
+    "network-control-plane-mtu" / "network-control-plane-mtu": Int, Only("1500"), "Network Control plane MTU";
+    "no-new-privileges" / "no-new-privileges": Bool, Honoured, "Set no-new-privileges by default for new containers";
+    "no-proxy" / "no-proxy": Text, Honoured, "Hosts for which the proxy is skipped";
+    "node-generic-resource" / "node-generic-resources": List, Only("[]"), "Advertise user-defined resource";
+    ('p') "pidfile" / "pidfile": Text, Honoured, "Path to use for daemon PID file";
+    "" / "proxies": Object, Honoured, "";
+    "raw-logs" / "raw-logs": Bool, Honoured, "Full timestamps without ANSI coloring";
+    "registry-mirror" / "registry-mirrors": Mirrors, Honoured, "Preferred registry mirror";
+    "rootless" / "rootless": Bool, Only("false"), "Enable rootless mode";
+    "seccomp-profile" / "seccomp-profile": Text, Honoured, "Path to seccomp profile; \"unconfined\" disables the default profile";
+    "selinux-enabled" / "selinux-enabled": Bool, Only("false"), "Enable selinux support";
+    "shim" / "": Text, Honoured, "Path to arca-shim (default: beside arcad)";
+    "shutdown-timeout" / "shutdown-timeout": Int, Honoured, "Set the default shutdown timeout, in seconds";
+    ('s') "storage-driver" / "storage-driver": Text, Honoured, "Storage driver to use (\"overlay2\"|\"vfs\")";
+    "storage-opt" / "storage-opts": List, Only("[]"), "Storage driver options";
+    "swarm-default-advertise-addr" / "swarm-default-advertise-addr": Text, Only("\"\""), "Default address for swarm advertised address";
+    "tls" / "tls": Bool, Only("false"), "Use TLS; implied by --tlsverify";
+    "tlscacert" / "tlscacert": Text, Only("\"\""), "Trust certs signed only by this CA";
+    "tlscert" / "tlscert": Text, Only("\"\""), "Path to TLS certificate file";
+    "tlskey" / "tlskey": Text, Only("\"\""), "Path to TLS key file";
+    "tlsverify" / "tlsverify": Bool, Only("false"), "Use TLS and verify the remote";
+    "userland-proxy" / "userland-proxy": Bool, Honoured, "Carry by a proxy the connections that the kernel cannot redirect";
+    "userland-proxy-path" / "userland-proxy-path": Text, Honoured, "Accepted: arca starts no proxy";
+    "userns-remap" / "userns-remap": Text, Only("\"\""), "User/Group setting for user namespaces";
+    "validate" / "": Bool, Honoured, "Validate daemon configuration and exit";
+    ('v') "version" / "": Bool, Honoured, "Print version information and quit";
+    ('h') "help" / "": Bool, Honoured, "Print usage";
+}
 
 /// The option with this flag.
 pub(crate) fn by_flag(flag: &str) -> Option<&'static Opt> {

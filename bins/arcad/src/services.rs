@@ -151,6 +151,7 @@ pub(crate) fn registry(settings: &Settings) -> anyhow::Result<RegistryConfig> {
         insecure: parsed::<Insecure>(&settings.insecure_registries)?,
         certs_dirs: CERTS_DIRS.iter().map(PathBuf::from).collect(),
         max_downloads: positive(settings.max_concurrent_downloads, 3),
+        max_uploads: positive(settings.max_concurrent_uploads, 5),
         max_attempts: u32::try_from(positive(settings.max_download_attempts, 5))?,
         proxies: Proxies {
             http: proxy(&settings.http_proxy, ["HTTP_PROXY", "http_proxy"]),
