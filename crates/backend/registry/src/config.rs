@@ -19,6 +19,8 @@ pub struct Config {
     pub certs_dirs: Vec<PathBuf>,
     /// Downloads that run at a time, over all pulls (`max-concurrent-downloads`).
     pub max_downloads: usize,
+    /// Uploads that run at a time, over all pushes (`max-concurrent-uploads`).
+    pub max_uploads: usize,
     /// How often a download is begun before it is given up (`max-download-attempts`).
     pub max_attempts: u32,
     /// The pause before the second attempt; each further one is longer by as much.
@@ -38,6 +40,7 @@ impl Default for Config {
             insecure: Vec::new(),
             certs_dirs: Vec::new(),
             max_downloads: 3,
+            max_uploads: 5,
             max_attempts: 5,
             retry_pause: Duration::from_secs(1),
             timeout: Duration::from_secs(60),

@@ -26,6 +26,7 @@ mod tags;
 mod tls;
 mod token;
 mod transport;
+mod upload;
 
 pub use auth::{Auth, AuthHeaderError, Secret};
 pub use blob::{Blob, Piece};
@@ -35,5 +36,7 @@ pub use error::{Code, Error};
 pub use fetch::Fetched;
 pub use login::Login;
 pub use manifest::{MANIFEST_LIMIT, Manifest, Resolved};
-pub use registry::{DownloadSlot, Registry};
+pub use push::Mount;
+pub use registry::{DownloadSlot, Registry, UploadSlot};
 pub use remote::Remote;
+pub use upload::Upload;

@@ -5,13 +5,22 @@ use std::io;
 use arca_types::{Digest, Repository};
 use bytes::Bytes;
 use futures_util::Stream;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode};
-use reqwest::{Body, Response, Url};
 
 use crate::descriptor::Descriptor;
 use crate::error::{Code, Error};
 use crate::remote::{Access, Call, Remote};
+use crate::upload::Upload;
+
+/// What a registry did with the request to take a blob from another of its repositories.
+#[derive(Debug)]
+pub enum Mount {
+    /// It took it.
+    Mounted,
+    /// It did not, and waits for the content.
+    Begun(Upload),
+}
 
 impl Remote {
     /// Has the repository this blob?
@@ -34,20 +43,44 @@ impl Remote {
         }
     }
 
-    /// Lets the repository take a blob from another one of the same registry. Returns whether it did.
+    /// Asks the registry whether it is there at all: nothing else tells that before content is prepared.
+    ///
+    /// # Errors
+    /// When it cannot be reached. That it refuses is no error here: what follows says it better.
+    pub async fn ping(&self) -> Result<(), Error> {
+        match self.call(&pushing(Method::GET, "/v2/".to_owned())).await {
+            Err(error) if error.is_transport() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets the repository take a blob from another one of the same registry. Where it does not, an upload
+    /// has begun.
     ///
     /// # Errors
     /// As the registry or the connection says.
-    pub async fn mount_blob(&self, digest: &Digest, from: &Repository) -> Result<bool, Error> {
-        let path = self.path(&format!(
-            "blobs/uploads/?mount={digest}&from={}",
-            from.path()
-        ));
-        let mut call = pushing(Method::POST, path);
+    pub async fn mount_blob(&self, digest: &Digest, from: &Repository) -> Result<Mount, Error> {
+        let path = format!("blobs/uploads/?mount={digest}&from={}", from.path());
+        let mut call = pushing(Method::POST, self.path(&path));
+        call.from = Some(from.path().to_owned());
         call.headers
             .insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         let response = self.call(&call).await?;
-        Ok(response.status() == StatusCode::CREATED)
+        if response.status() == StatusCode::CREATED {
+            return Ok(Mount::Mounted);
+        }
+        Upload::at(&response).map(Mount::Begun)
+    }
+
+    /// Begins the upload of a blob.
+    ///
+    /// # Errors
+    /// As the registry or the connection says.
+    pub async fn begin_upload(&self) -> Result<Upload, Error> {
+        let mut call = pushing(Method::POST, self.path("blobs/uploads/"));
+        call.headers
+            .insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        Upload::at(&self.call(&call).await?)
     }
 
     /// Uploads a blob in one request.
@@ -58,18 +91,8 @@ impl Remote {
     where
         S: Stream<Item = io::Result<Bytes>> + Send + 'static,
     {
-        let mut call = pushing(Method::POST, self.path("blobs/uploads/"));
-        call.headers
-            .insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-        let response = self.call(&call).await?;
-        let mut put = pushing(Method::PUT, upload_address(&response, &descriptor.digest)?);
-        put.headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/octet-stream"),
-        );
-        put.headers
-            .insert(CONTENT_LENGTH, HeaderValue::from(descriptor.size));
-        self.upload(&put, Body::wrap_stream(content)).await
+        let upload = self.begin_upload().await?;
+        self.upload_whole(upload, descriptor, content).await
     }
 
     /// Uploads a manifest or an index under a tag or its digest.
@@ -101,22 +124,9 @@ impl Remote {
     }
 }
 
-fn pushing(method: Method, path: String) -> Call {
+pub(crate) fn pushing(method: Method, path: String) -> Call {
     Call {
         access: Access::Push,
         ..Call::new(method, path)
     }
-}
-
-/// Where the registry wants the content: `Location`, with the digest added.
-fn upload_address(response: &Response, digest: &Digest) -> Result<String, Error> {
-    let location = response
-        .headers()
-        .get(LOCATION)
-        .and_then(|value| value.to_str().ok());
-    let location = location.unwrap_or_default();
-    let url = response.url().join(location).ok();
-    let mut url: Url = url.ok_or_else(|| Error::Endpoint(location.to_owned()))?;
-    url.query_pairs_mut().append_pair("digest", digest.as_str());
-    Ok(url.into())
 }

@@ -35,12 +35,14 @@ struct Inner {
 struct Settings {
     config: Arc<Config>,
     downloads: Arc<Semaphore>,
+    uploads: Arc<Semaphore>,
 }
 
 /// What has been learnt about registries since the start.
 #[derive(Default)]
 struct Known {
-    clients: HashMap<String, reqwest::Client>,
+    /// By authority, and whether it is for uploads.
+    clients: HashMap<(String, bool), reqwest::Client>,
     /// The base that answered last, by domain.
     bases: HashMap<String, String>,
     /// The challenge, by base.
@@ -62,12 +64,20 @@ pub struct DownloadSlot {
     _permit: OwnedSemaphorePermit,
 }
 
+/// The right to run one upload; given back when dropped.
+#[derive(Debug)]
+pub struct UploadSlot {
+    _permit: OwnedSemaphorePermit,
+}
+
 impl Settings {
     fn new(config: Config) -> Self {
         let downloads = Arc::new(Semaphore::new(config.max_downloads.max(1)));
+        let uploads = Arc::new(Semaphore::new(config.max_uploads.max(1)));
         Self {
             config: Arc::new(config),
             downloads,
+            uploads,
         }
     }
 }
@@ -106,6 +116,31 @@ impl Registry {
     pub fn remote(&self, repository: &Repository, auth: Auth) -> Remote {
         let endpoints = self.endpoints(repository.domain());
         Remote::new(self.clone(), repository.clone(), auth, endpoints)
+    }
+
+    /// As [`remote`](Self::remote), but past all mirrors: content is pushed to the registry itself.
+    #[must_use]
+    pub fn remote_to_push(&self, repository: &Repository, auth: Auth) -> Remote {
+        let mut endpoints = self.endpoints(repository.domain());
+        endpoints.retain(|endpoint| !endpoint.mirror);
+        Remote::new(self.clone(), repository.clone(), auth, endpoints)
+    }
+
+    /// Returns the right to upload when one is free.
+    #[must_use]
+    pub fn try_upload_slot(&self) -> Option<UploadSlot> {
+        let permit = self.settings().uploads.try_acquire_owned().ok()?;
+        Some(UploadSlot { _permit: permit })
+    }
+
+    /// Waits for the right to upload.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] never happens while this client exists.
+    pub async fn upload_slot(&self) -> Result<UploadSlot, Error> {
+        let uploads = self.settings().uploads;
+        let permit = uploads.acquire_owned().await.ok().ok_or(Error::Closed)?;
+        Ok(UploadSlot { _permit: permit })
     }
 
     /// Returns the right to download when one is free.
@@ -174,18 +209,26 @@ impl Registry {
 
     /// Returns the HTTP client for an authority, with its certificates.
     pub(crate) async fn client(&self, authority: &str) -> Result<reqwest::Client, Error> {
-        if let Some(client) = self.known().clients.get(authority) {
+        self.client_for(authority, false).await
+    }
+
+    /// Returns the HTTP client for uploads to an authority: the registry is silent until it has all.
+    pub(crate) async fn upload_client(&self, authority: &str) -> Result<reqwest::Client, Error> {
+        self.client_for(authority, true).await
+    }
+
+    async fn client_for(&self, authority: &str, upload: bool) -> Result<reqwest::Client, Error> {
+        let key = (authority.to_owned(), upload);
+        if let Some(client) = self.known().clients.get(&key) {
             return Ok(client.clone());
         }
         let config = self.config();
         let name = authority.to_owned();
-        let client = tokio::task::spawn_blocking(move || build_client(&config, &name))
+        let client = tokio::task::spawn_blocking(move || build_client(&config, &name, upload))
             .await
             .ok()
             .ok_or(Error::Closed)??;
-        self.known()
-            .clients
-            .insert(authority.to_owned(), client.clone());
+        self.known().clients.insert(key, client.clone());
         Ok(client)
     }
 
@@ -205,7 +248,7 @@ impl Registry {
     }
 }
 
-fn build_client(config: &Config, authority: &str) -> Result<reqwest::Client, Error> {
+fn build_client(config: &Config, authority: &str, upload: bool) -> Result<reqwest::Client, Error> {
     let certificates = HostCertificates::read(&config.certs_dirs, authority)?;
     let tls = client_config(certificates, authority, config.is_insecure(authority))?;
     let mut builder = reqwest::Client::builder()
@@ -215,9 +258,11 @@ fn build_client(config: &Config, authority: &str) -> Result<reqwest::Client, Err
         .redirect(Policy::limited(REDIRECTS))
         .referer(false)
         .connect_timeout(config.timeout)
-        .read_timeout(config.timeout)
-        .pool_max_idle_per_host(config.max_downloads)
+        .pool_max_idle_per_host(config.max_downloads.max(config.max_uploads))
         .no_proxy();
+    if !upload {
+        builder = builder.read_timeout(config.timeout);
+    }
     for proxy in proxies(&config.proxies)? {
         builder = builder.proxy(proxy);
     }

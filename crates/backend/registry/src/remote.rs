@@ -23,17 +23,17 @@ const ATTEMPTS: u32 = 3;
 /// One repository of a registry, with the credentials and the address that it answers at. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Remote {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    registry: Registry,
+pub(crate) struct Inner {
+    pub(crate) registry: Registry,
     repository: Repository,
     auth: Auth,
     endpoints: Vec<Endpoint>,
     /// The address that gave the first good answer: later requests go there first.
-    chosen: OnceLock<Endpoint>,
+    pub(crate) chosen: OnceLock<Endpoint>,
 }
 
 /// What may be done in the repository: the actions of a token's scope.
@@ -52,6 +52,8 @@ pub(crate) struct Call {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Option<bytes::Bytes>,
     pub(crate) access: Access,
+    /// Another repository of the registry that is read, by its path.
+    pub(crate) from: Option<String>,
 }
 
 impl Call {
@@ -62,6 +64,7 @@ impl Call {
             headers: HeaderMap::new(),
             body: None,
             access: Access::Pull,
+            from: None,
         }
     }
 
@@ -177,10 +180,7 @@ impl Remote {
         let named = |error: Error| error.during(call.verb(), &url);
         let known = self.inner.registry.challenge(&endpoint.base);
         let proof = match &known {
-            Some(challenge) => self
-                .proof(endpoint, challenge, call.access)
-                .await
-                .map_err(named)?,
+            Some(challenge) => self.proof(endpoint, challenge, call).await.map_err(named)?,
             None => self.unasked_proof()?,
         };
         let sent_proof = proof.is_some();
@@ -195,43 +195,17 @@ impl Remote {
         self.inner
             .registry
             .remember_challenge(&endpoint.base, &without_error(&challenge));
-        if sent_proof && !self.forget(endpoint, &challenge, call.access) {
+        if sent_proof && !self.forget(endpoint, &challenge, call) {
             return success(response).await;
         }
         let proof = self
-            .proof(endpoint, &challenge, call.access)
+            .proof(endpoint, &challenge, call)
             .await
             .map_err(named)?;
         if proof.is_none() {
             return success(response).await;
         }
         success(self.send(endpoint, call, &url, proof).await?).await
-    }
-
-    /// Sends content that cannot be sent twice to an address in full, with the proof that earlier calls
-    /// found to be wanted.
-    pub(crate) async fn upload(&self, call: &Call, body: Body) -> Result<(), Error> {
-        let Some(endpoint) = self.inner.chosen.get() else {
-            return Err(Error::Closed);
-        };
-        let proof = match self.inner.registry.challenge(&endpoint.base) {
-            // Credentials are for the registry itself, not for wherever it keeps uploads.
-            Some(challenge) if call.path.starts_with(&endpoint.base) => {
-                self.proof(endpoint, &challenge, call.access).await?
-            }
-            _ => None,
-        };
-        let client = self.inner.registry.client(&endpoint.authority).await?;
-        let mut request = client.request(call.method.clone(), &call.path);
-        request = request.headers(call.headers.clone()).body(body);
-        if let Some(proof) = proof {
-            request = request.header(http::header::AUTHORIZATION, proof);
-        }
-        let sent = request.send().await.map_err(|error| {
-            describe(&error, &endpoint.authority, endpoint.default_port)
-                .during(call.verb(), &call.path)
-        });
-        success(sent?).await.map(drop)
     }
 
     async fn send(
@@ -271,11 +245,11 @@ impl Remote {
     }
 
     /// Makes the answer to a challenge.
-    async fn proof(
+    pub(crate) async fn proof(
         &self,
         endpoint: &Endpoint,
         challenge: &Challenge,
-        access: Access,
+        call: &Call,
     ) -> Result<Option<HeaderValue>, Error> {
         let anonymous = Auth::Anonymous;
         let auth = if endpoint.mirror {
@@ -290,7 +264,7 @@ impl Remote {
             }
             (Challenge::Basic, _) => Err(Error::NoCredentials),
             (Challenge::Bearer(bearer), auth) => {
-                let token = self.token(endpoint, bearer, access, auth).await?;
+                let token = self.token(endpoint, bearer, call, auth).await?;
                 Ok(Some(token.header))
             }
         }
@@ -300,10 +274,10 @@ impl Remote {
         &self,
         endpoint: &Endpoint,
         bearer: &Bearer,
-        access: Access,
+        call: &Call,
         auth: &Auth,
     ) -> Result<Token, Error> {
-        let key = self.token_key(bearer, access, auth);
+        let key = self.token_key(bearer, call, auth);
         if let Some(token) = self.inner.registry.token(&key) {
             return Ok(token);
         }
@@ -321,21 +295,25 @@ impl Remote {
         Ok(token)
     }
 
-    fn token_key(&self, bearer: &Bearer, access: Access, auth: &Auth) -> TokenKey {
-        let actions = match access {
+    fn token_key(&self, bearer: &Bearer, call: &Call, auth: &Auth) -> TokenKey {
+        let actions = match call.access {
             Access::Pull => "pull",
             Access::Push => "pull,push",
         };
+        let mut scope = format!("repository:{}:{actions}", self.inner.repository.path());
+        if let Some(from) = &call.from {
+            scope = format!("{scope} repository:{from}:pull");
+        }
         TokenKey {
             realm: bearer.realm.clone(),
             service: bearer.service.clone(),
-            scope: format!("repository:{}:{actions}", self.inner.repository.path()),
+            scope,
             auth: auth.clone(),
         }
     }
 
     /// Drops the token that was refused. Returns whether a new one may fare better.
-    fn forget(&self, endpoint: &Endpoint, challenge: &Challenge, access: Access) -> bool {
+    fn forget(&self, endpoint: &Endpoint, challenge: &Challenge, call: &Call) -> bool {
         let Challenge::Bearer(bearer) = challenge else {
             return false;
         };
@@ -349,7 +327,7 @@ impl Remote {
         };
         self.inner
             .registry
-            .forget_token(&self.token_key(bearer, access, &auth));
+            .forget_token(&self.token_key(bearer, call, &auth));
         bearer.error.as_deref() != Some("insufficient_scope")
     }
 }

@@ -72,6 +72,7 @@ pub(crate) struct TokenRequest<'a> {
     pub(crate) client: &'a Client,
     pub(crate) endpoint: &'a Endpoint,
     pub(crate) bearer: &'a Bearer,
+    /// Scopes, separated by blanks.
     pub(crate) scope: &'a str,
     pub(crate) auth: &'a Auth,
     /// Ask for a refresh token too: a login.
@@ -117,8 +118,8 @@ impl TokenRequest<'_> {
                     .append_pair("client_id", CLIENT_ID)
                     .append_pair("offline_token", "true");
             }
-            if !self.scope.is_empty() {
-                query.append_pair("scope", self.scope);
+            for scope in self.scope.split_whitespace() {
+                query.append_pair("scope", scope);
             }
             if !self.bearer.service.is_empty() {
                 query.append_pair("service", &self.bearer.service);

@@ -51,6 +51,12 @@ pub enum Error {
         container: String,
         image: String,
     },
+    #[error("cannot push a digest reference")]
+    PushDigest,
+    #[error("An image does not exist locally with the tag: {0}")]
+    NothingToPush(String),
+    #[error("tag does not exist: {0}")]
+    TagUnknown(String),
     #[error("a prune operation is already running")]
     PruneRunning,
     #[error("invalid filter '{0}'")]
@@ -164,6 +170,24 @@ impl Error {
     }
 }
 
+impl Error {
+    /// Says in dockerd's words why content cannot be pushed: who lacks credentials is not told of the
+    /// request that wanted them.
+    pub(crate) fn push(cause: arca_registry::Error) -> Self {
+        match cause {
+            arca_registry::Error::Request { cause, .. }
+                if matches!(
+                    *cause,
+                    arca_registry::Error::NoCredentials | arca_registry::Error::NoToken
+                ) =>
+            {
+                Self::Registry(*cause)
+            }
+            other => Self::Registry(other),
+        }
+    }
+}
+
 impl Classify for Error {
     fn kind(&self) -> ErrorKind {
         match self {
@@ -173,11 +197,14 @@ impl Classify for Error {
             | Self::ManifestUnknown { .. }
             | Self::RepositoryUnknown { .. }
             | Self::NoExportTarget(_)
+            | Self::NothingToPush(_)
+            | Self::TagUnknown(_)
             | Self::NoMatchingManifest(_) => ErrorKind::NotFound,
             Self::Reference(_)
             | Self::Platform(_)
             | Self::Tag
             | Self::DigestReference
+            | Self::PushDigest
             | Self::AmbiguousTag
             | Self::Filter(_)
             | Self::ChangeCommand(_)

@@ -1,5 +1,6 @@
 //! What long operations tell while they run: the lines of dockerd's JSON stream, as values.
 
+use arca_registry::Descriptor;
 use tokio::sync::mpsc;
 
 /// Where progress is sent to: bounded, so a slow client slows the operation down. A receiver that is gone
@@ -36,6 +37,21 @@ pub enum Progress {
     },
     /// `{"stream": …}`.
     Stream(String),
+    /// `{"progressDetail": {}, "aux": {"Tag": …}}`: what a tag stands for in the registry now.
+    Pushed {
+        /// The tag.
+        tag: String,
+        /// Its manifest or index.
+        target: Descriptor,
+    },
+    /// `{"progressDetail": {}, "aux": {"manifestPushedInsteadOfIndex": true, …}}`: not all images of an
+    /// index are here, so one of them was pushed.
+    PushedOneOfIndex {
+        /// The index.
+        index: Descriptor,
+        /// The manifest that was pushed.
+        manifest: Descriptor,
+    },
 }
 
 impl Progress {

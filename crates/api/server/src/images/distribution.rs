@@ -24,7 +24,8 @@ pub(super) async fn distribution(
     Ok(json(StatusCode::OK, &answer))
 }
 
-fn descriptor(descriptor: Descriptor) -> image::Descriptor {
+/// A descriptor as the API writes it.
+pub(super) fn descriptor(descriptor: Descriptor) -> image::Descriptor {
     let Descriptor {
         media_type,
         digest,

@@ -31,7 +31,7 @@ routes! {
     GET "/images/{name}/history" "ImageHistory" history::history, Full;
     GET "/images/{name}/get" "ImageGet" save::save, Full;
     POST "/images/{name}/tag" "ImageTag" tag::tag, Full;
-    POST "/images/{name}/push" "ImagePush" push::push, Refused;
+    POST "/images/{name}/push" "ImagePush" push::push, Full;
     DELETE "/images/{name}" "ImageDelete" remove::remove, Full;
     POST "/commit" "ImageCommit" commit::commit, Refused;
     GET "/distribution/{name}/json" "DistributionInspect" distribution::distribution, Full;

@@ -8,8 +8,10 @@ use arca_wire::progress::{JsonMessage, ProgressDetail};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
+use serde_json::json;
 use tokio::sync::mpsc::{self, Receiver};
 
+use super::distribution::descriptor;
 use crate::error::ApiError;
 use crate::http::{Client, chunks};
 
@@ -115,7 +117,25 @@ fn encode(progress: Progress) -> Result<Bytes, serde_json::Error> {
             stream,
             ..JsonMessage::default()
         },
+        Progress::Pushed { tag, target } => aux(json!({
+            "Tag": tag,
+            "Digest": target.digest.to_string(),
+            "Size": target.size,
+        })),
+        Progress::PushedOneOfIndex { index, manifest } => aux(json!({
+            "manifestPushedInsteadOfIndex": true,
+            "originalIndex": descriptor(index),
+            "selectedManifest": descriptor(manifest),
+        })),
     })
+}
+
+fn aux(value: serde_json::Value) -> JsonMessage {
+    JsonMessage {
+        progress_detail: Some(ProgressDetail::default()),
+        aux: Some(value),
+        ..JsonMessage::default()
+    }
 }
 
 fn line(message: &JsonMessage) -> Result<Bytes, serde_json::Error> {
