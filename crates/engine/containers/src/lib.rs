@@ -49,6 +49,7 @@ mod start;
 mod state;
 mod stats;
 mod stop;
+mod sweep;
 #[cfg(test)]
 mod testing;
 mod timers;

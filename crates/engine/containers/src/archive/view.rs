@@ -1,0 +1,226 @@
+//! A container's files as its processes see them: with volumes, binds and the files of its network.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use arca_archive::{open_in_root, open_root};
+use arca_sys::mount_attr::{MountChange, change_mount};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, move_mount, open_tree,
+};
+
+use super::root::{Root, apart, failed};
+use crate::Error;
+use crate::container::Container;
+use crate::model::{MountPoint, MountType};
+use crate::service::Service;
+use crate::users;
+
+/// What a view is made of.
+#[derive(Debug)]
+pub(crate) struct View {
+    root: Root,
+    points: Vec<Point>,
+    /// A directory of the host that the view covers in its own namespace.
+    place: PathBuf,
+    readonly: bool,
+}
+
+/// Something that is mounted in the container.
+#[derive(Debug)]
+struct Point {
+    source: PathBuf,
+    /// The part of a volume that is mounted; it is resolved inside the volume.
+    beneath: PathBuf,
+    destination: String,
+    rw: bool,
+    recursive: bool,
+    make_source: bool,
+}
+
+impl Service {
+    /// Prepares a view of a container.
+    ///
+    /// # Errors
+    /// [`Error::Storage`]; [`Error::Conflict`] for a container that is being removed.
+    pub(crate) async fn view(&self, container: &Container) -> Result<View, Error> {
+        let root = self.root_of(container).await?;
+        let mut points: Vec<Point> = container
+            .mounts
+            .iter()
+            .filter(|point| point.kind != MountType::Tmpfs)
+            .map(|point| self.point(point))
+            .collect();
+        for (path, destination) in [
+            (container.resolv_conf_path(), "/etc/resolv.conf"),
+            (container.hostname_path(), "/etc/hostname"),
+            (container.hosts_path(), "/etc/hosts"),
+        ] {
+            let taken = points.iter().any(|point| point.destination == destination);
+            if !taken && !path.as_os_str().is_empty() {
+                points.push(Point {
+                    source: path,
+                    beneath: PathBuf::new(),
+                    destination: destination.to_owned(),
+                    rw: !container.spec.host.readonly_rootfs,
+                    recursive: false,
+                    make_source: false,
+                });
+            }
+        }
+        points.sort_by_key(|point| point.destination.matches('/').count());
+        Ok(View {
+            root,
+            points,
+            place: self.containers_dir(),
+            readonly: container.spec.host.readonly_rootfs,
+        })
+    }
+
+    fn point(&self, point: &MountPoint) -> Point {
+        let source = PathBuf::from(&point.source);
+        let volume = self.volumes.path(&point.name);
+        let (source, beneath) = match source.strip_prefix(&volume) {
+            Ok(beneath) if point.kind == MountType::Volume => {
+                let beneath = beneath.to_owned();
+                (volume, beneath)
+            }
+            _ => (source, PathBuf::new()),
+        };
+        let bind = point.request.as_ref().and_then(|mount| mount.bind.as_ref());
+        Point {
+            source,
+            beneath,
+            destination: point.destination.clone(),
+            rw: point.rw,
+            recursive: !bind.is_some_and(|bind| bind.non_recursive),
+            make_source: point.create_source,
+        }
+    }
+}
+
+impl View {
+    /// Mounts the view for as long as `work` takes, which gets its root.
+    ///
+    /// # Errors
+    /// What `work` says; [`Error::File`] when the view cannot be mounted.
+    pub(crate) fn with<T: Send>(
+        self,
+        work: impl FnOnce(BorrowedFd<'_>) -> Result<T, Error> + Send,
+    ) -> Result<T, Error> {
+        apart(move || {
+            let root = self.mount()?;
+            work(root.as_fd())
+        })
+    }
+
+    fn mount(self) -> Result<OwnedFd, Error> {
+        let mut sources = Vec::new();
+        for point in &self.points {
+            // The view covers some of them.
+            if let Some(source) = point.open()? {
+                sources.push((source, point));
+            }
+        }
+        let root = self.root.attachable()?;
+        restrict(root.as_fd(), true, false)?;
+        let place = open_root(&self.place)
+            .map_err(|error| failed("open", &self.place.to_string_lossy(), error))?;
+        attach(root.as_fd(), place.as_fd()).map_err(|error| failed("mount", "the view", error))?;
+        for (source, point) in &sources {
+            point.attach(source.as_fd(), root.as_fd())?;
+        }
+        if self.readonly {
+            restrict(root.as_fd(), false, false)?;
+        }
+        Ok(root)
+    }
+}
+
+impl Point {
+    /// Opens what is to be mounted; `None` when it is not there.
+    fn open(&self) -> Result<Option<OwnedFd>, Error> {
+        let failed = |error| failed("open", &self.source.to_string_lossy(), error);
+        if self.make_source && !self.source.exists() {
+            std::fs::create_dir_all(&self.source).map_err(Error::file("make", &self.source))?;
+        }
+        let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        if self.recursive {
+            flags |= OpenTreeFlags::AT_RECURSIVE;
+        }
+        let opened = if self.beneath.as_os_str().is_empty() {
+            open_tree(CWD, &self.source, flags)
+        } else {
+            open_root(&self.source)
+                .and_then(|volume| {
+                    let path = self.beneath.as_os_str().as_encoded_bytes();
+                    open_in_root(volume, path, OFlags::PATH)
+                })
+                .and_then(|part| open_tree(part, "", flags | OpenTreeFlags::AT_EMPTY_PATH))
+        };
+        match opened {
+            Ok(source) => {
+                restrict(source.as_fd(), self.rw, true)?;
+                Ok(Some(source))
+            }
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    fn attach(&self, source: BorrowedFd<'_>, root: BorrowedFd<'_>) -> Result<(), Error> {
+        let failed = |error| failed("mount", &self.destination, error);
+        let stat = rustix::fs::fstat(source).map_err(failed)?;
+        let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        let target = match open_in_root(root, self.destination.as_bytes(), OFlags::PATH) {
+            Err(Errno::NOENT) => {
+                make_target(root, &self.destination, is_dir)?;
+                open_in_root(root, self.destination.as_bytes(), OFlags::PATH).map_err(failed)?
+            }
+            found => found.map_err(failed)?,
+        };
+        attach(source, target.as_fd()).map_err(failed)
+    }
+}
+
+/// Makes what a mount needs to be mounted on.
+fn make_target(root: BorrowedFd<'_>, path: &str, is_dir: bool) -> Result<(), Error> {
+    let owner = users::root();
+    if is_dir {
+        return users::make_directory(root, path, &owner);
+    }
+    let path = Path::new(path);
+    let above = path.parent().unwrap_or(Path::new("/"));
+    let failed = |error| failed("make", &path.to_string_lossy(), error);
+    users::make_directory(root, &above.to_string_lossy(), &owner)?;
+    let parent = open_in_root(root, above.as_os_str().as_encoded_bytes(), OFlags::PATH);
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let name = path.file_name().unwrap_or_default();
+    let mode = Mode::from_raw_mode(0o755);
+    let made = rustix::fs::openat(parent.map_err(failed)?, name, flags, mode);
+    made.map(File::from).map(drop).map_err(failed)
+}
+
+fn attach(mount: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Result<(), Errno> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(mount, "", place, "", flags)
+}
+
+/// Devices and programs have no effect in a view, and what is mounted in it is seen nowhere else.
+fn restrict(mount: BorrowedFd<'_>, rw: bool, recursive: bool) -> Result<(), Error> {
+    let mut set = MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    if !rw {
+        set |= MountAttrFlags::MOUNT_ATTR_RDONLY;
+    }
+    let change = MountChange {
+        set: u64::from(set.bits()),
+        clear: 0,
+        propagation: u64::from(MountPropagationFlags::PRIVATE.bits()),
+    };
+    change_mount(mount, change, recursive).map_err(Error::file("restrict", "a mount of the view"))
+}
