@@ -1,4 +1,10 @@
 //! arcad is killed at any moment: containers live on, nothing that was told is lost, nothing leaks.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::too_many_lines,
+    reason = "helpers of tests fail where they stand, and a story is told in one piece"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;

@@ -3,6 +3,12 @@
 //! `golden/<name>.json` is what dockerd answered (`ARCA_TEST_RECORD=1` with `ARCA_TEST_DOCKER_HOST` set
 //! writes it). Values that differ from run to run are compared by type; every other difference is an
 //! error unless it is listed in [`DIFFERENCES`], with its reason.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::too_many_lines,
+    reason = "helpers of tests fail where they stand, and a story is told in one piece"
+)]
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

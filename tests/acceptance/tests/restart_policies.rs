@@ -1,4 +1,5 @@
 //! Restart policies: on failure, always, unless stopped, and what a daemon's restart does of them.
+#![expect(clippy::too_many_lines, reason = "a story is told in one piece")]
 
 use arca_testkit::{Engine, eventually};
 

@@ -1,4 +1,5 @@
 //! `docker run` and what its common options do inside the container.
+#![expect(clippy::too_many_lines, reason = "a story is told in one piece")]
 
 use arca_testkit::Engine;
 use serde_json::json;

@@ -1,4 +1,5 @@
 //! bollard, a client of the Rust registry, drives the life of a container.
+#![expect(clippy::too_many_lines, reason = "a story is told in one piece")]
 
 use arca_testkit::Engine;
 use bollard::container::LogOutput;
