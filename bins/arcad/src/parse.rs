@@ -36,7 +36,7 @@ pub(crate) fn flag(kind: Kind, text: &str) -> Result<Value, String> {
         Kind::Int => text
             .parse::<i64>()
             .map(Value::from)
-            .map_err(|_| format!("strconv.ParseInt: parsing {text:?}: invalid syntax")),
+            .map_err(|_error| format!("strconv.ParseInt: parsing {text:?}: invalid syntax")),
         Kind::Text => Ok(text.into()),
         Kind::Ip => match text.parse::<IpAddr>() {
             Ok(address) => Ok(address.to_string().into()),
@@ -114,11 +114,11 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     let whole = if whole.is_empty() {
         0
     } else {
-        whole.parse::<u64>().map_err(|_| wrong())?
+        whole.parse::<u64>().map_err(|_error| wrong())?
     };
     let thousandths = format!("{fraction:0<3}");
     let thousandths = thousandths.get(..3).ok_or_else(wrong)?;
-    let thousandths = thousandths.parse::<u64>().map_err(|_| wrong())?;
+    let thousandths = thousandths.parse::<u64>().map_err(|_error| wrong())?;
     let unit = 1_u64 << shift;
     whole
         .checked_mul(unit)
@@ -149,7 +149,7 @@ pub(crate) fn host(text: &str) -> Result<String, String> {
             let complete = match address.rsplit_once(':') {
                 Some((_, port)) if !port.contains(']') => {
                     port.parse::<u16>()
-                        .map_err(|_| wrong(format!("invalid port {port:?} in {address:?}")))?;
+                        .map_err(|_error| wrong(format!("invalid port {port:?} in {address:?}")))?;
                     address.to_owned()
                 }
                 _ => format!("{address}:2375"),
@@ -209,8 +209,8 @@ fn ulimit(text: &str) -> Result<Value, String> {
         return Err(format!("invalid ulimit type: {name}"));
     }
     let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
-    let soft = soft.parse::<i64>().map_err(|_| wrong())?;
-    let hard = hard.parse::<i64>().map_err(|_| wrong())?;
+    let soft = soft.parse::<i64>().map_err(|_error| wrong())?;
+    let hard = hard.parse::<i64>().map_err(|_error| wrong())?;
     if hard != -1 && (soft == -1 || soft > hard) {
         return Err(format!(
             "ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}"
@@ -246,7 +246,7 @@ fn pool(text: &str) -> Result<Value, String> {
             "size" => {
                 let size = value
                     .parse::<i64>()
-                    .map_err(|_| format!("invalid size value: {value} (must be integer)"))?;
+                    .map_err(|_error| format!("invalid size value: {value} (must be integer)"))?;
                 pool.insert("size".to_owned(), size.into());
             }
             other => return Err(format!("unexpected key '{other}' in '{field}'")),

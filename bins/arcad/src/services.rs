@@ -188,7 +188,8 @@ fn positive(number: i64, default: usize) -> usize {
 /// An address that is none.
 pub(crate) fn networks(settings: &Settings) -> anyhow::Result<NetworksConfig> {
     let address = |text: &str, what: &str| -> anyhow::Result<std::net::IpAddr> {
-        text.parse().map_err(|_| anyhow!("invalid {what}: {text}"))
+        text.parse()
+            .map_err(|_error| anyhow!("invalid {what}: {text}"))
     };
     let addresses = |texts: &[String], what: &str| {
         texts
@@ -226,7 +227,7 @@ fn pools(settings: &Settings) -> anyhow::Result<Vec<AddressPool>> {
             let base = pool
                 .base
                 .parse()
-                .map_err(|_| anyhow!("invalid base pool {:?}", pool.base))?;
+                .map_err(|_error| anyhow!("invalid base pool {:?}", pool.base))?;
             let size = u8::try_from(pool.size).ok().filter(|size| *size <= 128);
             let size = size.with_context(|| format!("invalid pool size {}", pool.size))?;
             Ok(AddressPool { base, size })
@@ -241,7 +242,7 @@ fn bridge(settings: &Settings) -> anyhow::Result<DefaultBridge> {
         text => text
             .parse()
             .map(Some)
-            .map_err(|_| anyhow!("invalid {what}: invalid CIDR address: {text}")),
+            .map_err(|_error| anyhow!("invalid {what}: invalid CIDR address: {text}")),
     };
     Ok(DefaultBridge {
         name: match settings.bridge.as_str() {
@@ -255,7 +256,7 @@ fn bridge(settings: &Settings) -> anyhow::Result<DefaultBridge> {
             "" => None,
             text => Some(
                 text.parse()
-                    .map_err(|_| anyhow!("invalid default-gateway: {text}"))?,
+                    .map_err(|_error| anyhow!("invalid default-gateway: {text}"))?,
             ),
         },
         icc: settings.icc,
