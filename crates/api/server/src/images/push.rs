@@ -27,8 +27,9 @@ pub(super) async fn push(
         _ => None,
     };
     let request = PushRequest::new(&name, query.text("tag"), platform, auth)?;
-    report(client, |sink| async move {
-        images.push(&request, &sink).await
-    })
+    report(
+        client,
+        |sink| async move { images.push(&request, &sink).await },
+    )
     .await
 }
