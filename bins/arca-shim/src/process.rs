@@ -35,6 +35,9 @@ pub(crate) struct Process {
     pub(crate) close_stdin: bool,
     pub(crate) started: Option<Started>,
     pub(crate) pidfd: Option<OwnedFd>,
+    /// The root directory of the init process, kept until the shim ends. Unmounting an overlay syncs
+    /// its file system, and without this the kernel does so before it tells of the process's end.
+    pub(crate) root: Option<OwnedFd>,
     pub(crate) status: Option<ExitStatus>,
     /// Standard output or the terminal, and standard error.
     pub(crate) sources: [Source; 2],
@@ -84,6 +87,7 @@ impl Process {
             close_stdin,
             started: None,
             pidfd: None,
+            root: None,
             status: None,
             sources: Default::default(),
             input: Input::default(),
@@ -125,6 +129,11 @@ impl Process {
             // One that has ended already is found by reaping it.
             self.pidfd =
                 rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok();
+        }
+        if self.exec.is_none() {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let path = format!("/proc/{}/root", started.pid);
+            self.root = rustix::fs::open(path, flags, Mode::empty()).ok();
         }
         let Some(socket) = self.console_socket.take() else {
             return Ok(());
