@@ -12,6 +12,8 @@ pub enum Error {
     NotFound(String),
     #[error("multiple IDs found with provided prefix: {0}")]
     Ambiguous(String),
+    #[error("Could not find the file {path} in container {container}")]
+    NoSuchFile { path: String, container: String },
     #[error("No such exec instance: {0}")]
     NoSuchExec(String),
     /// A request that cannot be, in full words.
@@ -20,6 +22,9 @@ pub enum Error {
     /// Something that is refused in the present state, in full words.
     #[error("{0}")]
     Conflict(String),
+    /// Something that is not allowed, in full words.
+    #[error("{0}")]
+    Forbidden(String),
     /// A failure that dockerd reports with status 500, in full words.
     #[error("{0}")]
     Failed(String),
@@ -64,6 +69,8 @@ pub enum Error {
     Storage(#[source] arca_storage::Error),
     #[error("failed to save the container")]
     Store(#[source] arca_store::Error),
+    #[error(transparent)]
+    Archive(arca_archive::Error),
     #[error("failed to read the log")]
     Log(#[source] arca_logging::Error),
     #[error("failed to {what} {path}")]
@@ -120,7 +127,10 @@ impl From<arca_networks::Error> for Error {
 impl Classify for Error {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotFound(_) | Self::NoSuchExec(_) => ErrorKind::NotFound,
+            Self::NotFound(_) | Self::NoSuchFile { .. } | Self::NoSuchExec(_) => {
+                ErrorKind::NotFound
+            }
+            Self::Forbidden(_) => ErrorKind::Forbidden,
             Self::Invalid(_) | Self::Ambiguous(_) | Self::Seccomp(_) => ErrorKind::InvalidParameter,
             Self::Conflict(_)
             | Self::NameInUse { .. }
@@ -134,6 +144,7 @@ impl Classify for Error {
             Self::Context { cause, .. } => cause.kind(),
             Self::Image(cause) => cause.kind(),
             Self::Volume(cause) => cause.kind(),
+            Self::Archive(cause) => cause.kind(),
             Self::Network(cause) => cause.kind(),
             Self::Task(cause) | Self::Runtime(cause) => cause.kind(),
             Self::Failed(_)

@@ -8,10 +8,13 @@
 pub mod model;
 
 mod actor;
+mod archive;
 mod attach;
 mod backend;
 mod binds;
+mod changes;
 mod check;
+mod commit;
 mod config;
 mod container;
 mod create;
@@ -21,6 +24,7 @@ mod exec_create;
 mod exec_inspect;
 mod exec_start;
 mod execs;
+mod export;
 mod filters;
 mod health;
 mod index;
@@ -60,11 +64,15 @@ mod users;
 mod volumes;
 mod wait;
 
+pub use arca_storage::{Change, ChangeKind};
+pub use archive::{Archive, ExtractRequest, PathStat};
 pub use attach::Attachment;
+pub use commit::CommitRequest;
 pub use config::Config;
 pub use container::{Container, Ends, human_duration};
 pub use error::Error;
 pub use exec_start::ExecSession;
+pub use export::Export;
 pub use logs::LogStream;
 pub use model::{CgroupnsMode, IpcMode, LogConfig, Ulimit};
 pub use requests::{

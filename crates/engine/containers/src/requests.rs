@@ -254,6 +254,6 @@ pub struct ExecView {
     pub exit_code: Option<i32>,
     /// Process ID on the host; 0 before the start.
     pub pid: u32,
-    /// Whether input can be given.
+    /// Whether it is about to be forgotten.
     pub can_remove: bool,
 }

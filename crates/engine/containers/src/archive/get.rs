@@ -1,7 +1,6 @@
 //! `ContainerArchiveInfo` and `ContainerArchive`: what is at a path, and an archive of it.
 
 use std::io::Write;
-use std::os::fd::BorrowedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -25,7 +24,9 @@ pub struct Archive {
 
 impl std::fmt::Debug for Archive {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Archive").field("stat", &self.stat).finish_non_exhaustive()
+        f.debug_struct("Archive")
+            .field("stat", &self.stat)
+            .finish_non_exhaustive()
     }
 }
 
@@ -61,16 +62,19 @@ impl Containers {
         let (outlet, pieces) = pipe();
         let (told, found) = oneshot::channel();
         self.service().tasks.spawn_blocking(move || {
+            let mut told = Some(told);
             let packed = view.with(|root| {
                 let found = wanted.find(root)?;
-                if told.send(Ok(found.stat.clone())).is_ok() {
-                    outlet.fill(|out| pack(&found, wanted.name(), root, out));
+                let stat = Ok(found.stat.clone());
+                if told.take().is_some_and(|told| told.send(stat).is_ok()) {
+                    outlet.fill(|out| pack(&found, wanted.name(), out));
                 }
                 Ok(())
             });
-            if let Err(error) = packed {
-                // Whoever asked hears of it: the other end of `told` is gone with the view.
-                tracing::debug!(error = %arca_types::chain(&error), "no archive was made");
+            if let Err(error) = packed
+                && told.is_none_or(|told| told.send(Err(error)).is_err())
+            {
+                tracing::debug!("nobody waits for the archive any more");
             }
         });
         let stat = found.await.unwrap_or(Err(Error::ShuttingDown))?;
@@ -78,4 +82,16 @@ impl Containers {
         self.service().events.publish(event).await;
         Ok(Archive { stat, pieces })
     }
+}
+
+fn pack(found: &Found, name: &str, out: impl Write) -> Result<(), Error> {
+    let options = PackOptions {
+        format: PackFormat::Tree,
+        owner: None,
+    };
+    let mut packer = Packer::new(out, options);
+    packer
+        .add(&found.parent, found.name.as_bytes(), name.as_bytes())
+        .and_then(|()| packer.finish().map(drop))
+        .map_err(Error::Archive)
 }

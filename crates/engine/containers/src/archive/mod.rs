@@ -16,5 +16,4 @@ pub use extract::ExtractRequest;
 pub use get::Archive;
 pub use path::PathStat;
 
-pub(crate) use pipe::{Outlet, pipe};
-pub(crate) use root::Root;
+pub(crate) use pipe::{Pieces, pipe};

@@ -63,19 +63,20 @@ impl Wanted {
     pub(super) fn new(given: &str, container: &str) -> Self {
         let path = clean(&format!("/{given}"));
         let last = given.trim_end_matches('/').rsplit('/').next();
-        let tail = if path != "/" && (given.is_empty() || last == Some(".") && !given.ends_with('/')) {
-            Tail::Dot
-        } else if path != "/" && given.ends_with('/') {
-            if last == Some(".") {
+        let tail =
+            if path != "/" && (given.is_empty() || last == Some(".") && !given.ends_with('/')) {
+                Tail::Dot
+            } else if path != "/" && given.ends_with('/') {
+                if last == Some(".") {
+                    Tail::Dot
+                } else {
+                    Tail::Slash
+                }
+            } else if last == Some(".") {
                 Tail::Dot
             } else {
-                Tail::Slash
-            }
-        } else if last == Some(".") {
-            Tail::Dot
-        } else {
-            Tail::None
-        };
+                Tail::None
+            };
         Self {
             path,
             tail,
@@ -85,6 +86,7 @@ impl Wanted {
     }
 
     /// The absolute path without what is at its end.
+    #[cfg(test)]
     pub(super) fn path(&self) -> &str {
         &self.path
     }
@@ -210,7 +212,10 @@ fn path_stat(name: &str, stat: &Stat, link_target: String) -> PathStat {
         name: name.to_owned(),
         size: stat.st_size,
         mode: go_mode(stat.st_mode),
-        mtime: Timestamp::from_unix(stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0)),
+        mtime: Timestamp::from_unix(
+            stat.st_mtime,
+            u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
+        ),
         link_target,
     }
 }
@@ -289,7 +294,10 @@ mod tests {
         let find = |path: &str| Wanted::new(path, "c").find(root.as_fd());
         assert_eq!(find("/f").unwrap().stat.size, 3);
         let link = find("/l").unwrap().stat;
-        assert_eq!((link.mode, link.link_target.as_str()), (0o777 | 1 << 27, "/f"));
+        assert_eq!(
+            (link.mode, link.link_target.as_str()),
+            (0o777 | 1 << 27, "/f")
+        );
         assert_eq!(find("/").unwrap().stat.mode & 1 << 31, 1 << 31);
         let text = find("/none").unwrap_err().to_string();
         assert_eq!(text, "Could not find the file /none in container c");

@@ -35,7 +35,10 @@ pub(crate) fn pipe() -> (Outlet, Pieces) {
 
 impl Outlet {
     /// Runs `write` with a buffered writer to the pipe; a failure is the last thing that is read.
-    pub(crate) fn fill<T>(self, write: impl FnOnce(io::BufWriter<&Self>) -> Result<T, Error>) -> Option<T> {
+    pub(crate) fn fill<T>(
+        self,
+        write: impl FnOnce(io::BufWriter<&Self>) -> Result<T, Error>,
+    ) -> Option<T> {
         match write(io::BufWriter::with_capacity(PIECE, &self)) {
             Ok(done) => Some(done),
             Err(error) => {

@@ -34,9 +34,8 @@ impl Root {
     pub(crate) fn open(self) -> Result<OwnedFd, Error> {
         match self {
             Self::Detached(root) => Ok(root),
-            Self::Directory(path) => {
-                arca_archive::open_root(&path).map_err(|e| failed("open", &path.to_string_lossy(), e))
-            }
+            Self::Directory(path) => arca_archive::open_root(&path)
+                .map_err(|e| failed("open", &path.to_string_lossy(), e)),
             running => apart(move || running.attachable()),
         }
     }
@@ -121,7 +120,8 @@ pub(crate) fn apart<T: Send>(work: impl FnOnce() -> Result<T, Error> + Send) -> 
             .name("container-files".to_owned())
             .spawn_scoped(scope, run)
             .map_err(Error::file("start", "a thread for files"))?;
-        let panicked = || Error::Failed("the work on the container's files was cut short".to_owned());
+        let panicked =
+            || Error::Failed("the work on the container's files was cut short".to_owned());
         thread.join().unwrap_or_else(|_panic| Err(panicked()))
     })
 }
