@@ -64,10 +64,10 @@ pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// Joins a directory and a name in it; the root is empty.
+/// Joins a directory and a name in it; the root is empty, or a slash where paths are absolute.
 pub(crate) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
-    if directory.is_empty() {
-        name.to_vec()
+    if directory.is_empty() || directory == b"/" {
+        [directory, name].concat()
     } else {
         [directory, b"/", name].concat()
     }

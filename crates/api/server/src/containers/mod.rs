@@ -2,7 +2,9 @@
 
 mod archive;
 mod attach;
+mod changes;
 mod create;
+mod export;
 mod inspect;
 mod kill;
 mod list;
@@ -33,8 +35,8 @@ routes! {
     GET "/containers/{id}/json" "ContainerInspect" inspect::inspect, Full;
     GET "/containers/{id}/top" "ContainerTop" top::top, Full;
     GET "/containers/{id}/logs" "ContainerLogs" logs::logs, Full;
-    GET "/containers/{id}/changes" "ContainerChanges" archive::changes, Refused;
-    GET "/containers/{id}/export" "ContainerExport" archive::export, Refused;
+    GET "/containers/{id}/changes" "ContainerChanges" changes::changes, Full;
+    GET "/containers/{id}/export" "ContainerExport" export::export, Full;
     GET "/containers/{id}/stats" "ContainerStats" stats::stats, Full;
     POST "/containers/{id}/resize" "ContainerResize" resize::resize, Full;
     POST "/containers/{id}/start" "ContainerStart" start::start, Full;
@@ -49,7 +51,7 @@ routes! {
     GET "/containers/{id}/attach/ws" "ContainerAttachWebsocket" attach::websocket, Full;
     POST "/containers/{id}/wait" "ContainerWait" wait::wait, Full;
     DELETE "/containers/{id}" "ContainerDelete" remove::remove, Full;
-    HEAD "/containers/{id}/archive" "ContainerArchiveInfo" archive::archive, Refused;
-    GET "/containers/{id}/archive" "ContainerArchive" archive::archive, Refused;
-    PUT "/containers/{id}/archive" "PutContainerArchive" archive::archive, Refused;
+    HEAD "/containers/{id}/archive" "ContainerArchiveInfo" archive::info, Full;
+    GET "/containers/{id}/archive" "ContainerArchive" archive::get, Full;
+    PUT "/containers/{id}/archive" "PutContainerArchive" archive::put, Full;
 }
