@@ -28,6 +28,32 @@ pub(crate) fn check_sum(block: &[u8; BLOCK]) -> Result<(), Error> {
     }
 }
 
+/// The numbers of a header: mode, owner, group, size, time, device.
+const NUMBERS: [std::ops::Range<usize>; 7] = [
+    100..108,
+    108..116,
+    116..124,
+    124..136,
+    136..148,
+    329..337,
+    337..345,
+];
+
+/// A number of which nothing is written is 0, as for Go and GNU tar.
+pub(crate) fn fill_blanks(block: &mut [u8; BLOCK]) {
+    for range in NUMBERS {
+        let Some(field) = block.get_mut(range) else {
+            continue;
+        };
+        if field.iter().all(|byte| matches!(byte, 0 | b' ')) {
+            field.fill(b'0');
+            if let Some(end) = field.last_mut() {
+                *end = 0;
+            }
+        }
+    }
+}
+
 pub(crate) fn kind(
     header: &Header,
     path: &[u8],
@@ -74,4 +100,29 @@ pub(crate) fn mtime(header: &Header) -> Result<i64, Error> {
     }
     let seconds = header.mtime().map_err(|_error| Error::Header("mtime"))?;
     i64::try_from(seconds).map_err(|_too_large| Error::Header("mtime"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Reader;
+
+    #[test]
+    fn numbers_left_blank_are_zero() {
+        let mut header = Header::new_ustar();
+        header.set_path("file").unwrap();
+        header.set_mode(0o644);
+        header.set_size(0);
+        for (field, blank) in [(108..116, b' '), (116..124, 0), (136..148, b' ')] {
+            header.as_mut_bytes()[field].fill(blank);
+        }
+        header.set_cksum();
+        let archive = [header.as_bytes().as_slice(), &[0; 1024]].concat();
+        let mut reader = Reader::new(archive.as_slice());
+        let entry = reader.next_entry().unwrap().unwrap();
+        assert_eq!(
+            (entry.uid, entry.gid, entry.mtime, entry.mode),
+            (0, 0, (0, 0), 0o644)
+        );
+    }
 }

@@ -256,6 +256,7 @@ impl<R: BufRead> Reader<R> {
             };
         }
         fields::check_sum(&block)?;
+        fields::fill_blanks(&mut block);
         Ok(Some(block))
     }
 
