@@ -21,7 +21,7 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    fn new(base: &str, mirror: bool) -> Self {
+    pub(crate) fn new(base: &str, mirror: bool) -> Self {
         let (scheme, rest) = base.split_once("://").unwrap_or(("https", base));
         Self {
             base: base.to_owned(),

@@ -245,6 +245,22 @@ pub enum Error {
         status: String,
         body: String,
     },
+    #[error("Unexpected status code {0}")]
+    SearchStatus(u16),
+    #[error("invalid answer to a search")]
+    SearchBody(#[source] serde_json::Error),
+    #[error(
+        "invalid registry endpoint https://{domain}/v1/: {problem}. If this private registry supports only HTTP or HTTPS with an unknown CA certificate, please add `--insecure-registry {domain}` to the daemon's arguments. In the case of HTTPS, if you have access to the registry's CA certificate, no need for the flag; simply place the CA certificate at /etc/docker/certs.d/{domain}/ca.crt"
+    )]
+    Index { domain: String, problem: String },
+    #[error(
+        "invalid registry endpoint \"http://{domain}/v1/\". HTTPS attempt: {https}. HTTP attempt: {http}"
+    )]
+    InsecureIndex {
+        domain: String,
+        https: String,
+        http: String,
+    },
     #[error("download was cancelled")]
     Closed,
 }

@@ -57,6 +57,12 @@ pub enum Error {
     NothingToPush(String),
     #[error("tag does not exist: {0}")]
     TagUnknown(String),
+    #[error("invalid filter 'stars={0}': strconv.Atoi: parsing {0:?}: invalid syntax")]
+    Stars(String),
+    #[error("limit {0} is outside the range of [1, 100]")]
+    SearchLimit(i64),
+    #[error("invalid repository name: repository name ({0}) should not have a scheme")]
+    Scheme(String),
     #[error("a prune operation is already running")]
     PruneRunning,
     #[error("invalid filter '{0}'")]
@@ -207,6 +213,9 @@ impl Classify for Error {
             | Self::PushDigest
             | Self::AmbiguousTag
             | Self::Filter(_)
+            | Self::Stars(_)
+            | Self::SearchLimit(_)
+            | Self::Scheme(_)
             | Self::ChangeCommand(_)
             | Self::Change(_)
             | Self::OperatingSystem

@@ -34,6 +34,7 @@ mod record;
 mod remove;
 mod resolve;
 mod save;
+mod search;
 mod tag;
 mod tarstream;
 mod until;
@@ -41,7 +42,7 @@ mod usage;
 
 pub use add::NewImage;
 pub use arca_registry::{
-    Auth, AuthHeaderError, Descriptor, DescriptorPlatform, Login, Registry, Secret,
+    Auth, AuthHeaderError, Descriptor, DescriptorPlatform, Found, Login, Registry, Secret,
 };
 pub use config::{ConfigError, Healthcheck, HistoryEntry, ImageConfig, RunConfig};
 pub use distribution::Distribution;
@@ -60,5 +61,6 @@ pub use pull::PullRequest;
 pub use push::PushRequest;
 pub use remove::{RemoveOptions, Removed};
 pub use save::SaveRequest;
+pub use search::SearchRequest;
 pub use tarstream::ByteStream;
 pub use usage::ImagesUsage;

@@ -23,7 +23,7 @@ use crate::routes::{Support::*, routes};
 routes! {
     GET "/images/json" "ImageList" list::list, Partial("`manifests` is not shown");
     POST "/images/create" "ImageCreate" create::create, Full;
-    GET "/images/search" "ImageSearch" search::search, Refused;
+    GET "/images/search" "ImageSearch" search::search, Full;
     POST "/images/prune" "ImagePrune" prune::prune, Full;
     GET "/images/get" "ImageGetAll" save::save_all, Full;
     POST "/images/load" "ImageLoad" load::load, Full;
@@ -33,6 +33,6 @@ routes! {
     POST "/images/{name}/tag" "ImageTag" tag::tag, Full;
     POST "/images/{name}/push" "ImagePush" push::push, Full;
     DELETE "/images/{name}" "ImageDelete" remove::remove, Full;
-    POST "/commit" "ImageCommit" commit::commit, Refused;
+    POST "/commit" "ImageCommit" commit::commit, Full;
     GET "/distribution/{name}/json" "DistributionInspect" distribution::distribution, Full;
 }
