@@ -32,6 +32,7 @@ pub(crate) use v1_41::{
     announces_frames, ignores_usage_types, prunes_named_volumes, stop_takes_signal,
     websocket_streams,
 };
+pub(crate) use v1_45::push_takes_platform;
 pub(crate) use v1_47::images_take_platform;
 pub(crate) use v1_49::delete_takes_platforms;
 pub(crate) use version::{API_VERSION, ApiVersion, MIN_API_VERSION};

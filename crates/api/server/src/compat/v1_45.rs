@@ -2,6 +2,7 @@
 
 use arca_wire::container::{ContainerSummary, HostConfig};
 
+use super::ApiVersion;
 use crate::error::ApiError;
 
 pub(super) fn create(host: &HostConfig) -> Result<(), ApiError> {
@@ -23,4 +24,9 @@ pub(super) fn container_list(container: &mut ContainerSummary) {
 
 pub(super) fn hides_event(kind: &str, action: &str) -> bool {
     kind == "image" && action == "create"
+}
+
+/// Whether pushing an image takes `platform`.
+pub(crate) fn push_takes_platform(version: ApiVersion) -> bool {
+    !version.before(46)
 }

@@ -45,7 +45,8 @@ pub(super) fn descriptor(descriptor: Descriptor) -> image::Descriptor {
     }
 }
 
-fn platform(platform: DescriptorPlatform) -> image::Platform {
+/// A platform as the API writes it.
+pub(super) fn platform(platform: DescriptorPlatform) -> image::Platform {
     let DescriptorPlatform {
         architecture,
         os,

@@ -24,11 +24,21 @@ pub(super) async fn inspect(
     let options = InspectOptions {
         platform: platform(&query, images_take_platform(version))?,
     };
+    // Manifests came with 1.48; those of one platform are not shown, as it is one.
+    let with_manifests = query.flag("manifests") && !version.before(48);
+    if with_manifests && options.platform.is_some() {
+        return Err(ApiError::bad(
+            "conflicting options: manifests and platform options cannot both be set",
+        ));
+    }
     let inspected = images.inspect(&name, &options).await?;
-    Ok(json(
-        StatusCode::OK,
-        &compat::image_inspect(version, answer(inspected)),
-    ))
+    let id = inspected.id.clone();
+    let mut image = answer(inspected);
+    if with_manifests {
+        let (target, manifests) = super::manifests::of(&images, &id).await?;
+        (image.descriptor, image.manifests) = (Some(target), Some(manifests));
+    }
+    Ok(json(StatusCode::OK, &compat::image_inspect(version, image)))
 }
 
 fn answer(image: Inspected) -> ImageInspect {
@@ -68,6 +78,7 @@ fn answer(image: Inspected) -> ImageInspect {
             last_tag_time: image.last_tagged.unwrap_or(Timestamp::ZERO).to_string(),
         },
         descriptor: None,
+        manifests: None,
         config: run_config(&config.config),
     }
 }

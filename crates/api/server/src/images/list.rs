@@ -29,11 +29,22 @@ pub(super) async fn list(
         filters: ListFilters::parse(&filters, SystemClock.now())?,
         shared_size: query.flag("shared-size"),
     };
-    let mut images: Vec<ImageSummary> = images.list(&options)?.into_iter().map(summary).collect();
-    images
+    // Manifests came with 1.47.
+    let with_manifests = query.flag("manifests") && !version.before(47);
+    let mut shown: Vec<ImageSummary> = Vec::new();
+    for image in images.list(&options)? {
+        let id = image.id.clone();
+        let mut image = summary(image);
+        if with_manifests {
+            let (target, manifests) = super::manifests::of(&images, &id).await?;
+            (image.descriptor, image.manifests) = (Some(target), Some(manifests));
+        }
+        shown.push(image);
+    }
+    shown
         .iter_mut()
         .for_each(|image| compat::image_list(version, image));
-    Ok(json(StatusCode::OK, &images))
+    Ok(json(StatusCode::OK, &shown))
 }
 
 /// An image in lists and in disk usage.
@@ -54,5 +65,6 @@ pub(crate) fn summary(image: Summary) -> ImageSummary {
         size: signed(image.size),
         virtual_size: None,
         descriptor: None,
+        manifests: None,
     }
 }

@@ -8,6 +8,7 @@ mod history;
 mod inspect;
 mod list;
 mod load;
+mod manifests;
 mod progress;
 mod prune;
 mod push;
@@ -21,7 +22,7 @@ pub(crate) use list::summary;
 use crate::routes::{Support::*, routes};
 
 routes! {
-    GET "/images/json" "ImageList" list::list, Partial("`manifests` is not shown");
+    GET "/images/json" "ImageList" list::list, Full;
     POST "/images/create" "ImageCreate" create::create, Full;
     GET "/images/search" "ImageSearch" search::search, Full;
     POST "/images/prune" "ImagePrune" prune::prune, Full;

@@ -1,13 +1,14 @@
 //! `POST /images/{name}/push`.
 
-use arca_images::{Images, PushRequest};
-use axum::extract::{Path, State};
+use arca_images::{Auth, Images, PushRequest};
+use arca_types::Platform;
+use axum::extract::{FromRequestParts, Path, State};
 use axum::response::Response;
-use http::HeaderMap;
+use http::request::Parts;
 
 use super::auth::registry_auth;
 use super::progress::report;
-use crate::compat::ApiVersion;
+use crate::compat::{ApiVersion, push_takes_platform};
 use crate::error::ApiError;
 use crate::http::{Client, Query};
 
@@ -15,21 +16,46 @@ use crate::http::{Client, Query};
 pub(super) async fn push(
     State(images): State<Images>,
     Path(name): Path<String>,
-    version: ApiVersion,
-    query: Query,
-    headers: HeaderMap,
+    Asked {
+        tag,
+        platform,
+        auth,
+    }: Asked,
     client: Client,
 ) -> Result<Response, ApiError> {
-    let auth = registry_auth(&headers);
-    let platform = match query.text("platform") {
-        // Platforms came with 1.46.
-        text if !text.is_empty() && !version.before(46) => Some(super::remove::platform(text)?),
-        _ => None,
-    };
-    let request = PushRequest::new(&name, query.text("tag"), platform, auth)?;
+    let request = PushRequest::new(&name, &tag, platform, auth)?;
     report(
         client,
         |sink| async move { images.push(&request, &sink).await },
     )
     .await
+}
+
+/// What is to be pushed, and as whom.
+#[derive(Debug)]
+pub(super) struct Asked {
+    tag: String,
+    platform: Option<Platform>,
+    auth: Auth,
+}
+
+impl<S: Sync> FromRequestParts<S> for Asked {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Ok(query) = Query::from_request_parts(parts, state).await;
+        let Ok(version) = ApiVersion::from_request_parts(parts, state).await;
+        let platform = match query.text("platform") {
+            text if !text.is_empty() && push_takes_platform(version) => {
+                Some(super::remove::platform(text)?)
+            }
+            _ => None,
+        };
+        let tag = query.text("tag").to_owned();
+        Ok(Self {
+            tag,
+            platform,
+            auth: registry_auth(&parts.headers),
+        })
+    }
 }
