@@ -293,3 +293,93 @@ fn a_registry_with_a_login_wants_it_for_a_push() {
     assert!(output.contains("a: digest: sha256:"), "{output}");
     engine.docker(&["rmi", &image]).ok();
 }
+
+#[test]
+fn the_manifests_of_an_image_are_shown_when_asked_for() {
+    let engine = Engine::start();
+    if !engine.is_own() {
+        // Another engine may have no store for several platforms.
+        return;
+    }
+    let (_, images) = engine.http().get("/v1.51/images/json?manifests=1");
+    let manifest = &images[0]["Manifests"][0];
+    assert_eq!(manifest["Kind"], "image");
+    assert_eq!(manifest["Available"], true);
+    assert_eq!(manifest["ID"], images[0]["Descriptor"]["digest"]);
+    assert_eq!(manifest["ImageData"]["Size"]["Unpacked"], images[0]["Size"]);
+    let (_, inspected) = engine.http().get("/v1.51/images/busybox/json?manifests=1");
+    assert_eq!(inspected["Manifests"][0], *manifest);
+    let (_, plain) = engine.http().get("/v1.46/images/json?manifests=1");
+    assert!(plain[0].get("Manifests").is_none(), "{plain}");
+    let tree = engine.docker(&["images", "--tree"]).ok();
+    assert!(tree.contains("busybox:latest"), "{tree}");
+    assert!(tree.contains("linux/"), "{tree}");
+}
+
+#[test]
+fn an_index_is_searched() {
+    let engine = Engine::start();
+    let address = engine.free_address();
+    let listener = engine.in_netns(|| std::net::TcpListener::bind(&address).unwrap());
+    let server = std::thread::spawn(move || {
+        let mut asked = Vec::new();
+        while asked
+            .last()
+            .is_none_or(|path: &String| !path.contains("/v1/search"))
+        {
+            let (stream, _) = listener.accept().unwrap();
+            asked.extend(answer_search(stream));
+        }
+        asked
+    });
+    let found = engine
+        .docker(&[
+            "search",
+            "--limit",
+            "7",
+            "--filter",
+            "stars=3",
+            &format!("{address}/foo b"),
+        ])
+        .ok();
+    assert!(found.contains("much starred"), "{found}");
+    assert!(!found.contains("a/foo"), "{found}");
+    let asked = server.join().unwrap();
+    assert_eq!(asked.last().unwrap(), "/v1/search?q=foo+b&n=7");
+
+    let refused = engine.docker(&["search", &format!("{}/foo", engine.free_address())]);
+    assert!(
+        refused
+            .expect(1)
+            .stderr
+            .contains("invalid registry endpoint")
+    );
+    let limit = engine.docker(&["search", "--limit", "101", "x"]).expect(1);
+    assert!(
+        limit
+            .stderr
+            .contains("limit 101 is outside the range of [1, 100]"),
+        "{}",
+        limit.stderr
+    );
+}
+
+/// Answers one request as an index does; the path that was asked for. What is no HTTP gets no answer.
+fn answer_search(stream: std::net::TcpStream) -> Option<String> {
+    use std::io::{BufRead as _, Write as _};
+    let mut lines = std::io::BufReader::new(stream.try_clone().unwrap()).split(b'\n');
+    let first = String::from_utf8(lines.next()?.ok()?).ok()?;
+    let path = first.strip_prefix("GET ")?.split(' ').next()?.to_owned();
+    while lines.next()?.ok()?.as_slice() != b"\r" {}
+    let body = r#"{"results":[
+        {"name":"foo","description":"much starred","star_count":5,"is_official":true},
+        {"name":"a/foo","description":"","star_count":1,"is_official":false}]}"#;
+    let mut stream = stream;
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .ok()?;
+    Some(path)
+}

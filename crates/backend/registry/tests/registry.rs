@@ -574,3 +574,67 @@ async fn content_is_pushed_to_where_the_registry_wants_it() {
         )
     );
 }
+
+#[tokio::test]
+async fn content_of_unknown_size_is_streamed_and_then_named() {
+    let server = Server::start(
+        |request| match (request.method.as_str(), request.path.as_str()) {
+            ("POST", _) => Reply::new(202, "").with("location", "/v2/a/b/blobs/uploads/id"),
+            ("PATCH", _) => Reply::new(202, "").with("location", "/v2/a/b/blobs/uploads/id?_s=2"),
+            _ => Reply::new(201, ""),
+        },
+    )
+    .await;
+    let (remote, _) = remote(&server, Auth::Anonymous);
+    let upload = remote.begin_upload().await.unwrap();
+    let parts = [&b"con"[..], b"tent"].map(|part| Ok(bytes::Bytes::from_static(part)));
+    let upload = remote
+        .upload_stream(upload, futures_util::stream::iter(parts))
+        .await
+        .unwrap();
+    let descriptor = blob(b"content");
+    remote.end_upload(upload, &descriptor.digest).await.unwrap();
+    let requests = server.requests();
+    let of = |method: &str| requests.iter().find(|request| request.method == method);
+    assert_eq!(of("PATCH").unwrap().body, b"content");
+    let put = of("PUT").unwrap();
+    assert!(put.body.is_empty());
+    assert!(
+        put.path
+            .starts_with("/v2/a/b/blobs/uploads/id?_s=2&digest=sha256%3A"),
+        "{}",
+        put.path
+    );
+}
+
+#[tokio::test]
+async fn a_token_for_a_mount_is_good_for_both_repositories() {
+    let server = Server::start(|request| {
+        if request.path.starts_with("/token") {
+            return Reply::new(200, r#"{"token":"t"}"#);
+        }
+        match request.header("authorization") {
+            Some(_) => Reply::new(201, ""),
+            None => {
+                let host = request.header("host").unwrap_or_default();
+                let challenge = format!("Bearer realm=\"http://{host}/token\",service=\"s\"");
+                Reply::new(401, "{}").with("www-authenticate", challenge)
+            }
+        }
+    })
+    .await;
+    let (remote, _) = remote(&server, Auth::Anonymous);
+    let from = format!("{}/other", server.address).parse().unwrap();
+    let mounted = remote.mount_blob(&blob(b"x").digest, &from).await.unwrap();
+    assert!(matches!(mounted, arca_registry::Mount::Mounted));
+    let token = server
+        .lines()
+        .into_iter()
+        .find(|line| line.contains("/token"));
+    let token = token.unwrap();
+    assert!(
+        token.contains("scope=repository%3Aa%2Fb%3Apull%2Cpush"),
+        "{token}"
+    );
+    assert!(token.contains("scope=repository%3Aother%3Apull"), "{token}");
+}

@@ -122,6 +122,9 @@ async fn serve(
             .and_then(|length| length.parse().ok());
         request.body = vec![0; length.unwrap_or(0)];
         stream.read_exact(&mut request.body).await.ok()?;
+        if request.header("transfer-encoding").is_some() {
+            request.body = chunked(&mut stream).await?;
+        }
         let reply = handler(&request);
         let is_head = request.method == "HEAD";
         seen.lock().unwrap().push(request);
@@ -140,5 +143,21 @@ async fn serve(
             stream.shutdown().await.ok()?;
             return Some(());
         }
+    }
+}
+
+/// Reads a body in chunks (RFC 9112, 7.1).
+async fn chunked(stream: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line).await.ok()?;
+        let size = usize::from_str_radix(line.trim(), 16).ok()?;
+        let mut chunk = vec![0; size + 2];
+        stream.read_exact(&mut chunk).await.ok()?;
+        if size == 0 {
+            return Some(body);
+        }
+        body.extend_from_slice(&chunk[..size]);
     }
 }
