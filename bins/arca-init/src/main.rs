@@ -2,11 +2,7 @@
 //!
 //! Runs one program, passes signals on to it, takes in every process whose parent has ended, and
 //! ends as the program ended. It is mounted into containers whose image may have no C library, so it
-//! is linked statically:
-//!
-//! ```text
-//! cargo rustc --release -p arca-init -- -C target-feature=+crt-static
-//! ```
+//! is linked statically (`build.rs`).
 //!
 //! Usage: `arca-init [-s] [-g] [--version] [--] PROGRAM [ARGUMENT..]`; `-s` makes it take in orphans
 //! though it is not PID 1, `-g` passes signals on to the whole process group of the program.
