@@ -69,7 +69,6 @@ pub(crate) struct Cli {
 
 /// A command line that cannot be read. The texts are dockerd's.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub(crate) enum CliError {
     #[error("unknown flag: --{0}")]
     UnknownFlag(String),

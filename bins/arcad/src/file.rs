@@ -14,7 +14,6 @@ pub(crate) type Values = BTreeMap<String, Value>;
 
 /// Why the file, or the file with the flags, is no configuration. The texts are dockerd's.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub(crate) enum FileError {
     #[error("unable to configure the Docker daemon with file {}: {cause}", .path.display())]
     Read { path: PathBuf, cause: String },

@@ -164,7 +164,6 @@ impl Default for Settings {
 
 /// Why there are no settings. The texts are dockerd's, where it has one.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "each variant is documented by its message")]
 pub(crate) enum SettingsError {
     #[error(transparent)]
     File(#[from] FileError),
@@ -257,6 +256,11 @@ impl Settings {
         for host in &mut self.hosts {
             *host = parse::host(host)?;
         }
+        self.check_runtime()
+    }
+
+    /// Checks what concerns runtimes and namespaces.
+    fn check_runtime(&self) -> Result<(), String> {
         for option in &self.exec_opts {
             match option.split_once('=') {
                 None => {
