@@ -7,7 +7,7 @@ use std::time::Duration;
 use arca_types::{ContainerId, ImageId, Timestamp};
 
 use crate::model::{ContainerSpec, Health, HealthStatus, MountPoint, NetworkSettings};
-use crate::state::{Run, State};
+use crate::state::{Before, Run, State};
 
 /// A container as it was when its last change was saved. What inspect and list show comes from here.
 #[derive(Debug, Clone)]
@@ -115,7 +115,9 @@ impl Container {
                 Some(health) => format!("Up {} ({})", up(), health.status.as_str()),
                 None => format!("Up {}", up()),
             },
-            State::Restarting => format!("Restarting ({}) {} ago", self.run.exit_code, ago()),
+            State::Restarting | State::Starting(Before::Restarting) => {
+                format!("Restarting ({}) {} ago", self.run.exit_code, ago())
+            }
             State::Removing => "Removal In Progress".to_owned(),
             State::Dead => "Dead".to_owned(),
             State::Created | State::Starting(_) | State::Exited => {

@@ -20,6 +20,8 @@ pub enum Before {
     Created,
     /// It had run, and ended.
     Exited,
+    /// It had ended, and the restart policy starts it again: it counts as running all the while.
+    Restarting,
 }
 
 /// What the container is doing: exactly one at a time, so no flag can contradict another.
@@ -80,10 +82,11 @@ impl State {
     pub fn after(self, input: Input) -> Result<Self, Refused> {
         match (self, input) {
             (Self::Created, Input::Start) => Ok(Self::Starting(Before::Created)),
-            (Self::Exited | Self::Restarting, Input::Start) => Ok(Self::Starting(Before::Exited)),
+            (Self::Exited, Input::Start) => Ok(Self::Starting(Before::Exited)),
+            (Self::Restarting, Input::Start) => Ok(Self::Starting(Before::Restarting)),
             (Self::Starting(_), Input::Started(process)) => Ok(Self::Running(process)),
             (Self::Starting(Before::Created), Input::StartFailed) => Ok(Self::Created),
-            (Self::Starting(Before::Exited), Input::StartFailed)
+            (Self::Starting(Before::Exited | Before::Restarting), Input::StartFailed)
             | (Self::Restarting, Input::CallOff)
             | (Self::Starting(_) | Self::Running(_) | Self::Paused(_), Input::Ended) => {
                 Ok(Self::Exited)
@@ -113,7 +116,19 @@ impl State {
     /// What `State.Running` of inspect says: also true while paused or waiting for a restart.
     #[must_use]
     pub fn is_running(self) -> bool {
-        matches!(self, Self::Running(_) | Self::Paused(_) | Self::Restarting)
+        matches!(
+            self,
+            Self::Running(_)
+                | Self::Paused(_)
+                | Self::Restarting
+                | Self::Starting(Before::Restarting)
+        )
+    }
+
+    /// What `State.Restarting` of inspect says.
+    #[must_use]
+    pub fn is_restarting(self) -> bool {
+        matches!(self, Self::Restarting | Self::Starting(Before::Restarting))
     }
 
     /// The word that inspect and list show (`ContainerState.Status`).
@@ -124,7 +139,7 @@ impl State {
             Self::Starting(Before::Exited) | Self::Exited => "exited",
             Self::Running(_) => "running",
             Self::Paused(_) => "paused",
-            Self::Restarting => "restarting",
+            Self::Restarting | Self::Starting(Before::Restarting) => "restarting",
             Self::Removing => "removing",
             Self::Dead => "dead",
         }
@@ -163,10 +178,11 @@ mod tests {
     use super::*;
 
     const P: Process = Process { pid: 7 };
-    const STATES: [State; 9] = [
+    const STATES: [State; 10] = [
         State::Created,
         State::Starting(Before::Created),
         State::Starting(Before::Exited),
+        State::Starting(Before::Restarting),
         State::Running(P),
         State::Paused(P),
         State::Restarting,
@@ -188,15 +204,16 @@ mod tests {
     ];
 
     /// One line a state, one letter an input: the state that follows, or `-` for refused.
-    /// c created, C starting for the first time, S starting again, r running, p paused,
+    /// c created, C starting for the first time, S starting again, T by policy, r running, p paused,
     /// t restarting, e exited, m removing, d dead.
-    const TABLE: [(char, &str); 9] = [
+    const TABLE: [(char, &str); 10] = [
         ('c', "C-------m-"),
         ('C', "-rc--et---"),
         ('S', "-re--et---"),
+        ('T', "-re--et---"),
         ('r', "---p-et---"),
         ('p', "----ret---"),
-        ('t', "S------em-"),
+        ('t', "T------em-"),
         ('e', "S-------m-"),
         ('m', "---------d"),
         ('d', "--------m-"),

@@ -172,8 +172,8 @@ impl System {
         let mut counts = Counts::default();
         for container in self.services().containers.all() {
             match container.state {
-                State::Running(_) | State::Restarting => counts.running += 1,
                 State::Paused(_) => counts.paused += 1,
+                state if state.is_running() => counts.running += 1,
                 _ => counts.stopped += 1,
             }
         }

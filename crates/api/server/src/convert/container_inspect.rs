@@ -59,7 +59,7 @@ fn state(container: &Container) -> ContainerState {
         status: state.as_str().to_owned(),
         running: state.is_running(),
         paused: matches!(state, State::Paused(_)),
-        restarting: matches!(state, State::Restarting),
+        restarting: state.is_restarting(),
         oom_killed: container.run.oom_killed,
         dead: matches!(state, State::Dead),
         pid: state.process().map_or(0, |process| process.pid),

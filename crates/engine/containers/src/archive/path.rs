@@ -62,21 +62,12 @@ impl Wanted {
     /// Reads the path of a request about `container`, which is named as in the request.
     pub(super) fn new(given: &str, container: &str) -> Self {
         let path = clean(&format!("/{given}"));
-        let last = given.trim_end_matches('/').rsplit('/').next();
-        let tail =
-            if path != "/" && (given.is_empty() || last == Some(".") && !given.ends_with('/')) {
-                Tail::Dot
-            } else if path != "/" && given.ends_with('/') {
-                if last == Some(".") {
-                    Tail::Dot
-                } else {
-                    Tail::Slash
-                }
-            } else if last == Some(".") {
-                Tail::Dot
-            } else {
-                Tail::None
-            };
+        let last = given.split('/').rfind(|part| !part.is_empty());
+        let tail = match last {
+            Some(".") => Tail::Dot,
+            _ if given.ends_with('/') => Tail::Slash,
+            _ => Tail::None,
+        };
         Self {
             path,
             tail,
