@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::Error;
 use crate::actor::{Actor, Command, Early};
+use crate::arriving::Arrival;
 use crate::index::Handle;
 use crate::keys;
 use crate::logs::LogStream;
@@ -27,6 +28,7 @@ pub struct Attachment {
     containers: Containers,
     handle: Arc<Handle>,
     spec: AttachSpec,
+    arrival: Arrival,
 }
 
 impl Containers {
@@ -77,6 +79,7 @@ impl Containers {
             replay,
             stream,
             containers: self.clone(),
+            arrival: handle.arriving.expect(),
             handle,
             spec,
         })
@@ -99,6 +102,7 @@ impl Attachment {
         self.containers
             .ask(&self.handle, |reply| Command::Attach(client, sender, reply))
             .await?;
+        drop(self.arrival);
         // A container that is removed before it was started has no session.
         let Ok(session) = session.await else {
             return Ok(());

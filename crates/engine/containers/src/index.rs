@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::Error;
 use crate::actor::Command;
+use crate::arriving::Arriving;
 use crate::container::Container;
 
 /// A container as others reach it: its queue and its published state.
@@ -17,6 +18,8 @@ pub(crate) struct Handle {
     pub(crate) id: ContainerId,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) state: watch::Receiver<Arc<Container>>,
+    /// Clients that are about to be attached.
+    pub(crate) arriving: Arriving,
 }
 
 impl Handle {
@@ -146,6 +149,7 @@ mod tests {
                 id,
                 commands,
                 state,
+                arriving: Arriving::nobody(),
             }));
         }
         index

@@ -9,6 +9,7 @@ pub mod model;
 
 mod actor;
 mod archive;
+mod arriving;
 mod attach;
 mod backend;
 mod binds;

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::Error;
 use crate::actor::{Actor, Command, Reply};
+use crate::arriving::Arriving;
 use crate::config::Config;
 use crate::container::Container;
 use crate::execs::Execs;
@@ -97,6 +98,7 @@ impl Service {
             id,
             commands,
             state,
+            arriving: Arriving::nobody(),
         });
         self.index.insert(Arc::clone(&handle));
         self.tasks.spawn(actor.run());

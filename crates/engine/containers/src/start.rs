@@ -29,6 +29,7 @@ impl Containers {
     /// is left then.
     pub async fn start(&self, id: &str) -> Result<Started, Error> {
         let handle = self.service().index.find(id)?;
+        handle.arriving.all().await;
         self.ask(&handle, Command::Start).await
     }
 }
