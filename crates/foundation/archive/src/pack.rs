@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use rustix::fs::{FileType, Mode, OFlags, Stat, major, minor};
+use rustix::io::Errno;
 
 use crate::error::Error;
 use crate::header;
@@ -104,9 +105,26 @@ impl<W: Write> Packer<W> {
         let mut walk = Walk::below(root)?;
         while let Some(node) = walk.next_node()? {
             let to = path::join(prefix, &node.path);
-            self.node(&node, &to)?;
+            self.surviving(&node, &to)?;
         }
         Ok(())
+    }
+
+    /// Adds an entry unless it has vanished since it was found: trees are alive.
+    fn surviving(&mut self, node: &Node, to: &[u8]) -> Result<(), Error> {
+        match self.node(node, to) {
+            // Nothing of it has been written then.
+            Err(Error::Tree { source, .. })
+                if matches!(
+                    Errno::from_io_error(&source),
+                    Some(Errno::NOENT | Errno::LOOP | Errno::INVAL)
+                ) =>
+            {
+                self.links.retain(|_, first| first.as_slice() != to);
+                Ok(())
+            }
+            added => added,
+        }
     }
 
     /// Adds a regular file of the given contents, which is in no tree.
@@ -241,7 +259,7 @@ impl<W: Write> Packer<W> {
     }
 }
 
-fn open_file(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, rustix::io::Errno> {
+fn open_file(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     rustix::fs::openat(parent, name, flags, Mode::empty())
 }
