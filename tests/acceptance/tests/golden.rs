@@ -45,6 +45,7 @@ const VOLATILE: &[&str] = &[
     "**/time",
     "**/timeNano",
     "**/execDuration",
+    "**/execID",
     "**/container",
     "**/HostPort",
     "**/PublicPort",

@@ -178,7 +178,19 @@ impl Runtime {
         what: &'static str,
         request: Request,
     ) -> Result<(), Error> {
-        self.shim(id)?.link.order(what, ORDER, request).await
+        match self.shim(id)?.link.order(what, ORDER, request).await {
+            // A shim whose container has ended may be gone before it reads an order.
+            Err(Error::ShimLost { .. }) if self.has_ended(id).await? => {
+                Err(Error::NotRunning(id.clone()))
+            }
+            done => done,
+        }
+    }
+
+    /// Is there the record of the container's end?
+    async fn has_ended(&self, id: &ContainerId) -> Result<bool, Error> {
+        let directory = self.directory(id);
+        blocking(move || Ok(directory.exit()?.is_some())).await
     }
 }
 

@@ -161,17 +161,21 @@ impl Execs {
         Some(ids).filter(|ids| !ids.is_empty())
     }
 
-    /// The container has ended, and all its processes with it.
+    /// The container has ended, and all its processes with it; sessions that nobody has started are
+    /// forgotten, as dockerd does.
     pub(crate) fn container_ended(&self, container: &ContainerId, at: Timestamp) {
-        for exec in self
-            .lock()
-            .values()
-            .filter(|exec| exec.container == *container)
-        {
-            if !matches!(exec.progress(), Progress::New) && exec.end(137, at).is_some() {
+        self.lock().retain(|_, exec| {
+            if exec.container != *container {
+                return true;
+            }
+            if exec.progress() == Progress::New {
+                return false;
+            }
+            if exec.end(137, at).is_some() {
                 tracing::debug!(exec.id = %exec.id, "ended with its container");
             }
-        }
+            true
+        });
     }
 
     /// The container is removed.
@@ -218,11 +222,14 @@ mod tests {
         let container = ContainerId::random();
         let exec = Exec::new(container.clone(), ExecRequest::default());
         execs.insert(Arc::clone(&exec), at(0));
-        assert_eq!(execs.of(&container), Some(vec![exec.id.clone()]));
+        let unused = Exec::new(container.clone(), ExecRequest::default());
+        execs.insert(Arc::clone(&unused), at(0));
         exec.claim(at(1));
+        assert_eq!(execs.of(&container).map(|ids| ids.len()), Some(2));
         execs.container_ended(&container, at(2));
         assert_eq!(execs.of(&container), None);
         assert!(execs.get(exec.id.as_str()).is_some());
+        assert!(execs.get(unused.id.as_str()).is_none());
         let other = Exec::new(ContainerId::random(), ExecRequest::default());
         execs.insert(other, at(400));
         assert!(execs.get(exec.id.as_str()).is_none());

@@ -29,7 +29,14 @@ pub(super) async fn stats(
         return Ok(lines(client, samples.map(|sample| wire(&sample))));
     }
     match client.unless_gone(samples.next()).await.flatten() {
-        Some(sample) => Ok(json(StatusCode::OK, &wire(&sample))),
+        Some(sample) => {
+            let mut stats = wire(&sample);
+            if one_shot {
+                // dockerd names the container only where it has waited for a second sample
+                (stats.id, stats.name) = Default::default();
+            }
+            Ok(json(StatusCode::OK, &stats))
+        }
         // nobody waits for it any more
         None => Ok(StatusCode::OK.into_response()),
     }
