@@ -7,7 +7,7 @@ use std::time::Duration;
 use arca_events::{Event, Events, Filter, Range};
 use arca_images::{
     Auth, Backends, ByteStream, Error, Filters, Images, ListFilters, ListOptions, LoadRequest,
-    Progress, PullRequest, Summary,
+    Progress, PullRequest, PushRequest, Summary,
 };
 use arca_registry::{Config, Registry};
 use arca_storage::Storage;
@@ -228,6 +228,58 @@ impl Shelf {
     }
 }
 
+/// A registry that takes what is pushed to it, and serves what is on its shelf.
+#[derive(Default)]
+pub(crate) struct Taker {
+    pub(crate) shelf: Shelf,
+    /// By path: blobs by digest, manifests by name.
+    pub(crate) taken: Mutex<HashMap<String, Vec<u8>>>,
+    /// What was sent in pieces.
+    pending: Mutex<Vec<u8>>,
+    /// How many uploads are refused before one is taken.
+    pub(crate) refusals: Mutex<u32>,
+}
+
+impl Taker {
+    pub(crate) async fn serve(self: &Arc<Self>) -> Server {
+        let taker = Arc::clone(self);
+        Server::start(move |request| taker.answer(request)).await
+    }
+
+    fn answer(&self, request: &Request) -> Reply {
+        let path = request.path.as_str();
+        let mut taken = self.taken.lock().unwrap();
+        match request.method.as_str() {
+            "GET" if path == "/v2/" => Reply::new(200, "{}"),
+            "HEAD" if path.contains("/blobs/") => {
+                Reply::new(if taken.contains_key(path) { 200 } else { 404 }, "")
+            }
+            "POST" => Reply::new(202, "").with("location", path.split('?').next().unwrap()),
+            "PATCH" => {
+                self.pending.lock().unwrap().clone_from(&request.body);
+                Reply::new(202, "").with("location", path)
+            }
+            "PUT" => {
+                let mut refusals = self.refusals.lock().unwrap();
+                if *refusals > 0 {
+                    *refusals -= 1;
+                    return Reply::new(503, "");
+                }
+                let pending = std::mem::take(&mut *self.pending.lock().unwrap());
+                let body = [pending, request.body.clone()].concat();
+                let path = path.replace("%3A", ":").replace("uploads/?digest=", "");
+                let last = path.rsplit('/').next().unwrap();
+                if last.starts_with("sha256:") && last != digest(&body).as_str() {
+                    return Reply::new(400, "");
+                }
+                taken.insert(path, body);
+                Reply::new(201, "")
+            }
+            _ => self.shelf.answer(request),
+        }
+    }
+}
+
 /// An engine with a directory of its own.
 pub(crate) struct Engine {
     pub(crate) images: Images,
@@ -298,6 +350,15 @@ impl Engine {
         let outcome = self.images.pull(&request, &sink).await;
         drop(sink);
         outcome.map(|()| drain(lines))
+    }
+
+    /// Pushes; the lines in any case, and how it ended.
+    pub(crate) async fn push(&self, name: &str) -> (Vec<String>, Result<(), Error>) {
+        let request = PushRequest::new(name, "", None, Auth::Anonymous).unwrap();
+        let (sink, lines) = mpsc::channel(1000);
+        let outcome = self.images.push(&request, &sink).await;
+        drop(sink);
+        (drain(lines).iter().map(text).collect(), outcome)
     }
 
     pub(crate) async fn load(&self, archive: Vec<u8>) -> Result<Vec<String>, Error> {
@@ -394,5 +455,9 @@ pub(crate) fn text(line: &Progress) -> String {
             format!("{id}: {status}")
         }
         Progress::Stream(text) => text.clone(),
+        Progress::Pushed { tag, target } => format!("pushed {tag}: {}", target.digest),
+        Progress::PushedOneOfIndex { index, manifest } => {
+            format!("{} instead of {}", manifest.digest, index.digest)
+        }
     }
 }
