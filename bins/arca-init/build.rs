@@ -13,8 +13,14 @@ fn main() -> io::Result<()> {
         return Ok(());
     }
     let out = PathBuf::from(variable("OUT_DIR"));
-    fs::write(out.join("libgcc_s.so"), "GROUP ( -l:libgcc.a -l:libgcc_eh.a )\n")?;
-    fs::write(out.join("libc.so"), "GROUP ( -l:libc.a -l:libgcc.a -l:libgcc_eh.a )\n")?;
+    fs::write(
+        out.join("libgcc_s.so"),
+        "GROUP ( -l:libgcc.a -l:libgcc_eh.a )\n",
+    )?;
+    fs::write(
+        out.join("libc.so"),
+        "GROUP ( -l:libc.a -l:libgcc.a -l:libgcc_eh.a )\n",
+    )?;
     println!("cargo::rustc-link-search=native={}", out.display());
     println!("cargo::rustc-link-arg-bins=-static-pie");
     if variable("CARGO_CFG_TARGET_ARCH") == "x86_64" {
