@@ -103,7 +103,12 @@ fn escape(mut bytes: &[u8], out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or(b'0');
     loop {
-        let (clean, rest) = bytes.split_at_checked(plain(bytes)).unwrap_or((bytes, &[]));
+        // In binary output hardly any byte stands for itself: then looking ahead costs more than it saves.
+        let ahead = match bytes.first() {
+            Some(first) if special(*first) => 0,
+            _ => plain(bytes),
+        };
+        let (clean, rest) = bytes.split_at_checked(ahead).unwrap_or((bytes, &[]));
         out.extend_from_slice(clean);
         let Some((&byte, after)) = rest.split_first() else {
             return;
@@ -133,6 +138,12 @@ fn escape(mut bytes: &[u8], out: &mut Vec<u8>) {
 
 /// Appends the character at the beginning of `bytes`, which is not ASCII; returns its length.
 fn escape_wide(bytes: &[u8], out: &mut Vec<u8>) -> usize {
+    // Most of what is not UTF-8 shows it in the first two bytes.
+    let begins = matches!(bytes, [0xc2..=0xf4, 0x80..=0xbf, ..]);
+    if !begins {
+        out.extend_from_slice(b"\\ufffd");
+        return 1;
+    }
     let window = bytes.get(..4).unwrap_or(bytes);
     let valid = match std::str::from_utf8(window) {
         Ok(text) => text,
@@ -322,6 +333,24 @@ mod tests {
             "{\"log\":\"part\",\"stream\":\"stdout\",\"attrs\":{\"tag\":\"x\\\"\"},\
              \"time\":\"2023-11-14T22:13:20.5Z\"}\n"
         );
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_replaced_byte_by_byte() {
+        let cases: [(&[u8], &str); 7] = [
+            (b"\xc3", "\\ufffd"),
+            (b"\xc3(", "\\ufffd("),
+            (b"\xe2\x80x", "\\ufffd\\ufffdx"),
+            (b"\xed\xa0\x80", "\\ufffd\\ufffd\\ufffd"),
+            (b"\xc0\x80", "\\ufffd\\ufffd"),
+            (b"\xf4\x90\x80\x80", "\\ufffd\\ufffd\\ufffd\\ufffd"),
+            (b"\xf0\x9f\x98\x80", "\u{1f600}"),
+        ];
+        for (bytes, text) in cases {
+            let mut out = Vec::new();
+            escape(bytes, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), text, "{bytes:?}");
+        }
     }
 
     #[test]
