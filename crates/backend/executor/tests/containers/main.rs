@@ -26,7 +26,15 @@ fn main() -> ExitCode {
     {
         return helper::main(dir.as_ref());
     }
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    if has("--list") {
+        // What test runners ask for before they run each case by its name. None is ignored.
+        let cases = cases::ALL.iter().filter(|_| !has("--ignored"));
+        cases.for_each(|(name, _)| println!("{name}: test"));
+        return ExitCode::SUCCESS;
+    }
     let wanted = arguments.iter().find(|argument| !argument.starts_with('-'));
+    let exact = has("--exact");
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
     if wanted.is_some_and(|wanted| wanted == "measure") {
         measure::main();
@@ -34,7 +42,8 @@ fn main() -> ExitCode {
     }
     let mut failed = 0;
     for (name, case) in cases::ALL {
-        if wanted.is_some_and(|wanted| !name.contains(wanted.as_str())) {
+        if wanted.is_some_and(|wanted| name != wanted && (exact || !name.contains(wanted.as_str())))
+        {
             continue;
         }
         let passed = catch_unwind(case).is_ok();

@@ -32,6 +32,19 @@ fn with_binds(script: &str, host: &std::path::Path) -> Box {
     it
 }
 
+/// Reads from a terminal until it has said `word`; returns everything read.
+fn expect(terminal: &mut impl Read, word: &str) -> String {
+    let mut said = String::new();
+    let mut byte = [0];
+    while !said.contains(word) {
+        terminal
+            .read_exact(&mut byte)
+            .unwrap_or_else(|_| panic!("{said}"));
+        said.push(char::from(byte[0]));
+    }
+    said
+}
+
 pub(super) fn binds_propagate_as_they_are_told() {
     use rustix::mount::{
         MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, unmount,
@@ -48,22 +61,12 @@ pub(super) fn binds_propagate_as_they_are_told() {
         touch /shared/back/s /slave/back/s; echo done; read -r x";
     let mut it = with_binds(script, &host);
     let (running, mut terminal) = it.run_with_terminal();
-    let mut expect = |word: &str| {
-        let mut said = String::new();
-        let mut byte = [0];
-        while !said.contains(word) {
-            terminal
-                .read_exact(&mut byte)
-                .unwrap_or_else(|_| panic!("{said}"));
-            said.push(char::from(byte[0]));
-        }
-        terminal.write_all(b"\n").unwrap();
-        said
-    };
-    expect("ready");
+    expect(&mut terminal, "ready");
     mount("none", host.join("sub"), "tmpfs", MountFlags::empty(), c"").unwrap();
     fs::write(host.join("sub/from-host"), "").unwrap();
-    let said = expect("done").replace('\r', "");
+    terminal.write_all(b"\n").unwrap();
+    let said = expect(&mut terminal, "done").replace('\r', "");
+    terminal.write_all(b"\n").unwrap();
     let reached = host.join("back/s").exists();
     let ended = running.end();
     delete(&it.container).unwrap();
