@@ -21,7 +21,7 @@ fn main() -> io::Result<()> {
         out.join("libc.so"),
         "GROUP ( -l:libc.a -l:libgcc.a -l:libgcc_eh.a )\n",
     )?;
-    println!("cargo::rustc-link-search=native={}", out.display());
+    println!("cargo::rustc-link-arg-bins=-L{}", out.display());
     println!("cargo::rustc-link-arg-bins=-static-pie");
     if variable("CARGO_CFG_TARGET_ARCH") == "x86_64" {
         // Nothing resolves a weak symbol at run time: it is absent, and its address zero.
