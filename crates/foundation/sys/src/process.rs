@@ -179,23 +179,6 @@ fn thread_count() -> io::Result<u64> {
         .ok_or_else(|| io::Error::from_raw_os_error(libc::EIO))
 }
 
-/// Gives every signal its default action and blocks none: what a program may expect to begin with.
-/// Rust's runtime ignores `SIGPIPE`, and an ignored signal stays ignored by the next program.
-fn default_signals() {
-    for signal in 1..=LAST_SIGNAL {
-        // SAFETY: the default action runs no code of this process. The numbers that may not be
-        // changed are refused with EINVAL and stay as they are.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
-    }
-    // SAFETY: a signal set consists of integers, for which zero is a valid value: no signal.
-    let none: libc::sigset_t = unsafe { std::mem::zeroed() };
-    // SAFETY: `none` is initialised and only read; a null pointer means that the old set is not wanted.
-    unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()) };
-}
-
-/// The highest signal of Linux.
-const LAST_SIGNAL: libc::c_int = 64;
-
 /// Replaces the program of this process (`execve(2)`): the file at `path`, with exactly these
 /// arguments and this environment, in this order, all signals as a program expects them. Returns
 /// only if that failed.
@@ -210,7 +193,7 @@ pub fn execute(path: &CStr, arguments: &[CString], environment: &[CString]) -> i
             .collect()
     };
     let (argv, envp) = (pointers(arguments), pointers(environment));
-    default_signals();
+    crate::startup::reset_signals();
     // SAFETY: `path` is NUL-terminated; both arrays end with a null pointer and point to
     // NUL-terminated strings that outlive the call, which only reads them.
     unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };

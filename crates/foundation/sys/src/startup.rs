@@ -24,20 +24,41 @@ pub fn close_inherited() -> io::Result<()> {
     }
 }
 
-/// Gives all signals their default effect and blocks none (`signal(2)`, `sigprocmask(2)`). An ignored
-/// or blocked signal stays so across `execve`; Rust's runtime ignores `SIGPIPE`.
+/// Gives all signals their default effect and blocks none (`rt_sigaction(2)`, `rt_sigprocmask(2)`). An
+/// ignored or blocked signal stays so across `execve`; Rust's runtime ignores `SIGPIPE`, and some
+/// ancestors ignore the two signals that glibc keeps for itself and lets nobody change.
 pub fn reset_signals() {
+    // The kernel's `sigaction` and its set of signals, all of whose bits mean "default" and "none".
+    let zeros = [0_u64; 8];
     for number in 1..=64 {
-        // SAFETY: the default effect involves no code of this process. Numbers that cannot be changed
-        // are refused, which is fine.
-        unsafe { libc::signal(number, libc::SIG_DFL) };
+        // SAFETY: the buffer is larger than the kernel's structure on every architecture, outlives
+        // the call and is only read; the old action is not asked for. The default effect involves
+        // no code of this process. Numbers that cannot be changed are refused, which is fine.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                number,
+                zeros.as_ptr(),
+                std::ptr::null_mut::<u64>(),
+                SET,
+            )
+        };
     }
-    let mut none = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: the call initialises the set that it is given.
-    unsafe { libc::sigemptyset(none.as_mut_ptr()) };
-    // SAFETY: the set was initialised above and is only read; the old one is not asked for.
-    unsafe { libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut()) };
+    // SAFETY: the set is initialised, has the size that is told, and is only read; the old one is
+    // not asked for.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            zeros.as_ptr(),
+            std::ptr::null_mut::<u64>(),
+            SET,
+        )
+    };
 }
+
+/// The size of the kernel's set of signals, in bytes.
+const SET: usize = 8;
 
 #[cfg(test)]
 mod tests {
