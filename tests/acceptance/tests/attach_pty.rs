@@ -38,10 +38,16 @@ fn resized(pty: &mut Pty) {
 #[test]
 fn control_c_interrupts_the_command() {
     let engine = Engine::start();
-    let mut pty = Pty::spawn(&engine.docker_command(&["run", "--rm", "-it", "busybox", "sh"]));
+    let name = engine.name("interrupted");
+    let run = ["run", "--rm", "-it", "--name", &name, "busybox", "sh"];
+    let mut pty = Pty::spawn(&engine.docker_command(&run));
     pty.expect("# ");
     pty.send("sleep 600\n");
-    pty.expect("sleep 600\r\n");
+    // Until the command runs, an interrupt is the shell's, which forgets it.
+    eventually("the command runs", || {
+        let top = engine.docker(&["top", &name]).stdout;
+        top.contains("sleep 600").then_some(())
+    });
     pty.send("\u{3}");
     pty.expect("^C");
     pty.expect("# ");
