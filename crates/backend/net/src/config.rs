@@ -106,10 +106,8 @@ pub struct EndpointConfig {
     pub mac: MacAddr,
     /// Its addresses, with the length of the network's prefix.
     pub addresses: Vec<IpNet>,
-    /// The gateways of its network.
+    /// The gateways that the sandbox's default routes go through, where those go here.
     pub gateways: Vec<std::net::IpAddr>,
-    /// Whether the sandbox's default routes go through those gateways.
-    pub is_default_route: bool,
     /// Whether published ports may lead to it.
     pub publishes: bool,
     /// Settings of the interface: the key below `net`, with the interface's name in it, and the value.

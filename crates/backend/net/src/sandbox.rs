@@ -72,9 +72,7 @@ impl<'a> Inside<'a> {
             .map(|net| address::add(index, *net))
             .collect();
         requests.push(link::set_up(index));
-        if endpoint.is_default_route {
-            requests.extend(default_routes(endpoint, index));
-        }
+        requests.extend(default_routes(endpoint, index));
         self.request(requests, "configure a link in a namespace")?;
         self.settle(driver, endpoint)?;
         for (key, value) in &endpoint.sysctls {

@@ -52,7 +52,6 @@ fn endpoint(network: &str, subnet: u8, host: u8) -> EndpointConfig {
         mac: MacAddr::of_ipv4(Ipv4Addr::new(10, 77, subnet, host)),
         addresses: vec![format!("10.77.{subnet}.{host}/24").parse().unwrap()],
         gateways: vec![ip(&format!("10.77.{subnet}.1"))],
-        is_default_route: true,
         publishes: true,
         sysctls: Vec::new(),
     }
@@ -587,7 +586,7 @@ fn endpoints_come_and_go_while_the_sandbox_lives() {
             .unwrap();
         let second = EndpointConfig {
             interface: "eth1".to_owned(),
-            is_default_route: false,
+            gateways: Vec::new(),
             ..endpoint("br2", 2, 2)
         };
         world

@@ -4,11 +4,12 @@ use arca_net::Targets;
 use arca_types::{ContainerId, chain};
 
 use crate::Networks;
+use crate::check::{canonical, exclusive};
 use crate::endpoint::{choose_default_route, endpoint, release};
 use crate::error::Error;
 use crate::service::{Inner, Live};
 use crate::spec::{Endpoint, EndpointSpec, Sandbox, SandboxMode, SandboxSpec};
-use crate::translate::{self, BRIDGE};
+use crate::translate::{self, HOST};
 
 impl Networks {
     /// Puts a running container on a further network.
@@ -44,6 +45,13 @@ impl Networks {
     pub async fn disconnect(&self, id: &ContainerId, network: &str) -> Result<(), Error> {
         let inner = &self.0;
         let network = self.resolve(network)?;
+        if network.driver == HOST && self.sandbox(id).is_some_and(|own| own.netns.is_none()) {
+            return Err(Error::Invalid(
+                "cannot disconnect container from host network - container was created in host \
+                 network mode"
+                    .to_owned(),
+            ));
+        }
         let endpoint = self
             .sandbox(id)
             .and_then(|sandbox| {
@@ -56,13 +64,6 @@ impl Networks {
                 container: id.clone(),
                 network: network.name.clone(),
             })?;
-        if network.driver != BRIDGE {
-            return Err(Error::Invalid(format!(
-                "container cannot be disconnected from {0} network - container can only be \
-                 connected to or disconnected from {0} network when it is created",
-                network.name
-            )));
-        }
         let result = inner.leave(id, &endpoint).await;
         inner.publish("disconnect", &network, Some(id)).await;
         result
@@ -74,32 +75,16 @@ impl Inner {
     fn begin_endpoint(&self, id: &ContainerId, wish: &EndpointSpec) -> Result<Endpoint, Error> {
         let mut guard = self.state();
         let state = &mut *guard;
-        let network = state.resolve(&wish.network)?.clone();
-        if network.driver != BRIDGE {
-            return Err(Error::Invalid(format!(
-                "cannot connect container to {0} network - container must be created in {0} network \
-                 mode",
-                network.name
-            )));
-        }
+        let network = state.resolve(canonical(&wish.network))?.clone();
         let live = state
             .sandboxes
             .get(id)
             .ok_or_else(|| Error::NoSandbox(id.clone()))?;
         let (sandbox, others) = describe(live);
-        if live.record.sandbox.netns.is_none() {
-            return Err(Error::Invalid(
-                "container sharing network namespace with another container or host cannot be \
-                 connected to any other network"
-                    .to_owned(),
-            ));
-        }
-        if others.iter().any(|other| other.interface.is_empty()) {
-            return Err(Error::Invalid(
-                "container cannot be connected to multiple networks with one of the networks in \
-                 private (none) mode"
-                    .to_owned(),
-            ));
+        if !others.iter().any(|other| other.network == network.id) {
+            let on_host = live.record.sandbox.netns.is_none();
+            let private = others.iter().any(|other| other.interface.is_empty());
+            exclusive(&network, on_host, private)?;
         }
         let made = endpoint(state, id, &sandbox, wish, &others)?;
         if let Some(live) = state.sandboxes.get_mut(id) {
@@ -117,7 +102,8 @@ impl Inner {
         };
         // The link comes without a default route; that is moved when it is its turn.
         let config = translate::endpoint(&Endpoint {
-            is_default_route: false,
+            default4: false,
+            default6: false,
             ..made.clone()
         })?;
         self.net
@@ -145,6 +131,9 @@ impl Inner {
             cause,
         };
         let left = async {
+            if endpoint.interface.is_empty() {
+                return Ok(());
+            }
             let config = translate::endpoint(endpoint)?;
             self.net
                 .disconnect(translate::file_of(&before), config)
@@ -171,18 +160,8 @@ impl Inner {
             container: id.short().to_owned(),
             cause,
         };
-        let default = |sandbox: &Sandbox| {
-            sandbox
-                .endpoints
-                .iter()
-                .find(|endpoint| endpoint.is_default_route)
-                .cloned()
-        };
-        let gateway = default(&now);
-        if let Some(gateway) =
-            gateway.filter(|now| default(before).is_none_or(|was| was.id != now.id))
-        {
-            let config = translate::endpoint(&gateway)?;
+        for gateway in now.endpoints.iter().filter(|now| moved(before, now)) {
+            let config = translate::endpoint(gateway)?;
             self.net
                 .set_default_route(translate::file_of(&now), config)
                 .await
@@ -254,6 +233,13 @@ impl Inner {
     fn network(&self, endpoint: &Endpoint) -> Option<crate::Network> {
         self.state().networks.get(&endpoint.network).cloned()
     }
+}
+
+/// Whether an endpoint gives a default route that it did not give before.
+fn moved(before: &Sandbox, now: &Endpoint) -> bool {
+    let was = before.endpoints.iter().find(|was| was.id == now.id);
+    (now.default4 && !was.is_some_and(|was| was.default4))
+        || (now.default6 && !was.is_some_and(|was| was.default6))
 }
 
 /// The container as it was described at its start, and its endpoints.

@@ -90,7 +90,7 @@ pub(crate) fn endpoint(
         ipv6: assigned.ipv6,
         gateway6: gateway6.filter(|_| reachable),
         publishes: reachable,
-        dns_names: dns_names(&network, id, sandbox, wish),
+        dns_names: dns_names(&network, id, (&sandbox.name, &sandbox.hostname), wish),
         ..without_interface(endpoint_id, &network, wish)
     })
 }
@@ -108,7 +108,8 @@ fn without_interface(id: EndpointId, network: &Network, wish: &EndpointSpec) -> 
         gateway4: None,
         ipv6: None,
         gateway6: None,
-        is_default_route: false,
+        default4: false,
+        default6: false,
         publishes: false,
         dns_names: Vec::new(),
     }
@@ -127,43 +128,45 @@ fn free_interface(prefix: &str, others: &[Endpoint]) -> String {
 }
 
 /// The names of a container on a user-defined network.
-fn dns_names(
+pub(crate) fn dns_names(
     network: &Network,
     id: &ContainerId,
-    sandbox: &SandboxSpec,
+    (name, hostname): (&str, &str),
     wish: &EndpointSpec,
 ) -> Vec<String> {
     if network.predefined {
         return Vec::new();
     }
     let mut names: Vec<String> = Vec::new();
-    let all = [&sandbox.name].into_iter().chain(&wish.aliases).cloned();
-    for name in all.chain([id.short().to_owned(), sandbox.hostname.clone()]) {
-        if !name.is_empty() && !names.contains(&name) {
-            names.push(name);
+    let aliases = wish.aliases.iter().map(String::as_str);
+    for name in [name]
+        .into_iter()
+        .chain(aliases)
+        .chain([id.short(), hostname])
+    {
+        if !name.is_empty() && !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
         }
     }
     names
 }
 
-/// Marks the endpoint that the default route goes through: the highest priority, then dual stack, then the
-/// order of names.
+/// Marks the endpoints that the default routes go through, for each family: the highest priority, then dual
+/// stack, then the order of names.
 pub(crate) fn choose_default_route(endpoints: &mut [Endpoint]) {
-    let best = endpoints
-        .iter()
-        .enumerate()
-        .filter(|(_, endpoint)| endpoint.gateway4.is_some() || endpoint.gateway6.is_some())
-        .max_by_key(|(_, endpoint)| {
+    let best = |has: fn(&Endpoint) -> bool| {
+        let with_gateway = endpoints.iter().enumerate().filter(|(_, one)| has(one));
+        let best = with_gateway.max_by_key(|(_, endpoint)| {
             let both = endpoint.gateway4.is_some() && endpoint.gateway6.is_some();
-            (
-                endpoint.spec.gw_priority,
-                both,
-                endpoint.gateway4.is_some(),
-                std::cmp::Reverse(endpoint.network_name.clone()),
-            )
-        })
-        .map(|(index, _)| index);
+            let name = std::cmp::Reverse(endpoint.network_name.clone());
+            (endpoint.spec.gw_priority, both, name)
+        });
+        best.map(|(index, _)| index)
+    };
+    let best4 = best(|endpoint| endpoint.gateway4.is_some());
+    let best6 = best(|endpoint| endpoint.gateway6.is_some());
     for (index, endpoint) in endpoints.iter_mut().enumerate() {
-        endpoint.is_default_route = Some(index) == best;
+        endpoint.default4 = Some(index) == best4;
+        endpoint.default6 = Some(index) == best6;
     }
 }

@@ -33,6 +33,13 @@ pub enum Error {
     NoSandbox(ContainerId),
     #[error("cannot join network namespace of a non running container: {0}")]
     NotRunning(ContainerId),
+    #[error("container {container} is not connected to the network {network}")]
+    NotPlanned {
+        container: ContainerId,
+        network: String,
+    },
+    #[error("invalid endpoint settings:\n{0}")]
+    EndpointSettings(String),
     #[error("invalid config for network {network}: {problem}")]
     InvalidEndpoint { network: String, problem: String },
     #[error("{0} is not supported")]
@@ -91,6 +98,7 @@ impl Classify for Error {
             Self::NoPool
             | Self::Ambiguous(..)
             | Self::InvalidEndpoint { .. }
+            | Self::EndpointSettings(_)
             | Self::Invalid(_) => ErrorKind::InvalidParameter,
             Self::Predefined(_)
             | Self::PredefinedName(_)
@@ -101,6 +109,7 @@ impl Classify for Error {
             | Self::Forbidden(_) => ErrorKind::Forbidden,
             Self::Unsupported(_) => ErrorKind::NotImplemented,
             Self::NotConnected { .. }
+            | Self::NotPlanned { .. }
             | Self::Exhausted { .. }
             | Self::Publish { .. }
             | Self::Backend { .. }

@@ -30,6 +30,7 @@ mod tests;
 mod translate;
 
 pub use arca_net::{MacAddr, ParseError, PortSpec, Protocol, PublishedPort};
+pub use check::Present;
 pub use config::{AddressPool, Config, DefaultBridge, DnsSettings};
 pub use create::NetworkSpec;
 pub use error::Error;

@@ -102,8 +102,12 @@ pub struct Endpoint {
     pub ipv6: Option<Ipv6Net>,
     /// The network's IPv6 gateway.
     pub gateway6: Option<Ipv6Addr>,
-    /// Whether the container's default route goes here.
-    pub is_default_route: bool,
+    /// Whether the container's default route for IPv4 goes here.
+    #[serde(alias = "is_default_route")]
+    pub default4: bool,
+    /// Whether its default route for IPv6 does.
+    #[serde(default)]
+    pub default6: bool,
     /// Whether published ports may lead here.
     pub publishes: bool,
     /// The names that DNS answers on this network; empty on predefined networks.

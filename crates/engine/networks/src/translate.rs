@@ -136,12 +136,9 @@ pub(crate) fn endpoint(of: &Endpoint) -> Result<EndpointConfig, Error> {
         .into_iter()
         .chain(of.ipv6.map(IpNet::V6));
     let link_local = of.spec.link_local.iter().map(|ip| link_local(*ip));
-    let gateways = of
-        .gateway4
-        .map(IpAddr::V4)
-        .into_iter()
-        .chain(of.gateway6.map(IpAddr::V6))
-        .collect();
+    let gateway4 = of.gateway4.filter(|_| of.default4).map(IpAddr::V4);
+    let gateway6 = of.gateway6.filter(|_| of.default6).map(IpAddr::V6);
+    let gateways = gateway4.into_iter().chain(gateway6).collect();
     let sysctls = options
         .sysctls
         .into_iter()
@@ -154,7 +151,6 @@ pub(crate) fn endpoint(of: &Endpoint) -> Result<EndpointConfig, Error> {
         mac: of.mac.unwrap_or(MacAddr::of_ipv4(Ipv4Addr::UNSPECIFIED)),
         addresses: own.chain(link_local).collect(),
         gateways,
-        is_default_route: of.is_default_route,
         publishes: of.publishes,
         sysctls,
     })
