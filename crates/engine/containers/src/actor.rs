@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::Error;
 use crate::container::Container;
-use crate::model::ProbeResult;
+use crate::model::{EndpointRequest, ProbeResult};
 use crate::record::{ContainerRecord, Intent};
 use crate::recover::Found;
 use crate::requests::{RemoveRequest, Started, Stopped, UpdateRequest};
@@ -41,6 +41,8 @@ pub(crate) enum Command {
     Pause(Reply<()>),
     Unpause(Reply<()>),
     Rename(String, Reply<()>),
+    Connect(String, Box<EndpointRequest>, Reply<()>),
+    Disconnect(String, bool, Reply<()>),
     Resize(ConsoleSize, Reply<()>),
     Update(Box<UpdateRequest>, Reply<Vec<String>>),
     Remove(RemoveRequest, Reply<()>),
@@ -174,6 +176,14 @@ impl Actor {
             }
             Command::Rename(name, reply) => {
                 let done = self.rename(name).await;
+                self.answer(reply, done);
+            }
+            Command::Connect(network, request, reply) => {
+                let done = self.connect(&network, *request).await;
+                self.answer(reply, done);
+            }
+            Command::Disconnect(network, force, reply) => {
+                let done = self.disconnect(&network, force).await;
                 self.answer(reply, done);
             }
             Command::Resize(size, reply) => {

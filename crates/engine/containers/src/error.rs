@@ -61,6 +61,8 @@ pub enum Error {
     Volume(#[from] arca_volumes::Error),
     #[error("failed to set up container networking")]
     Network(#[source] Box<arca_networks::Error>),
+    #[error(transparent)]
+    Networking(Box<arca_networks::Error>),
     #[error("failed to create task for container")]
     Task(#[source] arca_runtime::Error),
     #[error(transparent)]
@@ -145,7 +147,7 @@ impl Classify for Error {
             Self::Image(cause) => cause.kind(),
             Self::Volume(cause) => cause.kind(),
             Self::Archive(cause) => cause.kind(),
-            Self::Network(cause) => cause.kind(),
+            Self::Network(cause) | Self::Networking(cause) => cause.kind(),
             Self::Task(cause) | Self::Runtime(cause) => cause.kind(),
             Self::Failed(_)
             | Self::Storage(_)

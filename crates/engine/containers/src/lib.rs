@@ -17,6 +17,7 @@ mod changes;
 mod check;
 mod commit;
 mod config;
+mod connect;
 mod container;
 mod create;
 mod ended;

@@ -9,7 +9,9 @@ use arca_networks::{EndpointSpec, Sandbox, SandboxMode, SandboxSpec};
 use crate::Error;
 use crate::actor::Actor;
 use crate::container::Container;
-use crate::model::{Endpoint, EndpointRequest, IpcMode, NetworkMode, NetworkSettings, PidMode};
+use crate::model::{
+    Endpoint, EndpointRequest, IpamRequest, IpcMode, NetworkMode, NetworkSettings, PidMode,
+};
 use crate::ports;
 use crate::spec::Joined;
 use crate::start::{blocking, network_files, text};
@@ -57,13 +59,14 @@ impl Actor {
 
     /// What inspect shows of the network while the container runs.
     pub(crate) fn network_settings(&self, sandbox: &Sandbox) -> NetworkSettings {
-        let mut networks: BTreeMap<String, Endpoint> = self.c.network.networks.clone();
+        let before = &self.c.network.networks;
+        let mut networks: BTreeMap<String, Endpoint> = BTreeMap::new();
         for got in &sandbox.endpoints {
-            let asked = &got.spec.network;
-            let request = networks
-                .remove(asked)
-                .map(|old| old.request)
-                .unwrap_or_default();
+            let request = before
+                .get(&got.spec.network)
+                .or_else(|| before.get(&got.network_name))
+                .map(|old| old.request.clone())
+                .unwrap_or_else(|| request_of(&got.spec));
             networks.insert(got.network_name.clone(), shown(got, request));
         }
         NetworkSettings {
@@ -192,37 +195,84 @@ pub(crate) fn endpoint_specs(container: &Container) -> Result<Vec<EndpointSpec>,
     Ok(endpoints)
 }
 
-fn endpoint_spec(network: &str, request: &EndpointRequest) -> Result<EndpointSpec, Error> {
-    fn address<T: FromStr>(text: &str) -> Result<Option<T>, Error> {
-        if text.is_empty() {
-            return Ok(None);
+/// What a container asks of one network.
+///
+/// # Errors
+/// [`Error::Invalid`] for what is not an address.
+pub(crate) fn endpoint_spec(
+    network: &str,
+    request: &EndpointRequest,
+) -> Result<EndpointSpec, Error> {
+    fn address<T: FromStr>(problems: &mut Vec<String>, what: &str, text: &str) -> Option<T> {
+        let parsed = text.parse().ok();
+        if parsed.is_none() && !text.is_empty() {
+            problems.push(format!("invalid {what} address: {text}"));
         }
-        let invalid = |_error| Error::Invalid(format!("invalid IP address: {text}"));
-        text.parse().map(Some).map_err(invalid)
+        parsed
     }
     let ipam = request.ipam.clone().unwrap_or_default();
     let mac = match request.mac_address.as_str() {
         "" => None,
         text => Some(
             text.parse()
-                .map_err(|_error| Error::Invalid(format!("invalid MAC address: {text}")))?,
+                .map_err(|_error| Error::Invalid(format!("invalid MAC address {text}")))?,
         ),
     };
-    let mut link_local = Vec::new();
-    for text in ipam.link_local_ips.iter().flatten() {
-        link_local.extend(address::<IpAddr>(text)?);
+    let mut problems = Vec::new();
+    let ipv4 = address(&mut problems, "IPv4", &ipam.ipv4_address);
+    let ipv6 = address(&mut problems, "IPv6", &ipam.ipv6_address);
+    let link_local = ipam.link_local_ips.iter().flatten();
+    let link_local = link_local
+        .filter_map(|text| address::<IpAddr>(&mut problems, "link-local IP", text))
+        .collect();
+    let problem = match problems.as_slice() {
+        [] => None,
+        [one] => Some(one.clone()),
+        many => Some(
+            many.iter()
+                .map(|problem| format!("* {problem}"))
+                .collect::<Vec<_>>()
+                .join("\n"),
+        ),
+    };
+    if let Some(problem) = problem {
+        return Err(Error::Invalid(format!(
+            "invalid endpoint settings:\n{problem}"
+        )));
     }
     Ok(EndpointSpec {
         network: network.to_owned(),
         aliases: request.aliases.clone().unwrap_or_default(),
         links: request.links.clone().unwrap_or_default(),
-        ipv4: address(&ipam.ipv4_address)?,
-        ipv6: address(&ipam.ipv6_address)?,
+        ipv4,
+        ipv6,
         link_local,
         mac,
         driver_opts: request.driver_opts.clone().unwrap_or_default(),
         gw_priority: request.gw_priority,
     })
+}
+
+/// What must have been asked for, when the record of the container does not say it: the daemon ended between
+/// joining a network and saving that.
+fn request_of(spec: &EndpointSpec) -> EndpointRequest {
+    fn text<T: ToString>(value: Option<T>) -> String {
+        value.map(|value| value.to_string()).unwrap_or_default()
+    }
+    let link_local: Vec<String> = spec.link_local.iter().map(ToString::to_string).collect();
+    let ipam = IpamRequest {
+        ipv4_address: text(spec.ipv4),
+        ipv6_address: text(spec.ipv6),
+        link_local_ips: (!link_local.is_empty()).then_some(link_local),
+    };
+    EndpointRequest {
+        ipam: (ipam != IpamRequest::default()).then_some(ipam),
+        links: Some(spec.links.clone()).filter(|links| !links.is_empty()),
+        aliases: Some(spec.aliases.clone()).filter(|aliases| !aliases.is_empty()),
+        mac_address: text(spec.mac),
+        driver_opts: Some(spec.driver_opts.clone()).filter(|options| !options.is_empty()),
+        gw_priority: spec.gw_priority,
+    }
 }
 
 fn shown(got: &arca_networks::Endpoint, request: EndpointRequest) -> Endpoint {
@@ -264,6 +314,6 @@ mod tests {
         assert!(spec.mac.is_some());
         request.mac_address = "x".into();
         let error = endpoint_spec("net", &request).unwrap_err().to_string();
-        assert_eq!(error, "invalid MAC address: x");
+        assert_eq!(error, "invalid MAC address x");
     }
 }

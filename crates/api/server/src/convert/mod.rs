@@ -18,6 +18,7 @@ mod stats;
 pub(crate) use container_inspect::inspection;
 pub(crate) use container_list::summary;
 pub(crate) use container_spec::container_spec;
+pub(crate) use endpoint::endpoint_request;
 pub(crate) use host_spec::restart_policy;
 pub(crate) use resources::resources;
 pub(crate) use stats::stats;

@@ -1,34 +1,33 @@
-//! `POST /networks/{id}/connect` and `…/disconnect`: containers keep the networks they were made with.
+//! `POST /networks/{id}/connect` and `…/disconnect`.
 
-use arca_networks::Networks;
+use arca_containers::Containers;
 use arca_wire::network::{NetworkConnectRequest, NetworkDisconnectRequest};
 use axum::extract::{Path, State};
 
+use crate::convert::endpoint_request;
 use crate::error::ApiError;
 use crate::http::JsonBody;
 
-fn refused() -> Result<(), ApiError> {
-    Err(ApiError::unsupported(
-        "changing the networks of a container is not supported yet",
-    ))
-}
-
-/// 501; 404 for a network that is not there.
+/// Puts a container on a network: 200, with nothing to say.
 pub(super) async fn connect(
-    State(networks): State<Networks>,
+    State(containers): State<Containers>,
     Path(id): Path<String>,
-    JsonBody(_body): JsonBody<NetworkConnectRequest>,
+    JsonBody(body): JsonBody<NetworkConnectRequest>,
 ) -> Result<(), ApiError> {
-    networks.resolve(&id)?;
-    refused()
+    let NetworkConnectRequest {
+        container,
+        endpoint_config,
+    } = body;
+    let request = endpoint_request(endpoint_config.unwrap_or_default())?;
+    Ok(containers.connect(&container, id, request).await?)
 }
 
-/// 501; 404 for a network that is not there.
+/// Takes a container off a network: 200, with nothing to say.
 pub(super) async fn disconnect(
-    State(networks): State<Networks>,
+    State(containers): State<Containers>,
     Path(id): Path<String>,
-    JsonBody(_body): JsonBody<NetworkDisconnectRequest>,
+    JsonBody(body): JsonBody<NetworkDisconnectRequest>,
 ) -> Result<(), ApiError> {
-    networks.resolve(&id)?;
-    refused()
+    let NetworkDisconnectRequest { container, force } = body;
+    Ok(containers.disconnect(&container, id, force).await?)
 }

@@ -15,6 +15,6 @@ routes! {
     POST "/networks/prune" "NetworkPrune" prune::prune, Full;
     GET "/networks/{id}" "NetworkInspect" inspect::inspect, Full;
     DELETE "/networks/{id}" "NetworkDelete" remove::remove, Full;
-    POST "/networks/{id}/connect" "NetworkConnect" connect::connect, Refused;
-    POST "/networks/{id}/disconnect" "NetworkDisconnect" connect::disconnect, Refused;
+    POST "/networks/{id}/connect" "NetworkConnect" connect::connect, Full;
+    POST "/networks/{id}/disconnect" "NetworkDisconnect" connect::disconnect, Full;
 }
