@@ -1,3 +1,5 @@
+//! Expansion against what a shell does.
+
 use super::{Env, Lexer, NoVariables};
 
 fn env() -> Env {

@@ -1,3 +1,5 @@
+//! Rules that show from the text.
+
 use super::{LintConfig, Linter};
 use crate::Dockerfile;
 

@@ -1,3 +1,5 @@
+//! Whole files, and what is wrong with them.
+
 use crate::{Dockerfile, Instruction, Kind, Lines, Linter, RunNetwork};
 
 fn parse(text: &str) -> Result<Dockerfile, String> {
