@@ -20,6 +20,10 @@ pub(crate) fn merge(present: &Settings, fresh: Settings) -> Settings {
         insecure_registries: fresh.insecure_registries,
         registry_mirrors: fresh.registry_mirrors,
         shutdown_timeout: fresh.shutdown_timeout,
+        runtimes: fresh.runtimes,
+        default_runtime: fresh.default_runtime,
+        default_shm_size: fresh.default_shm_size,
+        default_ipc_mode: fresh.default_ipc_mode,
         ..present.clone()
     }
 }
@@ -27,9 +31,16 @@ pub(crate) fn merge(present: &Settings, fresh: Settings) -> Settings {
 /// Hands the settings to the services and tells it as the event `reload`. Returns whether they were
 /// taken; nothing has changed when not.
 pub(crate) async fn apply(settings: &Settings, engine: &Engine, registry: &Registry) -> bool {
-    let (config, system) = match (services::registry(settings), services::system(settings)) {
-        (Ok(config), Ok(system)) => (config, system),
-        (Err(error), _) | (_, Err(error)) => {
+    let configs = || {
+        anyhow::Ok((
+            services::registry(settings)?,
+            services::system(settings)?,
+            services::containers(settings)?,
+        ))
+    };
+    let (config, system, containers) = match configs() {
+        Ok(configs) => configs,
+        Err(error) => {
             tracing::error!(
                 error = format!("{error:#}"),
                 "the configuration was not reloaded"
@@ -39,6 +50,7 @@ pub(crate) async fn apply(settings: &Settings, engine: &Engine, registry: &Regis
     };
     registry.reload(config);
     engine.system.reload(system);
+    engine.containers.reload(containers);
     let event =
         Event::new(Type::Daemon, "reload", engine.system.id()).with_all(attributes(settings));
     engine.events.publish(event).await;
@@ -75,7 +87,18 @@ fn attributes(settings: &Settings) -> Vec<(&'static str, String)> {
         ("insecure-registries", list(&settings.insecure_registries)),
         ("registry-mirrors", list(&settings.registry_mirrors)),
         ("shutdown-timeout", settings.shutdown_timeout.to_string()),
+        ("runtimes", runtimes(settings)),
+        ("default-runtime", settings.default_runtime.clone()),
+        ("default-shm-size", settings.default_shm_size.to_string()),
+        ("default-ipc-mode", settings.default_ipc_mode.clone()),
     ]
+}
+
+fn runtimes(settings: &Settings) -> String {
+    let told = settings.runtimes.iter();
+    told.map(|(name, runtime)| format!("{name}:{}", runtime.path))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]

@@ -96,29 +96,20 @@ impl Daemon<'_> {
         if !self.settings.live_restore {
             tracing::warn!("live-restore cannot be switched off: containers outlive arcad");
         }
-        // Clients that come early wait in the backlog until the engine is there.
+        let server = Server::new(&ServerConfig {
+            version: VERSION.to_owned(),
+            experimental: self.settings.experimental,
+        });
+        let mut tasks = JoinSet::new();
+        // Before the engine is there: `/_ping` is answered at once, other requests when it is.
         let listeners = listen::open(&self.settings.hosts, &self.settings.group)?;
+        let sockets = serve(&server, listeners, &mut tasks);
         let registry = Registry::new(services::registry(&self.settings)?);
         let config = services::engine(&self.settings)?;
         let engine = Engine::open(config, registry.clone())
             .await
             .map_err(|error| anyhow!("failed to start daemon: {}", arca_types::chain(&error)))?;
-        let config = ServerConfig {
-            version: VERSION.to_owned(),
-            experimental: self.settings.experimental,
-        };
-        let server = Server::new(engine.clone(), config);
-        let mut tasks = JoinSet::new();
-        let mut sockets = Vec::new();
-        for listener in listeners {
-            let (listener, path) = match listener {
-                listen::Listener::Unix(listener, path) => (Listener::Unix(listener), path),
-                listen::Listener::Tcp(listener) => (Listener::Tcp(listener), None),
-            };
-            sockets.extend(path);
-            let server = server.clone();
-            tasks.spawn(async move { server.serve(listener).await });
-        }
+        server.open(engine.clone());
         for host in &self.settings.hosts {
             tracing::info!(address = %host, "API listens");
         }
@@ -162,6 +153,27 @@ impl Daemon<'_> {
             }
         }
     }
+}
+
+/// Serves the API on each listener, as tasks. Returns the paths of sockets that are to be removed.
+fn serve(
+    server: &Server,
+    listeners: Vec<listen::Listener>,
+    tasks: &mut JoinSet<()>,
+) -> Vec<PathBuf> {
+    let mut sockets = Vec::new();
+    for listener in listeners {
+        let listener = match listener {
+            listen::Listener::Unix(listener, path) => {
+                sockets.extend(path);
+                Listener::Unix(listener)
+            }
+            listen::Listener::Tcp(listener) => Listener::Tcp(listener),
+        };
+        let server = server.clone();
+        tasks.spawn(async move { server.serve(listener).await });
+    }
+    sockets
 }
 
 /// Tells the service manager, where there is one.

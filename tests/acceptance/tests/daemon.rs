@@ -61,7 +61,12 @@ fn a_hangup_reloads_what_may_change() {
     }
     let mut events = engine.events("{\"type\":[\"daemon\"]}");
     let config = engine.data_root().parent().unwrap().join("daemon.json");
-    std::fs::write(&config, r#"{"labels": ["rack=7"], "insecure-registries": ["10.9.8.7:5000"], "shutdown-timeout": 33}"#).unwrap();
+    std::fs::write(
+        &config,
+        r#"{"labels": ["rack=7"], "insecure-registries": ["10.9.8.7:5000"], "shutdown-timeout": 33,
+        "runtimes": {"other": {"path": "/usr/bin/other-runc"}}, "default-runtime": "other"}"#,
+    )
+    .unwrap();
     engine.signal(Signal::HUP);
     let event = events.wait_for("reload", |_| true);
     assert!(
@@ -78,6 +83,8 @@ fn a_hangup_reloads_what_may_change() {
         "{}",
         info["RegistryConfig"]
     );
+    assert_eq!(info["DefaultRuntime"], "other");
+    assert_eq!(info["Runtimes"]["other"]["path"], "/usr/bin/other-runc");
     // What is wrong is not taken, and harms nothing.
     std::fs::write(&config, r#"{"nosuch": 1}"#).unwrap();
     engine.signal(Signal::HUP);

@@ -48,7 +48,7 @@ impl Containers {
             .resolve(&spec.image, platform.as_ref())
             .await?;
         merge::image(&mut spec, &image.config.config)?;
-        merge::daemon(&mut spec, &service.config, service.facts.unified)?;
+        merge::daemon(&mut spec, &service.config(), service.facts.unified)?;
         arca_logging::validate(&spec.host.log.driver, &spec.host.log.options)
             .map_err(|error| Error::Invalid(error.to_string()))?;
         let id = ContainerId::random();

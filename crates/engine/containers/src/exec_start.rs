@@ -233,11 +233,11 @@ impl ExecSession {
             init: false,
             rlimits: spec::resources::rlimits(
                 own.host.resources.ulimits.as_deref(),
-                &service.config.ulimits,
+                &service.config().ulimits,
             ),
             no_new_privileges: options
                 .no_new_privileges
-                .unwrap_or(service.config.no_new_privileges),
+                .unwrap_or(service.config().no_new_privileges),
             apparmor: options
                 .apparmor
                 .filter(|name| service.facts.apparmor && name != "unconfined"),

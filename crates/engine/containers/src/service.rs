@@ -1,7 +1,7 @@
 //! The service: what it stands on, and how operations reach a container's actor.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use arca_events::Events;
 use arca_images::Images;
@@ -52,7 +52,8 @@ pub struct Containers(Arc<Service>);
 /// What the operations share.
 #[derive(Debug)]
 pub(crate) struct Service {
-    pub(crate) config: Config,
+    /// Replaced as a whole by [`Containers::reload`].
+    settings: RwLock<Arc<Config>>,
     pub(crate) facts: HostFacts,
     pub(crate) store: Store,
     pub(crate) storage: Storage,
@@ -72,6 +73,12 @@ pub(crate) struct Service {
 }
 
 impl Service {
+    /// The settings as they are now.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        let settings = self.settings.read();
+        Arc::clone(&settings.unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The directory of a container's files.
     pub(crate) fn directory(&self, id: &ContainerId) -> PathBuf {
         self.containers_dir().join(id.as_str())
@@ -87,7 +94,7 @@ impl Service {
 
     /// The directory of all containers' directories.
     pub(crate) fn containers_dir(&self) -> PathBuf {
-        self.config.data_root.join("containers")
+        self.config().data_root.join("containers")
     }
 
     /// Makes a container known, and starts its actor.
@@ -120,7 +127,7 @@ impl Containers {
                 .is_ok_and(|text| text.starts_with('Y')),
         };
         let service = Arc::new(Service {
-            config,
+            settings: RwLock::new(Arc::new(config)),
             facts,
             store: backends.store,
             storage: backends.storage,
@@ -156,10 +163,23 @@ impl Containers {
         self.0.facts.unified
     }
 
-    /// The settings.
+    /// The settings as they are now.
     #[must_use]
-    pub fn config(&self) -> &Config {
-        &self.0.config
+    pub fn config(&self) -> Arc<Config> {
+        self.0.config()
+    }
+
+    /// Takes new defaults and runtimes for what is created and started from now on. The data root stays.
+    pub fn reload(&self, config: Config) {
+        let mut settings = self.0.settings.write();
+        let settings = settings
+            .as_deref_mut()
+            .unwrap_or_else(|poisoned| poisoned.get_mut());
+        let data_root = settings.data_root.clone();
+        *settings = Arc::new(Config {
+            data_root,
+            ..config
+        });
     }
 
     /// The published state of a container.

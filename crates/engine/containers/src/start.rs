@@ -181,7 +181,7 @@ impl Actor {
         joined: &spec::Joined,
         files: Option<&[String; 3]>,
     ) -> Result<spec::oci::Spec, Error> {
-        let config = &self.service.config;
+        let config = &*self.service.config();
         let init = self.c.spec.host.init.unwrap_or(config.init);
         let init_path = config.init_path.to_string_lossy();
         spec::build(&SpecInput {
@@ -212,7 +212,7 @@ impl Actor {
         rootfs: arca_runtime::Rootfs,
     ) -> Result<RunSpec, Error> {
         let host = &self.c.spec.host;
-        let config = &self.service.config;
+        let config = &*self.service.config();
         let runtime = config.runtimes.get(&host.runtime).cloned().ok_or_else(|| {
             Error::Invalid(format!("unknown or invalid runtime name: {}", host.runtime))
         })?;

@@ -108,7 +108,7 @@ impl System {
 
     fn read_info(&self, tasks: u64) -> Info {
         let (services, config) = (self.services(), self.config());
-        let containers = services.containers.config();
+        let containers = &*services.containers.config();
         let unified = services.containers.unified_cgroups();
         let abilities = cgroups::look(Path::new("/sys/fs/cgroup"), unified);
         let counts = self.counts();

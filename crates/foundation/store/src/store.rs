@@ -5,6 +5,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use serde::Serialize;
@@ -234,6 +235,11 @@ impl Reader {
     }
 }
 
+/// A process that was killed may have a child that has not yet called `execve(2)`, and so holds its lock:
+/// it is waited for so long, in so many steps.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+const LOCK_STEP: Duration = Duration::from_millis(10);
+
 /// Takes the lock that keeps a second process out.
 fn lock(path: &Path) -> Result<File, Error> {
     let mut name = path.as_os_str().to_owned();
@@ -245,10 +251,16 @@ fn lock(path: &Path) -> Result<File, Error> {
         .truncate(false)
         .open(&name)
         .map_err(Error::file("open", &name))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::Locked(path.to_owned())),
-        Err(TryLockError::Error(error)) => Err(Error::file("lock", &name)(error)),
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_PATIENCE => {
+                std::thread::park_timeout(LOCK_STEP);
+            }
+            Err(TryLockError::WouldBlock) => return Err(Error::Locked(path.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(Error::file("lock", &name)(error)),
+        }
     }
 }
 

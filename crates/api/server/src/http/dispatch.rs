@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::{Method, Request, StatusCode, Uri, header};
 use hyper::body::{Frame, Incoming, SizeHint};
+use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt};
 use tracing::Instrument;
@@ -26,13 +27,16 @@ use crate::compat::{API_VERSION, ApiVersion};
 /// The router with what surrounds it; shared by all connections.
 #[derive(Debug, Clone)]
 pub(super) struct Dispatch {
-    router: Router,
+    /// What is answered while the engine is still being opened.
+    early: Router,
+    /// Everything; there once the engine is.
+    router: Arc<SetOnce<Router>>,
     headers: Arc<[(HeaderName, HeaderValue)]>,
     requests: Arc<AtomicU64>,
 }
 
 impl Dispatch {
-    pub(super) fn new(router: Router, config: &ServerConfig) -> Self {
+    pub(super) fn new(early: Router, config: &ServerConfig) -> Self {
         let server = format!("Docker/{} (linux)", config.version);
         let experimental = if config.experimental { "true" } else { "false" };
         let headers = [
@@ -55,9 +59,26 @@ impl Dispatch {
             ),
         ];
         Self {
-            router,
+            early,
+            router: Arc::default(),
             headers: headers.into(),
             requests: Arc::default(),
+        }
+    }
+
+    /// Lets requests through to `router`; a second call changes nothing.
+    pub(super) fn open(&self, router: Router) {
+        if self.router.set(router).is_err() {
+            tracing::warn!("the API was opened already");
+        }
+    }
+
+    /// The router for `path`; waits for the engine where it takes one.
+    async fn router(&self, path: &str) -> Router {
+        match self.router.get() {
+            Some(router) => router.clone(),
+            None if path == "/_ping" => self.early.clone(),
+            None => self.router.wait().await.clone(),
         }
     }
 
@@ -83,10 +104,13 @@ impl Dispatch {
         );
         let mut response = match prepare(&mut request) {
             Some(response) => response,
-            None => match self.router.oneshot(request).instrument(span).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            },
+            None => {
+                let router = self.router(request.uri().path()).await;
+                match router.oneshot(request).instrument(span).await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                }
+            }
         };
         for (name, value) in self.headers.iter() {
             response.headers_mut().insert(name, value.clone());

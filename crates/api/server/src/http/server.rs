@@ -44,34 +44,27 @@ pub struct Server {
 }
 
 impl Server {
-    /// Makes the API of `engine`.
+    /// A server whose engine is still being opened: `/_ping` is answered, every other request waits for
+    /// [`Server::open`].
     #[must_use]
-    pub fn new(engine: Engine, config: ServerConfig) -> Self {
-        let closing = CancellationToken::new();
-        let sessions = TaskTracker::new();
-        let app = App::new(engine, sessions.clone(), closing.clone());
-        Self::of(
-            crate::routes::router().with_state(app),
-            &config,
-            sessions,
-            closing,
-        )
+    pub fn new(config: &ServerConfig) -> Self {
+        Self {
+            dispatch: Dispatch::new(crate::system::early(), config),
+            connections: TaskTracker::new(),
+            sessions: TaskTracker::new(),
+            closing: CancellationToken::new(),
+        }
     }
 
-    /// A server of any router.
-    pub(crate) fn of(
-        router: Router,
-        config: &ServerConfig,
-        sessions: TaskTracker,
-        closing: CancellationToken,
-    ) -> Self {
-        let dispatch = Dispatch::new(router, config);
-        Self {
-            dispatch,
-            connections: TaskTracker::new(),
-            sessions,
-            closing,
-        }
+    /// The engine is there: every request is served.
+    pub fn open(&self, engine: Engine) {
+        let app = App::new(engine, self.sessions.clone(), self.closing.clone());
+        self.open_router(crate::routes::router().with_state(app));
+    }
+
+    /// Serves any router.
+    pub(crate) fn open_router(&self, router: Router) {
+        self.dispatch.open(router);
     }
 
     /// Serves the clients of `listener` until [`Server::stop`].

@@ -14,8 +14,6 @@ use futures_util::stream;
 use http::StatusCode;
 use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::{Hijack, JsonBody, Query, Server, ServerConfig, Socket, chunks, json, not_found_page};
 use crate::error::ApiError;
@@ -55,6 +53,8 @@ async fn echo(hijack: Hijack, JsonBody(_): JsonBody<Body>) -> Result<Response, A
 /// What the tests watch and drive.
 struct Rig {
     server: Server,
+    /// What the server is to serve once its engine is there.
+    router: Router,
     /// Tells when the endless stream was given up.
     given_up: watch::Receiver<bool>,
     /// Sends a piece of the endless stream.
@@ -70,7 +70,8 @@ impl Drop for OnDrop {
 }
 
 impl Rig {
-    fn new() -> Self {
+    /// One whose engine is still being opened.
+    fn starting() -> Self {
         let (dropped, given_up) = watch::channel(false);
         let (pieces, waiting) = mpsc::channel(1);
         let state = std::sync::Mutex::new(Some((waiting, OnDrop(dropped))));
@@ -95,17 +96,19 @@ impl Rig {
             version: "1.2.3".to_owned(),
             experimental: false,
         };
-        let server = Server::of(
-            router,
-            &config,
-            TaskTracker::new(),
-            CancellationToken::new(),
-        );
         Self {
-            server,
+            server: Server::new(&config),
+            router,
             given_up,
             pieces,
         }
+    }
+
+    /// One whose engine is there.
+    fn new() -> Self {
+        let rig = Self::starting();
+        rig.server.open_router(rig.router.clone());
+        rig
     }
 
     fn connect(&self) -> Client {
@@ -147,6 +150,30 @@ fn read_head(client: &mut Client) -> String {
         head.push(byte[0]);
     }
     String::from_utf8(head).unwrap()
+}
+
+#[tokio::test]
+async fn a_starting_engine_answers_pings_and_lets_the_rest_wait() {
+    let rig = Rig::starting();
+    let mut early = rig.connect();
+    let early = blocking(move || {
+        early
+            .write_all(b"GET /images/a/json HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")
+            .unwrap();
+        early
+    })
+    .await;
+    let pong = rig
+        .ask("GET /v1.51/_ping HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")
+        .await;
+    assert!(pong.starts_with("HTTP/1.1 200 OK\r\n") && pong.ends_with("\r\n\r\nOK"));
+    early.set_nonblocking(true).unwrap();
+    let mut early = early;
+    assert!(early.read(&mut [0]).is_err(), "no answer yet");
+    rig.server.open_router(rig.router.clone());
+    early.set_nonblocking(false).unwrap();
+    let answer = blocking(move || read_until_end(&mut early)).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
 }
 
 #[tokio::test]

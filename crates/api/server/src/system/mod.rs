@@ -7,6 +7,8 @@ mod info;
 mod ping;
 mod version;
 
+pub(crate) use ping::early;
+
 use crate::routes::{Support::*, routes};
 
 routes! {

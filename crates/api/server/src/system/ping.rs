@@ -1,11 +1,17 @@
 //! `/_ping`: whether the engine is there, and what it can do.
 
+use axum::Router;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, PRAGMA};
 
 /// BuildKit is 2; 1 tells clients that it is not there.
 const BUILDER: (HeaderName, &str) = (HeaderName::from_static("builder-version"), "1");
 const SWARM: (HeaderName, &str) = (HeaderName::from_static("swarm"), "inactive");
+
+/// `/_ping` alone, which needs no engine: a client is to learn at once that the daemon is there.
+pub(crate) fn early() -> Router {
+    Router::new().route("/_ping", axum::routing::get(ping).head(ping_head))
+}
 
 /// `GET`: `OK`.
 pub(super) async fn ping() -> Response {
