@@ -13,6 +13,7 @@
 )]
 
 mod arcad;
+mod compose;
 mod docker;
 mod engine;
 mod events;
@@ -25,6 +26,7 @@ mod registry;
 mod snapshot;
 mod tools;
 
+pub use compose::Compose;
 pub use docker::{Docker, Output};
 pub use engine::{Engine, Options};
 pub use events::Events;

@@ -5,6 +5,7 @@
 //! told.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arca_events::{Event, Type};
 use arca_runtime::{Client, ConsoleSize, Happening, Session};
@@ -48,7 +49,8 @@ pub(crate) enum Command {
     Remove(RemoveRequest, Reply<()>),
     Attach(Client, oneshot::Sender<Session>, Reply<()>),
     Happened(Happening),
-    Probed(ProbeResult),
+    /// A probe's result; answered with the delay before the next one.
+    Probed(ProbeResult, oneshot::Sender<Duration>),
     Recover(Found, oneshot::Sender<()>),
 }
 
@@ -200,7 +202,12 @@ impl Actor {
                 self.answer(reply, done);
             }
             Command::Happened(happening) => self.happened(happening).await,
-            Command::Probed(result) => self.probed(result).await,
+            Command::Probed(result, next) => {
+                self.probed(result).await;
+                if next.send(self.next_probe()).is_err() {
+                    tracing::trace!("the prober was ended meanwhile");
+                }
+            }
             Command::Recover(found, done) => {
                 self.recover(found).await;
                 // A removal that goes on ends when the process does: the answer goes with the actor.

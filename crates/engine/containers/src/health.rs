@@ -8,6 +8,7 @@ use arca_runtime::{AttachSpec, Client};
 use arca_types::{Signal, Timestamp};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
+use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::Error;
@@ -108,8 +109,17 @@ impl Actor {
             return;
         };
         let service = Arc::clone(&self.service);
-        let task = tokio::spawn(probe_again_and_again(service, handle, check));
+        let task = probe_again_and_again(service, handle, check, self.next_probe());
+        let task = tokio::spawn(task);
         self.prober = Some(AbortOnDropHandle::new(task));
+    }
+
+    /// The delay before the next probe. The actor tells it: what is published is older.
+    pub(crate) fn next_probe(&self) -> Duration {
+        let check = effective(self.c.spec.healthcheck.as_ref());
+        check.map_or(INTERVAL, |check| {
+            delay(&self.c, &check, self.service.clock.now())
+        })
     }
 
     /// Takes a result.
@@ -135,13 +145,20 @@ impl Actor {
     }
 }
 
-async fn probe_again_and_again(service: Arc<Service>, handle: Arc<Handle>, check: Healthcheck) {
+async fn probe_again_and_again(
+    service: Arc<Service>,
+    handle: Arc<Handle>,
+    check: Healthcheck,
+    mut wait: Duration,
+) {
     loop {
-        let wait = delay(&handle.snapshot(), &check, service.clock.now());
         tokio::time::sleep(wait).await;
         let result = probe(&service, &handle.snapshot(), &check).await;
-        if handle.commands.send(Command::Probed(result)).await.is_err() {
-            return;
+        let (reply, next) = oneshot::channel();
+        let told = handle.commands.send(Command::Probed(result, reply)).await;
+        match (told, next.await) {
+            (Ok(()), Ok(next)) => wait = next,
+            _ended => return,
         }
     }
 }

@@ -1,0 +1,151 @@
+//! The applications of `examples/`, started by compose as a user would.
+#![expect(
+    clippy::unwrap_used,
+    reason = "what a test needs fails the test where it stands"
+)]
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use arca_testkit::{Compose, Engine, eventually};
+
+/// What an HTTP server at `address` answers to `GET path`; none when it does not (yet).
+fn get(engine: &Engine, address: &str, path: &str) -> Option<String> {
+    engine.in_netns(|| {
+        let mut stream = TcpStream::connect(address).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        head.contains(" 200 ").then(|| body.to_owned())
+    })
+}
+
+/// The number of visits that a page tells.
+fn visits(page: &str) -> u32 {
+    page.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_web_service_scales_and_its_store_keeps_what_it_counted() {
+    let engine = Engine::start();
+    engine.need_redis();
+    let app = Compose::example(&engine, "web-redis");
+    app.run(&["up", "-d", "--scale", "web=5"]).ok();
+    let mut hosts = BTreeSet::new();
+    let mut last = 0;
+    for index in 1..=5 {
+        let address = app.port("web", index, "80");
+        let page = eventually("the service answers", || {
+            get(&engine, &address, "/cgi-bin/visits")
+        });
+        assert!(visits(&page) > last, "{page}");
+        last = visits(&page);
+        hosts.insert(
+            page.split_whitespace()
+                .last()
+                .unwrap_or_default()
+                .to_owned(),
+        );
+    }
+    assert_eq!(hosts.len(), 5, "{hosts:?}");
+
+    // Again: nothing is made anew.
+    let before = app.run(&["ps", "-q"]).ok();
+    let again = app.run(&["up", "-d", "--scale", "web=5"]).expect(0);
+    assert!(!again.stderr.contains("Recreate"), "{}", again.stderr);
+    assert_eq!(app.run(&["ps", "-q"]).ok(), before);
+
+    app.run(&["up", "-d", "--scale", "web=1"]).ok();
+    assert_eq!(app.run(&["ps", "-q", "web"]).ok().lines().count(), 1);
+    app.run(&["down", "-t", "1"]).ok();
+    app.run(&["up", "-d"]).ok();
+    let address = app.port("web", 1, "80");
+    let page = eventually("the service answers after all was taken down", || {
+        get(&engine, &address, "/cgi-bin/visits")
+    });
+    assert!(visits(&page) > last, "the count went on: {page}");
+}
+
+#[test]
+fn of_three_tiers_only_neighbours_reach_each_other() {
+    let engine = Engine::start();
+    engine.need_redis();
+    engine.need_nginx();
+    let app = Compose::example(&engine, "three-tier");
+    app.run(&["up", "-d"]).ok();
+    let address = app.port("proxy", 1, "80");
+    let page = eventually("the application answers through the proxy", || {
+        get(&engine, &address, "/cgi-bin/visits")
+    });
+    assert_eq!(visits(&page), 1);
+    let read = "read -r line < /run/secrets/password; echo $line";
+    let secret = app.run(&["exec", "-T", "redis", "sh", "-c", read]);
+    assert_eq!(secret.ok(), "only for this example");
+
+    let database = engine.inspect(&app.run(&["ps", "-q", "redis"]).ok());
+    let networks = database["NetworkSettings"]["Networks"].as_object().cloned();
+    let networks = networks.unwrap_or_default();
+    assert_eq!(networks.len(), 1);
+    let reach = |service: &str, to: &str| {
+        let script = format!("echo PING | nc -w 2 {to} 6379");
+        app.run(&["exec", "-T", service, "sh", "-c", &script])
+    };
+    // The proxy's image has no nc: its network is lent to a container that has.
+    let proxy = app.run(&["ps", "-q", "proxy"]).ok();
+    let network = format!("container:{proxy}");
+    for to in networks
+        .values()
+        .filter_map(|endpoint| endpoint["IPAddress"].as_str())
+    {
+        assert!(reach("app", to).ok().contains("PONG"));
+        let script = format!("echo PING | nc -w 1 {to} 6379");
+        let tried = engine.docker(&[
+            "run",
+            "--rm",
+            "--network",
+            &network,
+            "busybox",
+            "sh",
+            "-c",
+            &script,
+        ]);
+        assert!(!tried.stdout.contains("PONG"), "{}", tried.stdout);
+    }
+    let named = engine.docker(&[
+        "run",
+        "--rm",
+        "--network",
+        &network,
+        "busybox",
+        "nslookup",
+        "redis",
+    ]);
+    assert_ne!(named.code, 0, "{}", named.stdout);
+    assert!(reach("app", "redis").ok().contains("PONG"), "by name");
+}
+
+#[test]
+fn two_services_behind_one_name_answer_in_turn() {
+    let engine = Engine::start();
+    let app = Compose::example(&engine, "aliases");
+    app.run(&["up", "-d"]).ok();
+    let mut seen = BTreeSet::new();
+    eventually("both have answered", || {
+        let answer = app.run(&[
+            "exec",
+            "-T",
+            "client",
+            "wget",
+            "-qO-",
+            "http://backend/cgi-bin/who",
+        ]);
+        if answer.code == 0 {
+            seen.insert(answer.stdout);
+        }
+        (seen.len() == 2).then_some(())
+    });
+}
