@@ -156,7 +156,7 @@ impl Blob {
             return Err(error);
         }
         tracing::debug!(digest = %self.descriptor.digest, received = self.received, %error, "download broke");
-        let pause = config.retry_pause * self.failures;
+        let pause = error.wait().unwrap_or(config.retry_pause * self.failures);
         self.state = State::Pausing(pause);
         Ok(Some(Piece::Retrying(pause)))
     }
@@ -174,6 +174,9 @@ impl Blob {
             let value = HeaderValue::try_from(range).ok().ok_or(Error::Closed)?;
             call.headers.insert(RANGE, value);
         }
+        call.patient = false;
+        // A mirror that breaks again and again is left for the registry itself.
+        call.past_mirrors = self.failures > 1;
         let mut response = self.remote.call(&call).await?;
         if self.received == 0 {
             self.check_length(&response)?;

@@ -1,6 +1,7 @@
 //! What can go wrong with a registry, in the words that clients of dockerd know.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use arca_types::{Classify, Digest, ErrorKind};
 
@@ -176,6 +177,12 @@ pub enum Error {
     Bare(Code),
     #[error("received unexpected HTTP status: {0}")]
     Status(String),
+    /// The registry asks for patience (429) or has trouble of its own (5xx); `wait` when it says how long.
+    #[error("{cause}")]
+    Overloaded {
+        wait: Option<Duration>,
+        cause: Box<Error>,
+    },
     #[error("error parsing HTTP {status} response body: {problem}: {body:?}")]
     ErrorBody {
         status: u16,
@@ -237,6 +244,8 @@ pub enum Error {
     Tls(#[source] rustls::Error),
     #[error("cannot make an HTTP client")]
     Client(#[source] reqwest::Error),
+    #[error("failed to load {path}: {problem}", path = .path.display())]
+    Hosts { path: PathBuf, problem: String },
     #[error("invalid proxy address")]
     Proxy,
     #[error("failed to GET {url} with status {status}: {body}")]
@@ -271,7 +280,7 @@ impl Error {
     pub fn code(&self) -> Option<Code> {
         match self {
             Self::Refused { code, .. } => Some(*code),
-            Self::Request { cause, .. } => cause.code(),
+            Self::Request { cause, .. } | Self::Overloaded { cause, .. } => cause.code(),
             _ => None,
         }
     }
@@ -290,12 +299,21 @@ impl Error {
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Transport { retry, .. } => *retry,
-            Self::Status(_) => true,
+            Self::Overloaded { .. } => true,
             Self::Refused { code, .. } | Self::Bare(code) => {
                 matches!(code, Code::TooManyRequests | Code::Unavailable)
             }
             Self::Request { cause, .. } => cause.is_temporary(),
             _ => false,
+        }
+    }
+
+    /// How long the registry wants to be left alone, when it says so.
+    pub(crate) fn wait(&self) -> Option<Duration> {
+        match self {
+            Self::Overloaded { wait, .. } => *wait,
+            Self::Request { cause, .. } => cause.wait(),
+            _ => None,
         }
     }
 
@@ -322,7 +340,7 @@ impl Classify for Error {
                 Code::Unavailable => ErrorKind::Unavailable,
                 _ => ErrorKind::Internal,
             },
-            Self::Request { cause, .. } => cause.kind(),
+            Self::Request { cause, .. } | Self::Overloaded { cause, .. } => cause.kind(),
             Self::Endpoint(_) => ErrorKind::InvalidParameter,
             _ => ErrorKind::Internal,
         }

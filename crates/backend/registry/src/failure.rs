@@ -1,5 +1,9 @@
 //! Answers that are not successes become errors.
 
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::RETRY_AFTER;
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 
@@ -8,6 +12,8 @@ use crate::error::{Code, Error};
 
 /// Bodies of errors are read up to this many bytes.
 const BODY_LIMIT: usize = 64 * 1024;
+/// Nobody waits longer than this because a registry says so.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// The body of an error (OCI distribution specification, "Error Codes").
 #[derive(Deserialize, Default)]
@@ -38,6 +44,25 @@ pub(crate) fn status_text(status: StatusCode) -> String {
 
 /// Turns an answer that is not a success into an error. A redirection that was not followed is one.
 pub(crate) async fn failure(response: Response) -> Error {
+    let status = response.status();
+    let wait = retry_after(response.headers());
+    let cause = Box::new(refusal(response).await);
+    let passing = status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED;
+    if passing || status == StatusCode::TOO_MANY_REQUESTS {
+        Error::Overloaded { wait, cause }
+    } else {
+        *cause
+    }
+}
+
+/// `Retry-After` in seconds (RFC 9110, 10.2.3); dates are passed over.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    let seconds = text.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds).min(LONGEST_WAIT))
+}
+
+async fn refusal(response: Response) -> Error {
     let status = response.status();
     if !status.is_client_error() {
         return Error::Status(status_text(status));

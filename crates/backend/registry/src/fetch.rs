@@ -4,6 +4,7 @@ use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt as _};
 use reqwest::Url;
 
+use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::failure::status_text;
 use crate::registry::Registry;
@@ -51,7 +52,15 @@ impl Registry {
             .port()
             .map_or(host.clone(), |port| format!("{host}:{port}"));
         let default_port = url.port_or_known_default().unwrap_or(80);
-        let sent = self.client(&authority).await?.get(url).send().await;
+        let sent = self
+            .client(&Endpoint::new(
+                &format!("{}://{authority}", url.scheme()),
+                false,
+            ))
+            .await?
+            .get(url)
+            .send()
+            .await;
         let mut response =
             sent.map_err(|error| describe(&error, &authority, default_port).during("Get", &whole))?;
         let status = response.status();

@@ -29,11 +29,8 @@ impl Registry {
     pub async fn login(&self, server: &str, auth: &Auth) -> Result<Login, Error> {
         let domain = domain_of_server(server);
         let mut last = None;
-        for endpoint in self
-            .endpoints(&domain)
-            .iter()
-            .filter(|endpoint| !endpoint.mirror)
-        {
+        let endpoints = self.endpoints(&domain).await?;
+        for endpoint in endpoints.iter().filter(|endpoint| !endpoint.mirror) {
             match self.login_at(endpoint, auth).await {
                 Err(error) if error.is_transport() => last = Some(error),
                 outcome => {
@@ -89,7 +86,7 @@ impl Registry {
             }
             (Challenge::Basic, _) => Err(Error::NoCredentials),
             (Challenge::Bearer(bearer), auth) => {
-                let client = self.client(&endpoint.authority).await?;
+                let client = self.client(endpoint).await?;
                 let request = TokenRequest {
                     client: &client,
                     endpoint,
@@ -114,8 +111,8 @@ impl Registry {
         proof: Option<HeaderValue>,
     ) -> Result<Response, Error> {
         let url = endpoint.url("/v2/");
-        let client = self.client(&endpoint.authority).await?;
-        let mut request = client.get(&url);
+        let client = self.client(endpoint).await?;
+        let mut request = client.get(&url).headers(endpoint.headers.clone());
         if let Some(proof) = proof {
             request = request.header(http::header::AUTHORIZATION, proof);
         }

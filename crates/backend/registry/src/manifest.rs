@@ -55,7 +55,9 @@ impl Remote {
             });
         }
         let path = self.path(&format!("manifests/{}", reference.manifest_selector()));
-        match self.call(&accepting(Method::HEAD, path.clone())).await {
+        let mut head = accepting(Method::HEAD, path.clone());
+        head.resolves = true;
+        match self.call(&head).await {
             Ok(response) => {
                 if let Some(descriptor) = described(response.headers())? {
                     return Ok(Resolved {
@@ -86,7 +88,9 @@ impl Remote {
     }
 
     async fn fetch(&self, path: String, wanted: Option<&Digest>) -> Result<Manifest, Error> {
-        let response = self.call(&accepting(Method::GET, path)).await?;
+        let mut call = accepting(Method::GET, path);
+        call.resolves = wanted.is_none();
+        let response = self.call(&call).await?;
         let announced = header_digest(response.headers())?;
         let media_type = header(response.headers(), CONTENT_TYPE).unwrap_or_default();
         let bytes = read_limited(response).await?;

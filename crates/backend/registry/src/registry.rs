@@ -10,9 +10,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::auth::Auth;
 use crate::challenge::Challenge;
-use crate::config::{Config, Proxies};
+use crate::config::{Config, Proxies, host_of};
 use crate::endpoint::{Endpoint, endpoints};
 use crate::error::Error;
+use crate::hosts::{HostTls, Hosts};
 use crate::remote::Remote;
 use crate::tls::{HostCertificates, client_config};
 use crate::token::{Token, TokenKey};
@@ -41,7 +42,7 @@ struct Settings {
 /// What has been learnt about registries since the start.
 #[derive(Default)]
 struct Known {
-    /// By authority, and whether it is for uploads.
+    /// By what tells one address from another, and whether it is for uploads.
     clients: HashMap<(String, bool), reqwest::Client>,
     /// The base that answered last, by domain.
     bases: HashMap<String, String>,
@@ -114,16 +115,14 @@ impl Registry {
     /// Opens one repository with one set of credentials. Nothing is sent yet.
     #[must_use]
     pub fn remote(&self, repository: &Repository, auth: Auth) -> Remote {
-        let endpoints = self.endpoints(repository.domain());
-        Remote::new(self.clone(), repository.clone(), auth, endpoints)
+        Remote::new(self.clone(), repository.clone(), auth, false)
     }
 
-    /// As [`remote`](Self::remote), but past all mirrors: content is pushed to the registry itself.
+    /// As [`remote`](Self::remote), but past all mirrors: content is pushed to the registry itself, or to
+    /// the hosts that `hosts.toml` says it is pushed to.
     #[must_use]
     pub fn remote_to_push(&self, repository: &Repository, auth: Auth) -> Remote {
-        let mut endpoints = self.endpoints(repository.domain());
-        endpoints.retain(|endpoint| !endpoint.mirror);
-        Remote::new(self.clone(), repository.clone(), auth, endpoints)
+        Remote::new(self.clone(), repository.clone(), auth, true)
     }
 
     /// Returns the right to upload when one is free.
@@ -161,12 +160,20 @@ impl Registry {
     }
 
     /// The addresses of a registry; the one that answered last comes first among its own.
-    pub(crate) fn endpoints(&self, domain: &str) -> Vec<Endpoint> {
-        let mut found = endpoints(&self.config(), domain);
+    ///
+    /// # Errors
+    /// [`Error::Hosts`] when there is a `hosts.toml` for it that cannot be read.
+    pub(crate) async fn endpoints(&self, domain: &str) -> Result<Vec<Endpoint>, Error> {
+        let (config, name) = (self.config(), domain.to_owned());
+        let looked = tokio::task::spawn_blocking(move || {
+            let hosts = Hosts::find(&config.certs_dirs, &name)?;
+            Ok(endpoints(&config, &name, hosts))
+        });
+        let mut found: Vec<Endpoint> = looked.await.ok().ok_or(Error::Closed)??;
         if let Some(base) = self.known().bases.get(domain) {
             found.sort_by_key(|endpoint| !endpoint.mirror && endpoint.base != *base);
         }
-        found
+        Ok(found)
     }
 
     /// Remembers that an address answered.
@@ -207,24 +214,32 @@ impl Registry {
         self.known().tokens.remove(key);
     }
 
-    /// Returns the HTTP client for an authority, with its certificates.
-    pub(crate) async fn client(&self, authority: &str) -> Result<reqwest::Client, Error> {
-        self.client_for(authority, false).await
+    /// Returns the HTTP client for an address, with its certificates.
+    pub(crate) async fn client(&self, endpoint: &Endpoint) -> Result<reqwest::Client, Error> {
+        self.client_for(endpoint, false).await
     }
 
-    /// Returns the HTTP client for uploads to an authority: the registry is silent until it has all.
-    pub(crate) async fn upload_client(&self, authority: &str) -> Result<reqwest::Client, Error> {
-        self.client_for(authority, true).await
+    /// Returns the HTTP client for uploads to an address: the registry is silent until it has all.
+    pub(crate) async fn upload_client(
+        &self,
+        endpoint: &Endpoint,
+    ) -> Result<reqwest::Client, Error> {
+        self.client_for(endpoint, true).await
     }
 
-    async fn client_for(&self, authority: &str, upload: bool) -> Result<reqwest::Client, Error> {
-        let key = (authority.to_owned(), upload);
+    async fn client_for(
+        &self,
+        endpoint: &Endpoint,
+        upload: bool,
+    ) -> Result<reqwest::Client, Error> {
+        let key = (endpoint.client_key(), upload);
         if let Some(client) = self.known().clients.get(&key) {
             return Ok(client.clone());
         }
         let config = self.config();
-        let name = authority.to_owned();
-        let client = tokio::task::spawn_blocking(move || build_client(&config, &name, upload))
+        let (name, tls) = (endpoint.authority.clone(), endpoint.tls.clone());
+        let build = move || build_client(&config, &name, tls.as_deref(), upload);
+        let client = tokio::task::spawn_blocking(build)
             .await
             .ok()
             .ok_or(Error::Closed)??;
@@ -248,25 +263,46 @@ impl Registry {
     }
 }
 
-fn build_client(config: &Config, authority: &str, upload: bool) -> Result<reqwest::Client, Error> {
-    let certificates = HostCertificates::read(&config.certs_dirs, authority)?;
-    let tls = client_config(certificates, authority, config.is_insecure(authority))?;
+fn build_client(
+    config: &Config,
+    authority: &str,
+    host: Option<&HostTls>,
+    upload: bool,
+) -> Result<reqwest::Client, Error> {
+    let mut certificates = HostCertificates::read(&config.certs_dirs, authority)?;
+    let mut insecure = config.is_insecure(authority);
+    let mut connect_timeout = config.timeout;
+    if let Some(host) = host {
+        certificates.add_host(host)?;
+        insecure |= host.skip_verify;
+        connect_timeout = host.dial_timeout.unwrap_or(connect_timeout);
+    }
+    let tls = client_config(certificates, authority, insecure)?;
     let mut builder = reqwest::Client::builder()
         .user_agent(config.user_agent.clone())
         .tls_backend_preconfigured(tls)
         .http1_only()
         .redirect(Policy::limited(REDIRECTS))
         .referer(false)
-        .connect_timeout(config.timeout)
+        .connect_timeout(connect_timeout)
         .pool_max_idle_per_host(config.max_downloads.max(config.max_uploads))
         .no_proxy();
     if !upload {
         builder = builder.read_timeout(config.timeout);
     }
-    for proxy in proxies(&config.proxies)? {
-        builder = builder.proxy(proxy);
+    // Nobody else's proxy can reach what is on this host.
+    if !is_loopback(authority) {
+        for proxy in proxies(&config.proxies)? {
+            builder = builder.proxy(proxy);
+        }
     }
     builder.build().map_err(Error::Client)
+}
+
+fn is_loopback(authority: &str) -> bool {
+    let host = host_of(authority);
+    let address = host.parse::<std::net::IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
 fn proxies(config: &Proxies) -> Result<Vec<Proxy>, Error> {

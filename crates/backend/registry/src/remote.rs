@@ -1,12 +1,12 @@
 //! One repository of a registry, seen with one set of credentials.
 
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::Arc;
 
 use arca_types::Repository;
 use base64::Engine as _;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::{Body, Response};
+use tokio::sync::OnceCell;
 
 use crate::auth::Auth;
 use crate::challenge::{Bearer, Challenge, challenges};
@@ -14,6 +14,7 @@ use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::failure::failure;
 use crate::registry::Registry;
+use crate::route::Chosen;
 use crate::token::{Token, TokenKey, TokenRequest, authorization};
 use crate::transport::describe;
 
@@ -31,9 +32,10 @@ pub(crate) struct Inner {
     pub(crate) registry: Registry,
     repository: Repository,
     auth: Auth,
-    endpoints: Vec<Endpoint>,
-    /// The address that gave the first good answer: later requests go there first.
-    pub(crate) chosen: OnceLock<Endpoint>,
+    /// Content goes to the registry itself, and to no mirror.
+    to_push: bool,
+    endpoints: OnceCell<Vec<Endpoint>>,
+    pub(crate) chosen: Chosen,
 }
 
 /// What may be done in the repository: the actions of a token's scope.
@@ -54,6 +56,12 @@ pub(crate) struct Call {
     pub(crate) access: Access,
     /// Another repository of the registry that is read, by its path.
     pub(crate) from: Option<String>,
+    /// Does it ask what a tag stands for?
+    pub(crate) resolves: bool,
+    /// Only the registry itself is asked.
+    pub(crate) past_mirrors: bool,
+    /// It is sent again when the registry is overloaded.
+    pub(crate) patient: bool,
 }
 
 impl Call {
@@ -65,6 +73,9 @@ impl Call {
             body: None,
             access: Access::Pull,
             from: None,
+            resolves: false,
+            past_mirrors: false,
+            patient: true,
         }
     }
 
@@ -85,14 +96,15 @@ impl Remote {
         registry: Registry,
         repository: Repository,
         auth: Auth,
-        endpoints: Vec<Endpoint>,
+        to_push: bool,
     ) -> Self {
         let inner = Inner {
             registry,
             repository,
             auth,
-            endpoints,
-            chosen: OnceLock::new(),
+            to_push,
+            endpoints: OnceCell::new(),
+            chosen: Chosen::default(),
         };
         Self {
             inner: Arc::new(inner),
@@ -121,20 +133,16 @@ impl Remote {
     /// # Errors
     /// What the last address asked had to say.
     pub(crate) async fn call(&self, call: &Call) -> Result<Response, Error> {
-        let chosen = self.inner.chosen.get();
-        let rest = self
-            .inner
-            .endpoints
-            .iter()
-            .filter(|endpoint| Some(*endpoint) != chosen);
+        let all = self.endpoints().await?;
+        let chosen = self.inner.chosen.get(call, all);
         let mut last = None;
-        for endpoint in chosen.into_iter().chain(rest) {
+        for endpoint in self.inner.chosen.order(call, all) {
             match self.call_patiently(endpoint, call).await {
                 Ok(response) => {
                     self.inner
                         .registry
                         .answered(self.inner.repository.domain(), endpoint);
-                    let _first = self.inner.chosen.get_or_init(|| endpoint.clone());
+                    self.inner.chosen.note(call, endpoint);
                     return Ok(response);
                 }
                 Err(error) if endpoint.mirror || error.is_transport() => {
@@ -150,7 +158,35 @@ impl Remote {
         Err(last.unwrap_or_else(|| Error::Endpoint(self.inner.repository.domain().to_owned())))
     }
 
-    /// Sends a request again when the connection broke under it.
+    /// The addresses, looked up once.
+    async fn endpoints(&self) -> Result<&Vec<Endpoint>, Error> {
+        let inner = &self.inner;
+        let look = || async {
+            let mut found = inner.registry.endpoints(inner.repository.domain()).await?;
+            if inner.to_push {
+                found.retain(|endpoint| endpoint.capabilities.push);
+            }
+            Ok(found)
+        };
+        inner.endpoints.get_or_try_init(look).await
+    }
+
+    /// The same repository, past its mirrors: when one of them has sent something else than it should.
+    /// `None` when none has been asked.
+    #[must_use]
+    pub fn past_mirrors(&self) -> Option<Self> {
+        let inner = &self.inner;
+        inner.chosen.is_mirror().then(|| {
+            Self::new(
+                inner.registry.clone(),
+                inner.repository.clone(),
+                inner.auth.clone(),
+                true,
+            )
+        })
+    }
+
+    /// Sends a request again when the connection broke under it, or the registry asks for patience.
     async fn call_patiently(&self, endpoint: &Endpoint, call: &Call) -> Result<Response, Error> {
         let mut attempt = 1;
         loop {
@@ -158,13 +194,19 @@ impl Remote {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
             };
-            if attempt == ATTEMPTS
-                || endpoint.mirror
-                || !(error.is_transport() && error.is_temporary())
-            {
+            let again = error.is_temporary() && (call.patient || error.is_transport());
+            if attempt == ATTEMPTS || endpoint.mirror || !again {
                 return Err(error);
             }
-            tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
+            let pause = self.inner.registry.config().retry_pause;
+            let pause = if error.is_transport() {
+                pause / 10
+            } else {
+                pause
+            };
+            let pause = error.wait().unwrap_or(pause * (1 << attempt));
+            tracing::debug!(%error, ?pause, "asking again");
+            tokio::time::sleep(pause).await;
             attempt += 1;
         }
     }
@@ -215,9 +257,10 @@ impl Remote {
         url: &str,
         proof: Option<HeaderValue>,
     ) -> Result<Response, Error> {
-        let client = self.inner.registry.client(&endpoint.authority).await?;
+        let client = self.inner.registry.client(endpoint).await?;
         let mut request = client
             .request(call.method.clone(), url)
+            .headers(endpoint.headers.clone())
             .headers(call.headers.clone());
         if let Some(proof) = proof {
             request = request.header(http::header::AUTHORIZATION, proof);
@@ -281,7 +324,7 @@ impl Remote {
         if let Some(token) = self.inner.registry.token(&key) {
             return Ok(token);
         }
-        let client = self.inner.registry.client(&endpoint.authority).await?;
+        let client = self.inner.registry.client(endpoint).await?;
         let request = TokenRequest {
             client: &client,
             endpoint,

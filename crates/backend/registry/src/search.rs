@@ -62,7 +62,7 @@ impl Registry {
         url.query_pairs_mut()
             .append_pair("q", term)
             .append_pair("n", &limit.to_string());
-        let client = self.client(&endpoint.authority).await?;
+        let client = self.client(&endpoint).await?;
         let mut request = client
             .get(url.clone())
             .header("x-docker-token", HeaderValue::from_static("true"));
@@ -85,7 +85,8 @@ impl Registry {
     /// Finds out under which address a host answers: anything it says will do.
     async fn index_of(&self, domain: &str) -> Result<Endpoint, Error> {
         let mut failed = Vec::new();
-        for endpoint in self.endpoints(domain) {
+        let endpoints = self.endpoints(domain).await?;
+        for endpoint in endpoints.into_iter().filter(|endpoint| !endpoint.mirror) {
             match self.ping_index(&endpoint).await {
                 Ok(()) => return Ok(endpoint),
                 Err(error) => failed.push((endpoint, error)),
@@ -109,7 +110,7 @@ impl Registry {
 
     async fn ping_index(&self, endpoint: &Endpoint) -> Result<(), Error> {
         let url = endpoint.url("/v1/_ping");
-        let client = self.client(&endpoint.authority).await?;
+        let client = self.client(endpoint).await?;
         let sent = client.get(&url).send().await;
         sent.map(drop).map_err(|error| {
             describe(&error, &endpoint.authority, endpoint.default_port).during("Get", &url)

@@ -30,7 +30,9 @@ impl Remote {
         let mut next = Some(self.path("tags/list"));
         for _page in 0..PAGES {
             let Some(path) = next else { break };
-            let response = self.call(&Call::new(Method::GET, path)).await?;
+            let mut call = Call::new(Method::GET, path);
+            call.resolves = true;
+            let response = self.call(&call).await?;
             next = following(&response);
             let body = read(response).await?;
             let page: Page = serde_json::from_slice(&body).map_err(Error::Tags)?;

@@ -12,6 +12,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 
 use crate::config::host_of;
 use crate::error::Error;
+use crate::hosts::HostTls;
 
 /// What `certs.d/<domain>/` holds.
 #[derive(Default, Debug)]
@@ -36,6 +37,22 @@ impl HostCertificates {
             break;
         }
         Ok(certificates)
+    }
+
+    /// Adds what `hosts.toml` names for one host.
+    pub(crate) fn add_host(&mut self, host: &HostTls) -> Result<(), Error> {
+        for path in &host.ca {
+            self.roots.extend(certificates(path)?);
+        }
+        for (cert, key) in &host.client {
+            // One file may hold both.
+            let key = key.as_ref().unwrap_or(cert);
+            let pem = read(key)?;
+            let secret =
+                PrivateKeyDer::from_pem_slice(&pem).map_err(|error| unparsable(key, error))?;
+            self.client = Some((certificates(cert)?, secret));
+        }
+        Ok(())
     }
 
     fn add(&mut self, path: &Path) -> Result<(), Error> {

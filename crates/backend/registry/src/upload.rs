@@ -99,7 +99,7 @@ impl Remote {
     where
         S: Stream<Item = io::Result<Bytes>> + Send + 'static,
     {
-        let Some(endpoint) = self.inner.chosen.get() else {
+        let Some(endpoint) = self.inner.chosen.of_content() else {
             return Err(Error::Closed);
         };
         let registry = &self.inner.registry;
@@ -115,7 +115,7 @@ impl Remote {
             let moved = Arc::clone(&moved);
             move |_| moved.notify_one()
         });
-        let client = registry.upload_client(&endpoint.authority).await?;
+        let client = registry.upload_client(endpoint).await?;
         let mut request = client.request(call.method.clone(), &call.path);
         request = request
             .headers(call.headers.clone())

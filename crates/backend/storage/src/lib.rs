@@ -27,11 +27,13 @@ mod paths;
 mod reaper;
 mod record;
 mod snapshots;
+mod space;
 mod state;
 mod storage;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 pub use blobs::BlobInfo;
 pub use changes::{Change, ChangeKind};
@@ -42,4 +44,6 @@ pub use layers::LayerInfo;
 pub use lease::Lease;
 pub use record::Driver;
 pub use snapshots::Rootfs;
+pub use space::Space;
 pub use storage::{Config, Storage};
+pub use verify::{Aside, Check, Contents};

@@ -175,8 +175,8 @@ impl Images {
                 steps.push(Step::Here(here));
                 continue;
             }
-            tell(sink, Progress::step(id, "Pulling fs layer", None)).await;
             let task = self.inner.in_flight.join(self.storage(), remote, layer);
+            tell(sink, Progress::step(id, "Pulling fs layer", None)).await;
             tasks.push(Arc::clone(&task));
             steps.push(Step::Coming {
                 position,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use arca_registry::{Blob, Descriptor, Piece, Registry, Remote};
+use arca_registry::{Descriptor, Piece, Remote};
 use arca_storage::{Layer, LayerIngest, LayerSource, Lease, Storage};
 use arca_types::Digest;
 use tokio::sync::watch;
@@ -63,7 +63,7 @@ pub(crate) struct LayerTask {
     state: watch::Receiver<State>,
     task: JoinHandle<()>,
     /// Holds the layer until the records of those who waited do.
-    _lease: Lease,
+    _lease: Arc<Lease>,
 }
 
 impl Drop for LayerTask {
@@ -100,7 +100,8 @@ impl InFlight {
 
 impl LayerTask {
     fn begin(storage: &Storage, remote: &Remote, layer: &Descriptor) -> Self {
-        let lease = storage.lease();
+        let lease = Arc::new(storage.lease());
+        let _coming = lease.blob(&layer.digest);
         let source = LayerSource {
             digest: Some(layer.digest.clone()),
             size: Some(layer.size),
@@ -108,13 +109,16 @@ impl LayerTask {
         };
         let (sender, state) = watch::channel(State::Waiting);
         let download = Download {
-            registry: remote.registry().clone(),
-            blob: remote.blob(layer, 0),
-            ingest: storage.ingest_layer(&lease, source),
+            remote: remote.clone(),
+            layer: layer.clone(),
+            begin: Begin {
+                storage: storage.clone(),
+                lease: Arc::clone(&lease),
+                source,
+            },
             state: sender,
         };
-        let digest = layer.digest.clone();
-        let task = tokio::spawn(download.run(digest));
+        let task = tokio::spawn(download.run());
         Self {
             size: layer.size,
             state,
@@ -151,38 +155,64 @@ impl LayerTask {
 
 /// One download, which unpacks while bytes arrive.
 struct Download {
-    registry: Registry,
-    blob: Blob,
-    ingest: LayerIngest,
+    remote: Remote,
+    layer: Descriptor,
+    begin: Begin,
     state: watch::Sender<State>,
 }
 
+/// What it takes to begin to take in a layer.
+struct Begin {
+    storage: Storage,
+    lease: Arc<Lease>,
+    source: LayerSource,
+}
+
+impl Begin {
+    fn ingest(&self) -> LayerIngest {
+        self.storage.ingest_layer(&self.lease, self.source.clone())
+    }
+}
+
 impl Download {
-    async fn run(self, digest: Digest) {
-        let state = self.state.clone();
-        let outcome = self.transfer(&digest).await;
-        state.send_replace(match outcome {
+    async fn run(self) {
+        let outcome = match self.transfer(&self.remote).await {
+            // A mirror may have anything: the registry itself has the last word.
+            Err(Error::LayerDigest(digest)) => match self.remote.past_mirrors() {
+                Some(origin) => {
+                    tracing::warn!(%digest, "a mirror has other content: asking the registry");
+                    self.transfer(&origin).await
+                }
+                None => Err(Error::LayerDigest(digest)),
+            },
+            other => other,
+        };
+        let state = match outcome {
             Ok(layer) => State::Done(layer),
             Err(error) => State::Failed(Failure::new(error)),
-        });
+        };
+        // Whoever waits may collect at once: nothing of the download holds the layer any more.
+        let Self {
+            begin, state: told, ..
+        } = self;
+        drop(begin);
+        told.send_replace(state);
     }
 
-    async fn transfer(mut self, digest: &Digest) -> Result<Layer, Error> {
-        let slot = self
-            .registry
-            .download_slot()
-            .await
-            .map_err(Error::Registry)?;
+    async fn transfer(&self, remote: &Remote) -> Result<Layer, Error> {
+        let digest = &self.layer.digest;
+        let mut blob = remote.blob(&self.layer, 0);
+        let slot = remote.registry().download_slot();
+        let slot = slot.await.map_err(Error::Registry)?;
+        // Its threads begin when there is something for them to do.
+        let mut ingest = self.begin.ingest();
         self.state.send_replace(State::Downloading(0));
-        while let Some(piece) = self.blob.next().await.map_err(Error::Registry)? {
+        while let Some(piece) = blob.next().await.map_err(Error::Registry)? {
             match piece {
                 Piece::Data(data) => {
-                    self.ingest
-                        .write(data)
-                        .await
-                        .map_err(|error| failed(digest, error))?;
-                    self.state
-                        .send_replace(State::Downloading(self.blob.received()));
+                    let written = ingest.write(data).await;
+                    written.map_err(|error| failed(digest, error))?;
+                    self.state.send_replace(State::Downloading(blob.received()));
                 }
                 Piece::Retrying(pause) => {
                     self.state.send_replace(State::Retrying(pause));
@@ -191,10 +221,8 @@ impl Download {
         }
         drop(slot);
         self.state.send_replace(State::Unpacking);
-        self.ingest
-            .finish()
-            .await
-            .map_err(|error| failed(digest, error))
+        let layer = ingest.finish().await;
+        layer.map_err(|error| failed(digest, error))
     }
 }
 

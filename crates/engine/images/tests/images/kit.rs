@@ -396,6 +396,22 @@ impl Engine {
             .collect()
     }
 
+    /// Nothing is left of any image: no blob, no layer but the one below all, nothing half done.
+    pub(crate) async fn assert_empty(&self) {
+        self.images.reclaim().await.unwrap();
+        self.storage.reclaimed().await.unwrap();
+        let count = |name: &str| {
+            let entries = std::fs::read_dir(self.dir.path().join(name)).unwrap();
+            entries.count()
+        };
+        // What was dropped while it ran ends by itself.
+        while count("tmp") + count("trash") > 0 {
+            tokio::task::yield_now().await;
+            self.storage.reclaimed().await.unwrap();
+        }
+        assert_eq!((count("blobs/sha256"), count("layers")), (0, 1));
+    }
+
     /// All events so far.
     pub(crate) async fn events(&self) -> Vec<Event> {
         let range = Range {
