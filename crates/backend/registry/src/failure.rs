@@ -42,6 +42,15 @@ pub(crate) fn status_text(status: StatusCode) -> String {
     }
 }
 
+/// Takes an answer that is not a success for an error.
+pub(crate) async fn success(response: Response) -> Result<Response, Error> {
+    if response.status().is_success() {
+        Ok(response)
+    } else {
+        Err(failure(response).await)
+    }
+}
+
 /// Turns an answer that is not a success into an error. A redirection that was not followed is one.
 pub(crate) async fn failure(response: Response) -> Error {
     let status = response.status();

@@ -12,7 +12,7 @@ use crate::auth::Auth;
 use crate::challenge::{Bearer, Challenge, challenges};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
-use crate::failure::failure;
+use crate::failure::success;
 use crate::registry::Registry;
 use crate::route::Chosen;
 use crate::token::{Token, TokenKey, TokenRequest, authorization};
@@ -393,12 +393,4 @@ pub(crate) fn basic(username: &str, password: &str) -> Result<HeaderValue, Error
         "Basic",
         &base64::engine::general_purpose::STANDARD.encode(joined),
     )
-}
-
-pub(crate) async fn success(response: Response) -> Result<Response, Error> {
-    if response.status().is_success() {
-        Ok(response)
-    } else {
-        Err(failure(response).await)
-    }
 }

@@ -13,8 +13,9 @@ use tokio::sync::Notify;
 
 use crate::descriptor::Descriptor;
 use crate::error::Error;
+use crate::failure::success;
 use crate::push::pushing;
-use crate::remote::{Call, Remote, success};
+use crate::remote::{Call, Remote};
 use crate::transport::describe;
 
 /// A registry may be silent for so many times the usual while it takes in what came.
