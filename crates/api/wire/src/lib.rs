@@ -17,6 +17,7 @@ pub mod frame;
 pub mod image;
 pub mod network;
 pub mod progress;
+pub mod store;
 pub mod system;
 mod value;
 pub mod volume;

@@ -133,6 +133,10 @@ impl Engine {
     /// Lets everything that runs in this process end. Containers run on.
     pub async fn close(&self) {
         self.containers.close().await;
+        if let Err(error) = self.images.save_uses().await {
+            let error = arca_types::chain(&error);
+            tracing::warn!(error, "when images were used is not written down");
+        }
         self.runtime.close().await;
     }
 }

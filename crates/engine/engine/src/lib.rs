@@ -12,6 +12,7 @@ mod info;
 mod system;
 mod usage;
 
+pub use arca_images::GcPolicy;
 pub use engine::{Config, Engine};
 pub use error::Error;
 pub use info::{Info, Runtime};

@@ -202,7 +202,6 @@ impl Classify for Error {
             | Self::PullDenied { .. }
             | Self::ManifestUnknown { .. }
             | Self::RepositoryUnknown { .. }
-            | Self::NoExportTarget(_)
             | Self::NothingToPush(_)
             | Self::TagUnknown(_)
             | Self::NoMatchingManifest(_) => ErrorKind::NotFound,

@@ -5,17 +5,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arca_events::{Event, Events, Type};
 use arca_registry::{Auth, Login, Registry};
-use arca_storage::{Roots, Storage};
+use arca_storage::Storage;
 use arca_store::{Batch, Durability, Store};
-use arca_types::{Clock, ContainerId, DiffId, Digest, ImageId, Reference};
+use arca_types::{Clock, ContainerId, Digest, ImageId, Reference, Timestamp};
 use tokio::sync::Mutex as Turn;
 
 use crate::config::ImageConfig;
 use crate::error::Error;
+use crate::gc::GcPolicy;
 use crate::image::ImageUse;
 use crate::index::{Entry, Index};
 use crate::pull::InFlight;
 use crate::record::{ImageRecord, NameRecord};
+use crate::used::{self, LastUsed};
 
 /// What the service stands on.
 #[derive(Debug, Clone)]
@@ -46,6 +48,7 @@ pub(crate) struct Inner {
     /// Held by the one prune that runs.
     pub(crate) pruning: Turn<()>,
     pub(crate) in_flight: InFlight,
+    policy: Mutex<Arc<GcPolicy>>,
 }
 
 #[derive(Default)]
@@ -54,6 +57,7 @@ struct State {
     uses: BTreeMap<ContainerId, ImageUse>,
     /// Images that are about to go: no container may take them any more.
     leaving: BTreeSet<ImageId>,
+    last_used: LastUsed,
 }
 
 impl std::fmt::Debug for Images {
@@ -150,8 +154,11 @@ impl Images {
                 Err(error) => tracing::error!(key, %error, "a name of an image cannot be read"),
             }
         }
+        let mut last_used = LastUsed::load(&backends.store)?;
+        last_used.follow(&index, backends.clock.now());
         let state = State {
             index: Arc::new(index),
+            last_used,
             ..State::default()
         };
         Ok(Self {
@@ -161,6 +168,7 @@ impl Images {
                 turn: Turn::new(()),
                 pruning: Turn::new(()),
                 in_flight: InFlight::default(),
+                policy: Mutex::default(),
             }),
         })
     }
@@ -189,6 +197,9 @@ impl Images {
             running: false,
         };
         state.uses.insert(container.clone(), used);
+        state
+            .last_used
+            .touch(image, self.inner.backends.clock.now());
         Ok(())
     }
 
@@ -201,7 +212,13 @@ impl Images {
 
     /// Notes that a container is gone.
     pub fn release(&self, container: &ContainerId) {
-        self.state().uses.remove(container);
+        let mut state = self.state();
+        let now = self.inner.backends.clock.now();
+        if let Some(used) = state.uses.remove(container)
+            && state.index.images.contains_key(&used.image)
+        {
+            state.last_used.touch(&used.image, now);
+        }
     }
 
     /// Returns who uses what.
@@ -279,6 +296,8 @@ impl Images {
             state.leaving.remove(id);
         }
         saved.map_err(Error::Store)?;
+        let now = self.inner.backends.clock.now();
+        state.last_used.follow(&change.index, now);
         state.index = Arc::new(change.index);
         Ok(outcome)
     }
@@ -302,21 +321,7 @@ impl Images {
 
     /// Tells storage what is still referred to. Only in one's turn.
     async fn collect(&self) -> Result<(), Error> {
-        let index = self.index();
-        let mut blobs: BTreeSet<Digest> = BTreeSet::new();
-        let mut layers: BTreeSet<DiffId> = BTreeSet::new();
-        for entry in index.images.values() {
-            blobs.insert(entry.id.digest().clone());
-            blobs.insert(entry.record.manifest.digest.clone());
-            for layer in &entry.record.layers {
-                blobs.insert(layer.blob.digest.clone());
-                layers.insert(layer.diff_id.clone());
-            }
-        }
-        for name in index.names.values() {
-            blobs.insert(name.record.target.digest.clone());
-        }
-        let roots = Roots { blobs, layers };
+        let roots = self.index().roots();
         let collected = self
             .storage()
             .collect(&roots)
@@ -349,6 +354,37 @@ impl Images {
         Event::new(Type::Image, action, entry.id.as_str())
             .with_all(entry.record.labels.clone().unwrap_or_default())
             .with("name", entry.id.as_str())
+    }
+
+    /// When was an image used last: by a container, by a pull?
+    pub(crate) fn last_used(&self, id: &ImageId) -> Option<Timestamp> {
+        self.state().last_used.at(id)
+    }
+
+    /// Notes that somebody wants an image.
+    pub(crate) fn touch(&self, id: &ImageId) {
+        let now = self.inner.backends.clock.now();
+        self.state().last_used.touch(id, now);
+    }
+
+    /// Writes down when images were used.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn save_uses(&self) -> Result<(), Error> {
+        let batch = self.state().last_used.unsaved()?;
+        used::save(&self.inner.backends.store, batch).await
+    }
+
+    pub(crate) fn gc_policy(&self) -> Arc<GcPolicy> {
+        Arc::clone(&self.policy_lock())
+    }
+
+    pub(crate) fn policy_lock(&self) -> MutexGuard<'_, Arc<GcPolicy>> {
+        self.inner
+            .policy
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

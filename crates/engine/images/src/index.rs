@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
+use arca_storage::Roots;
 use arca_types::{ImageId, Platform, Reference};
 
 use crate::config::ImageConfig;
@@ -77,6 +78,24 @@ impl Index {
             }
         }
         by_image
+    }
+
+    /// Returns everything that images and names refer to.
+    pub(crate) fn roots(&self) -> Roots {
+        let mut roots = Roots::default();
+        for entry in self.images.values() {
+            roots.blobs.insert(entry.id.digest().clone());
+            roots.blobs.insert(entry.record.manifest.digest.clone());
+            for layer in &entry.record.layers {
+                roots.blobs.insert(layer.blob.digest.clone());
+                roots.layers.insert(layer.diff_id.clone());
+            }
+        }
+        let targets = self.names.values().map(|name| &name.record.target);
+        roots
+            .blobs
+            .extend(targets.map(|target| target.digest.clone()));
+        roots
     }
 
     /// Returns the images that were made from `id` here.

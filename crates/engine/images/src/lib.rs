@@ -15,6 +15,7 @@ mod decompress;
 mod distribution;
 mod error;
 mod filters;
+mod gc;
 mod history;
 mod image;
 mod images;
@@ -40,6 +41,8 @@ mod tag;
 mod tarstream;
 mod until;
 mod usage;
+mod used;
+mod verify;
 
 pub use add::NewImage;
 pub use arca_registry::{
@@ -49,6 +52,7 @@ pub use config::{ConfigError, Healthcheck, HistoryEntry, ImageConfig, RunConfig}
 pub use distribution::Distribution;
 pub use error::Error;
 pub use filters::{Filters, ListFilters, PruneFilters};
+pub use gc::{GcImage, GcPolicy, GcReport};
 pub use history::HistoryItem;
 pub use image::{Image, ImageUse};
 pub use images::{Backends, Images};
@@ -65,4 +69,6 @@ pub use remove::{RemoveOptions, Removed};
 pub use save::SaveRequest;
 pub use search::SearchRequest;
 pub use tarstream::ByteStream;
+pub use until::duration;
 pub use usage::ImagesUsage;
+pub use verify::{Damage, Damaged, Verified};

@@ -154,7 +154,10 @@ impl Images {
         )
         .await;
         let newer = match (known, fetched) {
-            (Some(image), _) => self.rename(reference, &resolved, image).await?,
+            (Some(image), _) => {
+                self.touch(&image);
+                self.rename(reference, &resolved, image).await?
+            }
             (None, Some(document)) => {
                 let fetched = self
                     .fetch(remote, document, request.platform.as_ref(), sink)
@@ -191,6 +194,8 @@ impl Images {
             .images
             .iter()
             .filter_map(|id| index.images.get(id))
+            // What has lost content comes again.
+            .filter(|entry| self.is_complete(entry))
             .collect();
         let found = images
             .iter()

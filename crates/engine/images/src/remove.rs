@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use arca_events::Event;
 use arca_types::{ImageId, Platform, Reference};
 
 use crate::error::Error;
@@ -37,6 +38,8 @@ pub(crate) struct Removal<'a> {
     pub(crate) removed: Vec<Removed>,
     /// Bytes of the layers that went.
     pub(crate) freed: u64,
+    /// What the events say of it.
+    reason: Option<&'static str>,
 }
 
 impl Images {
@@ -65,6 +68,20 @@ impl<'a> Removal<'a> {
             change: Change::on(index),
             removed: Vec::new(),
             freed: 0,
+            reason: None,
+        }
+    }
+
+    /// Has the events say why images go.
+    pub(crate) fn because(mut self, reason: &'static str) -> Self {
+        self.reason = Some(reason);
+        self
+    }
+
+    fn event(&self, event: Event) -> Event {
+        match self.reason {
+            Some(reason) => event.with("reason", reason),
+            None => event,
         }
     }
 
@@ -126,7 +143,7 @@ impl<'a> Removal<'a> {
             .cloned()
             .collect();
         let change = std::mem::replace(&mut self.change, Change::on(&Index::default()));
-        let event = Images::event_of(entry, "untag");
+        let event = self.event(Images::event_of(entry, "untag"));
         // The name of an index goes as a whole: images of other platforms lose it too.
         let change = change.delete_name(&name.reference);
         self.change = change.event(&self.images.inner.backends.events, event)?;
@@ -174,6 +191,7 @@ impl<'a> Removal<'a> {
             actor: without_labels(event.actor),
             ..event
         };
+        let event = self.event(event);
         let before = std::mem::replace(&mut self.change, Change::on(&Index::default()));
         let layers = layers_of_nobody_else(self.images, &before.index, entry);
         let change = before.delete_image(&entry.id);

@@ -44,8 +44,9 @@ fn calendar(text: &str) -> Option<Timestamp> {
         .ok()
 }
 
-/// Go's `time.ParseDuration` without a sign: `300ms`, `1.5h`, `1h30m`.
-pub(crate) fn duration(text: &str) -> Option<Duration> {
+/// Reads Go's `time.ParseDuration` without a sign: `300ms`, `1.5h`, `1h30m`. `None` when it is none.
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;
     let mut rest = text;
     if rest.is_empty() {

@@ -139,6 +139,11 @@ impl Shelf {
             .insert(path, (kind.to_owned(), bytes.to_vec()));
     }
 
+    /// Takes everything away.
+    pub(crate) fn clear(&self) {
+        self.content.lock().unwrap().clear();
+    }
+
     pub(crate) fn blob(&self, repository: &str, digest: &Digest, bytes: &[u8]) {
         let path = format!("/v2/{repository}/blobs/{digest}");
         self.put(path, "application/octet-stream", bytes);

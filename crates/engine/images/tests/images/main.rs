@@ -13,6 +13,7 @@ mod pull;
 mod push;
 mod refused;
 mod remove;
+mod room;
 mod show;
 
 use std::sync::Arc;
