@@ -7,7 +7,6 @@ use axum::response::Response;
 use http::StatusCode;
 
 use crate::compat::{ApiVersion, images_take_platform};
-use crate::containers::platform;
 use crate::error::ApiError;
 use crate::http::{Query, json};
 
@@ -18,7 +17,7 @@ pub(super) async fn history(
     version: ApiVersion,
     query: Query,
 ) -> Result<Response, ApiError> {
-    let platform = platform(&query, images_take_platform(version))?;
+    let platform = super::platform::one(&query, images_take_platform(version))?;
     let items = images.history(&name, platform.as_ref()).await?;
     let items: Vec<image::HistoryItem> = items.into_iter().map(item).collect();
     Ok(json(StatusCode::OK, &items))

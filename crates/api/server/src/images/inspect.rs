@@ -9,8 +9,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use http::StatusCode;
 
-use crate::compat::{self, ApiVersion, images_take_platform};
-use crate::containers::platform;
+use crate::compat::{self, ApiVersion};
 use crate::error::ApiError;
 use crate::http::{Query, json};
 
@@ -22,7 +21,8 @@ pub(super) async fn inspect(
     query: Query,
 ) -> Result<Response, ApiError> {
     let options = InspectOptions {
-        platform: platform(&query, images_take_platform(version))?,
+        // It came with 1.49.
+        platform: super::platform::one(&query, !version.before(49))?,
     };
     // Manifests came with 1.48; those of one platform are not shown, as it is one.
     let with_manifests = query.flag("manifests") && !version.before(48);

@@ -7,7 +7,6 @@ use axum::response::Response;
 
 use super::progress::report;
 use crate::compat::{ApiVersion, images_take_platform};
-use crate::containers::platform;
 use crate::error::ApiError;
 use crate::http::{Client, Query, request_bytes};
 
@@ -20,7 +19,7 @@ pub(super) async fn load(
     body: Body,
 ) -> Result<Response, ApiError> {
     let request = LoadRequest {
-        platform: platform_of(&query, images_take_platform(version))?,
+        platform: super::platform::one(&query, images_take_platform(version))?,
         quiet: query.flag_or("quiet", true),
     };
     let archive = Box::pin(request_bytes(body));
@@ -28,15 +27,4 @@ pub(super) async fn load(
         images.load(&request, archive, &sink).await
     })
     .await
-}
-
-/// Here, and to save, a platform is JSON; old clients may send words.
-pub(super) fn platform_of(
-    query: &Query,
-    known: bool,
-) -> Result<Option<arca_types::Platform>, ApiError> {
-    match query.text("platform") {
-        text if known && text.starts_with('{') => super::remove::platform(text).map(Some),
-        _ => platform(query, known),
-    }
 }

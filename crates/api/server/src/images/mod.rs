@@ -9,12 +9,14 @@ mod inspect;
 mod list;
 mod load;
 mod manifests;
+mod platform;
 mod progress;
 mod prune;
 mod push;
 mod remove;
 mod save;
 mod search;
+mod store;
 mod tag;
 
 pub(crate) use list::summary;
@@ -35,5 +37,7 @@ routes! {
     POST "/images/{name}/push" "ImagePush" push::push, Full;
     DELETE "/images/{name}" "ImageDelete" remove::remove, Full;
     POST "/commit" "ImageCommit" commit::commit, Full;
+    POST "/arca/images/gc" "" store::gc, Full;
+    POST "/arca/images/verify" "" store::verify, Full;
     GET "/distribution/{name}/json" "DistributionInspect" distribution::distribution, Full;
 }

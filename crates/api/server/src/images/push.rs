@@ -45,12 +45,7 @@ impl<S: Sync> FromRequestParts<S> for Asked {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let Ok(query) = Query::from_request_parts(parts, state).await;
         let Ok(version) = ApiVersion::from_request_parts(parts, state).await;
-        let platform = match query.text("platform") {
-            text if !text.is_empty() && push_takes_platform(version) => {
-                Some(super::remove::platform(text)?)
-            }
-            _ => None,
-        };
+        let platform = super::platform::one(&query, push_takes_platform(version))?;
         let tag = query.text("tag").to_owned();
         Ok(Self {
             tag,

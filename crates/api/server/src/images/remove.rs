@@ -2,11 +2,12 @@
 
 use arca_images::{Images, RemoveOptions, Removed};
 use arca_types::Platform;
-use arca_wire::image::{self, DeleteResponse};
+use arca_wire::image::DeleteResponse;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use http::StatusCode;
 
+use super::platform;
 use crate::compat::{ApiVersion, delete_takes_platforms};
 use crate::error::ApiError;
 use crate::http::{Query, json};
@@ -33,28 +34,8 @@ pub(super) async fn remove(
 }
 
 fn platforms(query: &Query) -> Result<Vec<Platform>, ApiError> {
-    query
-        .all("platforms")
-        .iter()
-        .map(|text| platform(text))
-        .collect()
-}
-
-/// Reads a platform as OCI writes it, in JSON.
-pub(super) fn platform(text: &str) -> Result<Platform, ApiError> {
-    let image::Platform {
-        architecture,
-        os,
-        os_version: _,
-        os_features: _,
-        variant,
-    } = arca_wire::decode(text.as_bytes())
-        .map_err(|error| ApiError::bad(format!("invalid platform: {error}")))?;
-    Ok(Platform::new(
-        &os,
-        &architecture,
-        (!variant.is_empty()).then_some(variant.as_str()),
-    ))
+    let asked = query.all("platforms");
+    asked.iter().map(|text| platform::decode(text)).collect()
 }
 
 pub(super) fn deleted(removed: Removed) -> DeleteResponse {

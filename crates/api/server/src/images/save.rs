@@ -4,7 +4,7 @@ use arca_images::{Images, SaveRequest};
 use axum::extract::{Path, State};
 use axum::response::Response;
 
-use super::load::platform_of;
+use super::platform;
 use crate::compat::{ApiVersion, images_take_platform};
 use crate::error::ApiError;
 use crate::http::{Client, Query, chunks};
@@ -37,7 +37,7 @@ async fn archive(
     query: &Query,
     client: Client,
 ) -> Result<Response, ApiError> {
-    let platform = platform_of(query, images_take_platform(version))?;
+    let platform = platform::one(query, images_take_platform(version))?;
     let archive = images.save(&SaveRequest { names, platform }).await?;
     Ok(chunks(client, "application/x-tar", archive))
 }
