@@ -12,6 +12,9 @@ use serde::Deserialize;
 
 use crate::finding::Finding;
 
+/// How long an operation on the whole store may take.
+const LONG: Duration = Duration::from_secs(24 * 3600);
+
 /// What is behind the socket.
 #[derive(Debug)]
 pub(crate) enum Daemon {
@@ -104,13 +107,25 @@ impl Api {
     }
 
     fn get(&self, path: &str) -> anyhow::Result<String> {
+        self.request("GET", path, Duration::from_secs(10))
+    }
+
+    /// Sends a request without a body and waits for the answer, however long it takes.
+    pub(crate) fn post(&self, path: &str) -> anyhow::Result<String> {
+        self.request("POST", path, LONG)
+    }
+
+    fn request(&self, method: &str, path: &str, limit: Duration) -> anyhow::Result<String> {
         let failed = || format!("{}{path}", self.socket.display());
         let mut stream = UnixStream::connect(&self.socket).with_context(failed)?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: arca\r\n\r\n").as_bytes())?;
+        stream.set_read_timeout(Some(limit))?;
+        let head = format!("{method} {path} HTTP/1.0\r\nHost: arca\r\nContent-Length: 0\r\n\r\n");
+        stream.write_all(head.as_bytes())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).with_context(failed)?;
-        let (_, body) = answer.split_once("\r\n\r\n").with_context(failed)?;
+        let (head, body) = answer.split_once("\r\n\r\n").with_context(failed)?;
+        let status = head.split(' ').nth(1).unwrap_or_default();
+        anyhow::ensure!(status.starts_with('2'), "{}: {status} {body}", failed());
         Ok(body.to_owned())
     }
 }

@@ -3,7 +3,7 @@
 use anyhow::Context;
 
 use crate::finding::{Finding, Level};
-use crate::{Options, api, host, repair, state};
+use crate::{Options, api, deep, host, repair, state};
 
 /// Runs the checks and prints them. Returns whether nothing is wrong.
 ///
@@ -28,6 +28,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
         findings.push(Finding::ok("state", text));
     }
     findings.extend(faults.iter().map(state::Fault::finding));
+    if options.deep {
+        let api::Daemon::Answers(api) = &daemon else {
+            anyhow::bail!("--deep needs a running daemon: it is the daemon that reads its store");
+        };
+        findings.extend(deep::check(api, options.repair).context("cannot check the store")?);
+    }
     print(&findings, options.json)?;
     if options.repair && !faults.is_empty() {
         anyhow::ensure!(

@@ -1,9 +1,12 @@
-//! The operator's tool: `arca doctor` checks a host and the engine's state, and repairs what it can.
+//! The operator's tool: `arca doctor` checks a host and the engine's state, and repairs what it can;
+//! `arca gc` makes room.
 #![expect(clippy::print_stdout, reason = "a tool for the terminal")]
 
 mod api;
+mod deep;
 mod doctor;
 mod finding;
+mod gc;
 mod host;
 mod repair;
 mod state;
@@ -25,6 +28,8 @@ struct Arguments {
 enum Command {
     /// Checks what the kernel offers, the daemon's socket, disk space, and the state against reality.
     Doctor(Options),
+    /// Removes images that nobody uses until the disk is used less than the low watermark.
+    Gc(gc::Options),
 }
 
 /// Which engine is looked at.
@@ -39,17 +44,23 @@ pub(crate) struct Options {
     /// The daemon's socket.
     #[arg(long, default_value = "/var/run/arca.sock")]
     pub(crate) socket: PathBuf,
-    /// Repairs what can be repaired; only while the daemon is not running.
+    /// Repairs what can be repaired: state only while the daemon is not running, content only while it is.
     #[arg(long)]
     pub(crate) repair: bool,
+    /// Compares all content of images with its digests, too; this reads the whole store.
+    #[arg(long)]
+    pub(crate) deep: bool,
     /// Prints the findings as JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 fn main() -> ExitCode {
-    let Command::Doctor(options) = Arguments::parse().command;
-    match doctor::run(&options) {
+    let outcome = match Arguments::parse().command {
+        Command::Doctor(options) => doctor::run(&options),
+        Command::Gc(options) => gc::run(&options),
+    };
+    match outcome {
         Ok(healthy) if healthy => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {

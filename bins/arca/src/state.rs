@@ -224,6 +224,7 @@ mod tests {
             exec_root: directory.path().to_owned(),
             socket: directory.path().join("x.sock"),
             repair: false,
+            deep: false,
             json: false,
         };
         assert!(compare(&BTreeMap::new(), &Actual::look(&options)).is_empty());

@@ -105,6 +105,7 @@ options! {
     "bip6" / "bip6": Text, Only("\"\""), "IPv6 address for the default bridge";
     ('b') "bridge" / "bridge": Text, Honoured, "Name of the default network's bridge (made when it is missing)";
     "cdi-spec-dir" / "cdi-spec-dirs": List, Only("[]"), "CDI specification directories to use";
+    "certs-dir" / "certs-dir": Text, Honoured, "Certificates and hosts.toml of registries (default: certs.d in /etc/arca and /etc/docker)";
     "cgroup-parent" / "cgroup-parent": Text, Honoured, "Set parent cgroup for all containers";
     "config-file" / "": Text, Honoured, "Daemon configuration file";
     "containerd" / "containerd": Text, Only("\"\""), "containerd grpc address";
@@ -140,6 +141,7 @@ options! {
     "http-proxy" / "http-proxy": Text, Honoured, "HTTP proxy URL to use for outgoing traffic";
     "https-proxy" / "https-proxy": Text, Honoured, "HTTPS proxy URL to use for outgoing traffic";
     "icc" / "icc": Bool, Honoured, "Enable inter-container communication for the default bridge network";
+    "" / "image-gc": Object, Honoured, "";
     "init" / "init": Bool, Honoured, "Run an init in the container to forward signals and reap processes";
     "init-path" / "init-path": Text, Honoured, "Path to the init binary";
     "insecure-registry" / "insecure-registries": List, Honoured, "Enable insecure registry communication";

@@ -162,6 +162,20 @@ pub(crate) fn host(text: &str) -> Result<String, String> {
     }
 }
 
+/// A duration of one unit: `90s`, `5m`, `24h`, `7d`. `None` when it is none.
+pub(crate) fn duration(text: &str) -> Option<std::time::Duration> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let seconds: u64 = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 24 * 3600,
+        _ => return None,
+    };
+    let total = number.parse::<u64>().ok()?.checked_mul(seconds)?;
+    Some(std::time::Duration::from_secs(total))
+}
+
 /// Checks a label: `key=value`, both not empty of a key.
 ///
 /// # Errors
@@ -360,6 +374,16 @@ mod tests {
         assert_eq!(host("tcp://[::1]").as_deref(), Ok("tcp://[::1]:2375"));
         assert_eq!(host("fd://").as_deref(), Ok("fd://"));
         assert!(host("tcp://127.0.0.1:99999").is_err());
+    }
+
+    #[test]
+    fn durations_have_one_unit() {
+        assert_eq!(duration("5m").map(|d| d.as_secs()), Some(300));
+        assert_eq!(duration("7d").map(|d| d.as_secs()), Some(604_800));
+        assert_eq!(duration("0s").map(|d| d.as_secs()), Some(0));
+        for text in ["", "5", "m", "-1s", "1h30m", "5µ"] {
+            assert_eq!(duration(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub(crate) fn merge(present: &Settings, fresh: Settings) -> Settings {
         max_concurrent_downloads: fresh.max_concurrent_downloads,
         max_concurrent_uploads: fresh.max_concurrent_uploads,
         max_download_attempts: fresh.max_download_attempts,
+        image_gc: fresh.image_gc,
         insecure_registries: fresh.insecure_registries,
         registry_mirrors: fresh.registry_mirrors,
         shutdown_timeout: fresh.shutdown_timeout,
@@ -36,9 +37,10 @@ pub(crate) async fn apply(settings: &Settings, engine: &Engine, registry: &Regis
             services::registry(settings)?,
             services::system(settings)?,
             services::containers(settings)?,
+            services::image_gc(settings)?,
         ))
     };
-    let (config, system, containers) = match configs() {
+    let (config, system, containers, policy) = match configs() {
         Ok(configs) => configs,
         Err(error) => {
             tracing::error!(
@@ -51,6 +53,7 @@ pub(crate) async fn apply(settings: &Settings, engine: &Engine, registry: &Regis
     registry.reload(config);
     engine.system.reload(system);
     engine.containers.reload(containers);
+    engine.images.set_gc_policy(policy);
     let event =
         Event::new(Type::Daemon, "reload", engine.system.id()).with_all(attributes(settings));
     engine.events.publish(event).await;

@@ -15,7 +15,7 @@ use crate::listen;
 use crate::logging::{self, Level};
 use crate::pidfile::PidFile;
 use crate::settings::Settings;
-use crate::{VERSION, reload, services};
+use crate::{VERSION, parse, reload, services};
 
 /// Arenas of the allocator: one for each worker.
 const ARENAS: u16 = 2;
@@ -109,6 +109,13 @@ impl Daemon<'_> {
         let engine = Engine::open(config, registry.clone())
             .await
             .map_err(|error| anyhow!("failed to start daemon: {}", arca_types::chain(&error)))?;
+        engine
+            .images
+            .set_gc_policy(services::image_gc(&self.settings)?);
+        let gc = &self.settings.image_gc;
+        if let Some(interval) = parse::duration(&gc.interval).filter(|_| gc.enabled) {
+            tasks.spawn(engine.images.clone().keep_room(interval));
+        }
         server.open(engine.clone());
         for host in &self.settings.hosts {
             tracing::info!(address = %host, "API listens");

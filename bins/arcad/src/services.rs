@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow, bail};
 use arca_containers::Config as ContainersConfig;
 use arca_containers::model::{CgroupnsMode, IpcMode, LogConfig, Ulimit};
-use arca_engine::{Config, SystemConfig};
+use arca_engine::{Config, GcPolicy, SystemConfig};
 use arca_networks::{AddressPool, Config as NetworksConfig, DefaultBridge, DnsSettings};
 use arca_registry::{Config as RegistryConfig, Insecure, Mirror, Proxies};
 use arca_runtime::{Config as RuntimeConfig, RuntimeKind};
@@ -13,6 +13,7 @@ use arca_storage::{Config as StorageConfig, Driver};
 use arca_volumes::Config as VolumesConfig;
 
 use crate::VERSION;
+use crate::parse;
 use crate::settings::Settings;
 
 /// Where dockerd looks for certificates of registries, and arca too.
@@ -149,7 +150,11 @@ pub(crate) fn registry(settings: &Settings) -> anyhow::Result<RegistryConfig> {
     Ok(RegistryConfig {
         mirrors: parsed::<Mirror>(&settings.registry_mirrors)?,
         insecure: parsed::<Insecure>(&settings.insecure_registries)?,
-        certs_dirs: CERTS_DIRS.iter().map(PathBuf::from).collect(),
+        certs_dirs: if settings.certs_dir.as_os_str().is_empty() {
+            CERTS_DIRS.iter().map(PathBuf::from).collect()
+        } else {
+            vec![settings.certs_dir.clone()]
+        },
         max_downloads: positive(settings.max_concurrent_downloads, 3),
         max_uploads: positive(settings.max_concurrent_uploads, 5),
         max_attempts: u32::try_from(positive(settings.max_download_attempts, 5))?,
@@ -161,6 +166,23 @@ pub(crate) fn registry(settings: &Settings) -> anyhow::Result<RegistryConfig> {
         user_agent: format!("arca/{VERSION}"),
         ..RegistryConfig::default()
     })
+}
+
+/// Which images go when the disk is full.
+///
+/// # Errors
+/// A pattern of names that is none.
+pub(crate) fn image_gc(settings: &Settings) -> anyhow::Result<GcPolicy> {
+    let gc = &settings.image_gc;
+    let policy = GcPolicy {
+        high: gc.high_watermark,
+        low: gc.low_watermark,
+        keep: parse::duration(&gc.keep_last_used).context("invalid image-gc: keep-last-used")?,
+        pin_label: gc.pin_label.clone(),
+        pinned: gc.pin.clone(),
+    };
+    policy.check().context("invalid image-gc: pin")?;
+    Ok(policy)
 }
 
 fn parsed<T>(texts: &[String]) -> anyhow::Result<Vec<T>>

@@ -17,6 +17,8 @@ use crate::parse;
 pub(crate) struct Settings {
     pub(crate) bip: String,
     pub(crate) bridge: String,
+    /// Empty: `certs.d` in arca's directory and in dockerd's.
+    pub(crate) certs_dir: PathBuf,
     pub(crate) cgroup_parent: String,
     pub(crate) data_root: PathBuf,
     pub(crate) debug: bool,
@@ -42,6 +44,7 @@ pub(crate) struct Settings {
     pub(crate) http_proxy: String,
     pub(crate) https_proxy: String,
     pub(crate) icc: bool,
+    pub(crate) image_gc: ImageGc,
     pub(crate) init: bool,
     pub(crate) init_path: String,
     pub(crate) insecure_registries: Vec<String>,
@@ -72,6 +75,60 @@ pub(crate) struct Settings {
     pub(crate) shutdown_timeout: i64,
     pub(crate) storage_driver: String,
     pub(crate) userland_proxy: bool,
+}
+
+/// When images that nobody uses are removed to make room.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct ImageGc {
+    /// Collect by itself.
+    pub(crate) enabled: bool,
+    /// Percent of the disk.
+    pub(crate) high_watermark: u8,
+    pub(crate) low_watermark: u8,
+    /// A duration, `24h`.
+    pub(crate) keep_last_used: String,
+    pub(crate) interval: String,
+    pub(crate) pin_label: String,
+    /// Patterns of names.
+    pub(crate) pin: Vec<String>,
+}
+
+impl Default for ImageGc {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            high_watermark: 85,
+            low_watermark: 80,
+            keep_last_used: "24h".to_owned(),
+            interval: "5m".to_owned(),
+            pin_label: "arca.pin".to_owned(),
+            pin: Vec::new(),
+        }
+    }
+}
+
+impl ImageGc {
+    fn check(&self) -> Result<(), String> {
+        let (high, low) = (self.high_watermark, self.low_watermark);
+        if high > 100 || low > high {
+            return Err(format!(
+                "invalid image-gc: watermarks are percentages, low ({low}) not above high ({high})"
+            ));
+        }
+        for (key, text) in [
+            ("keep-last-used", &self.keep_last_used),
+            ("interval", &self.interval),
+        ] {
+            let found = parse::duration(text);
+            if found.is_none_or(|found| key == "interval" && found.is_zero()) {
+                return Err(format!(
+                    "invalid image-gc: {key}: invalid duration {text:?}"
+                ));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// One pool of default subnets.
@@ -107,6 +164,7 @@ impl Default for Settings {
         Self {
             bip: String::new(),
             bridge: String::new(),
+            certs_dir: PathBuf::new(),
             cgroup_parent: String::new(),
             data_root: "/var/lib/arca".into(),
             debug: false,
@@ -131,6 +189,7 @@ impl Default for Settings {
             http_proxy: String::new(),
             https_proxy: String::new(),
             icc: true,
+            image_gc: ImageGc::default(),
             init: false,
             init_path: String::new(),
             insecure_registries: Vec::new(),
@@ -256,6 +315,7 @@ impl Settings {
         for host in &mut self.hosts {
             *host = parse::host(host)?;
         }
+        self.image_gc.check()?;
         self.check_runtime()
     }
 
