@@ -168,6 +168,27 @@ impl Clock for SystemClock {
     }
 }
 
+/// A duration as Go prints it.
+#[must_use]
+pub fn go_duration(duration: Duration) -> String {
+    let fraction = |value: f64, unit: &str| format!("{value}{unit}");
+    let seconds = duration.as_secs();
+    if seconds == 0 {
+        return match duration.subsec_nanos() {
+            0 => "0s".to_owned(),
+            nanos @ 1..1_000 => format!("{nanos}ns"),
+            nanos @ 1_000..1_000_000 => fraction(f64::from(nanos) / 1e3, "\u{b5}s"),
+            nanos => fraction(f64::from(nanos) / 1e6, "ms"),
+        };
+    }
+    let rest = Duration::new(seconds % 60, duration.subsec_nanos()).as_secs_f64();
+    match (seconds / 3600, seconds / 60 % 60) {
+        (0, 0) => fraction(rest, "s"),
+        (0, minutes) => format!("{minutes}m{}", fraction(rest, "s")),
+        (hours, minutes) => format!("{hours}h{minutes}m{}", fraction(rest, "s")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

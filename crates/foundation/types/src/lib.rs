@@ -10,7 +10,7 @@ mod platform;
 mod reference;
 mod signal;
 
-pub use clock::{Clock, SystemClock, Timestamp, TimestampError};
+pub use clock::{Clock, SystemClock, Timestamp, TimestampError, go_duration};
 pub use digest::{Algorithm, DiffId, Digest, DigestError, ImageId};
 pub use error::{Classify, ErrorKind, chain};
 pub use id::{ContainerId, EndpointId, ExecId, IdError, NetworkId, random_hex};
