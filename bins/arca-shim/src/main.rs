@@ -8,6 +8,7 @@
 mod clean;
 mod client;
 mod container;
+mod delivery;
 mod detach;
 mod directory;
 mod helper;
@@ -46,6 +47,8 @@ fn run(arguments: &[&str]) -> anyhow::Result<()> {
         [helper::ROLE] => helper::main(),
         // For the shim: standard input to standard output.
         ["compress"] => compress(),
+        // For the shim, with what to deliver on standard input. The directory tells people whose it is.
+        [delivery::ROLE, _directory] => delivery::main(),
         _ => bail!("this program is for arcad; it has no use on the command line"),
     }
 }
@@ -55,6 +58,6 @@ fn compress() -> anyhow::Result<()> {
     let clone = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned().map(std::fs::File::from);
     let input = clone(rustix::stdio::stdin()).context("standard input")?;
     let output = clone(rustix::stdio::stdout()).context("standard output")?;
-    rustix::process::nice(10).context("nice")?;
+    rustix::process::nice(19).context("nice")?;
     arca_logging::compress(&input, &output).context("compress a log file")
 }

@@ -42,6 +42,9 @@ impl Shim {
             self.compress_log();
             return;
         }
+        if self.delivery_ended(pid) {
+            return;
+        }
         let is_it = |process: &crate::process::Process| {
             process.status.is_none() && process.started.is_some_and(|started| started.pid == pid)
         };
@@ -121,7 +124,8 @@ impl Shim {
 
     fn finish_container(&mut self, mut status: ExitStatus) {
         status.oom_killed = self.oom_killed;
-        self.flush_log();
+        self.complete_log();
+        self.finish_delivery();
         let record = ExitRecord {
             status,
             execs: self.ended_execs.iter().cloned().collect(),

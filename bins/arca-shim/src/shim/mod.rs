@@ -1,6 +1,7 @@
 //! The shim's state, and what is done when something is ready.
 
 mod connections;
+mod deliveries;
 mod exits;
 mod requests;
 mod sessions;
@@ -14,12 +15,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arca_logging::Writer;
-use arca_shim_proto::{ExecExit, Phase, RuntimeKind, StateRecord};
+use arca_shim_proto::{ExecExit, LogSpec, Phase, RuntimeKind, StateRecord};
 use arca_types::{ContainerId, ExecId};
 
 use self::connections::Connection;
 use self::starts::Starting;
 use crate::client::Client;
+use crate::delivery::Delivery;
 use crate::directory::Directory;
 use crate::oom::OomWatch;
 use crate::poller::{Poller, Ready, Token};
@@ -54,6 +56,10 @@ pub(crate) struct Shim {
     log: Option<Writer>,
     /// The process that compresses a log file.
     compressing: Option<i32>,
+    /// The process that sends the log to somebody else.
+    delivery: Option<Delivery>,
+    /// When to start it again, and what.
+    delivery_due: Option<(Instant, LogSpec)>,
     oom: Option<OomWatch>,
     oom_killed: bool,
     /// Something was to be run; it may have failed.
@@ -91,6 +97,8 @@ impl Shim {
             unclaimed: HashMap::new(),
             log: None,
             compressing: None,
+            delivery: None,
+            delivery_due: None,
             oom: None,
             oom_killed: false,
             used: false,
@@ -138,6 +146,7 @@ impl Shim {
             .processes
             .values()
             .filter_map(|process| process.deadline)
+            .chain(self.delivery_due.as_ref().map(|(due, _)| *due))
             .min();
         next.map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
@@ -181,6 +190,9 @@ impl Shim {
             .collect();
         for number in due {
             self.deadline_passed(number);
+        }
+        if let Some((_, log)) = self.delivery_due.take_if(|(due, _)| *due <= now) {
+            self.deliver(&log);
         }
     }
 

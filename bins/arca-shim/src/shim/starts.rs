@@ -66,6 +66,7 @@ impl Shim {
             }
             error => Failure::new(FailureKind::InvalidConfig, error.to_string()),
         })?);
+        self.deliver(&spec.log);
         self.runtime = spec.runtime.clone();
         self.record.runtime = spec.runtime.clone();
         let stdio = spec.stdio.clone();

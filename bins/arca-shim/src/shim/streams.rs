@@ -133,6 +133,16 @@ impl Shim {
         self.compress_log();
     }
 
+    /// Nothing more is logged: everything is in the file after this.
+    pub(super) fn complete_log(&mut self) {
+        self.flush_log();
+        if let Some(log) = &mut self.log
+            && let Err(error) = log.complete()
+        {
+            complain("log entries are lost", &error);
+        }
+    }
+
     /// Has the next rotated file compressed by a process of its own.
     pub(super) fn compress_log(&mut self) {
         if self.compressing.is_some() {

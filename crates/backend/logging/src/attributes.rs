@@ -1,9 +1,11 @@
-//! What each entry is marked with: the options `tag`, `labels`, `labels-regex`, `env`, `env-regex`.
+//! What each entry is marked with: the options `labels`, `labels-regex`, `env`, `env-regex`, and `tag`.
 
 use std::collections::BTreeMap;
 
 use arca_types::Timestamp;
 use regex::Regex;
+
+use crate::template::{self, Value};
 
 /// What log options may say about the container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -71,12 +73,6 @@ pub(crate) fn attributes(
         let found = env.iter().filter(|(key, _)| pattern.is_match(key));
         attributes.extend(found.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
     }
-    if let Some(template) = option("tag") {
-        let tag = tag(template, subject)?;
-        if !tag.is_empty() {
-            attributes.insert("tag".to_owned(), tag);
-        }
-    }
     Ok(attributes)
 }
 
@@ -84,49 +80,35 @@ fn compile(pattern: &str) -> Result<Regex, String> {
     Regex::new(pattern).map_err(|error| format!("error parsing regexp: {error}: `{pattern}`"))
 }
 
-/// Fills in a template of fields, `{{.Name}}`. Go's functions and pipelines are refused.
-fn tag(template: &str, subject: &Subject) -> Result<String, String> {
-    let mut text = String::new();
-    let mut rest = template;
-    while let Some((before, action)) = rest.split_once("{{") {
-        text.push_str(before);
-        let Some((action, after)) = action.split_once("}}") else {
-            return Err("template: log-tag:1: unclosed action".to_owned());
-        };
-        let name = action.trim();
-        let value = name.strip_prefix('.').and_then(|name| field(name, subject));
-        let Some(value) = value else {
-            let column = template.len() - rest.len() + before.len() + 2;
-            return Err(format!(
-                "template: log-tag:1:{column}: executing \"log-tag\" at <{name}>: can't evaluate \
-                 field {} in type *logger.Info",
-                name.trim_start_matches('.')
-            ));
-        };
-        text.push_str(&value);
-        rest = after;
-    }
-    text.push_str(rest);
-    Ok(text)
+/// Fills in the option `tag`, or what stands for it.
+pub(crate) fn tag(template: &str, subject: &Subject) -> Result<String, String> {
+    template::execute(template, &|name| field(name, subject))
 }
 
-fn field(name: &str, subject: &Subject) -> Option<String> {
+fn field(name: &str, subject: &Subject) -> Option<Value> {
     let short = |id: &str| id.chars().take(12).collect::<String>();
     let image = subject.image_id.as_str();
     let bare_image = image.strip_prefix("sha256:").unwrap_or(image);
+    let list = |texts: &[String]| Value::List(texts.iter().map(Value::text).collect());
+    let labels = || subject.labels.iter();
     Some(match name {
-        "ID" => short(&subject.id),
-        "FullID" | "ContainerID" => subject.id.clone(),
-        "Name" => subject.name.clone(),
-        "ContainerName" => format!("/{}", subject.name),
-        "ImageID" => short(bare_image),
-        "ImageFullID" | "ContainerImageID" => image.to_owned(),
-        "ImageName" | "ContainerImageName" => subject.image_name.clone(),
-        "Command" => subject.command.join(" "),
-        "ContainerEntrypoint" => subject.command.first().cloned().unwrap_or_default(),
-        "ContainerCreated" => subject.created.unwrap_or(Timestamp::ZERO).to_string(),
-        "DaemonName" => subject.daemon.clone(),
-        "Hostname" => subject.hostname.clone(),
+        "ID" => Value::Text(short(&subject.id)),
+        "FullID" | "ContainerID" => Value::text(&subject.id),
+        "Name" => Value::text(&subject.name),
+        "ContainerName" => Value::Text(format!("/{}", subject.name)),
+        "ImageID" => Value::Text(short(bare_image)),
+        "ImageFullID" | "ContainerImageID" => Value::text(image),
+        "ImageName" | "ContainerImageName" => Value::text(&subject.image_name),
+        "Command" => Value::Text(subject.command.join(" ")),
+        "ContainerEntrypoint" => Value::text(subject.command.first().cloned().unwrap_or_default()),
+        "ContainerArgs" => list(subject.command.get(1..).unwrap_or_default()),
+        "ContainerEnv" => list(&subject.env),
+        "ContainerLabels" => {
+            Value::Map(labels().map(|(k, v)| (k.clone(), Value::text(v))).collect())
+        }
+        "ContainerCreated" => Value::Text(subject.created.unwrap_or(Timestamp::ZERO).to_string()),
+        "DaemonName" => Value::text(&subject.daemon),
+        "Hostname" => Value::text(&subject.hostname),
         _ => return None,
     })
 }
@@ -164,27 +146,13 @@ mod tests {
 
     #[test]
     fn a_tag_is_a_template_of_fields() {
-        let found = of(&[("tag", "{{.ID}}/{{ .Name }}/{{.ImageID}}!")]).unwrap();
-        assert_eq!(
-            found,
-            [(
-                "tag".to_owned(),
-                "0123456789ab/web/fedcba987654!".to_owned()
-            )]
-        );
+        let tag = tag("{{.ID}}/{{ .Name }}/{{.ImageID}}!", &subject());
+        assert_eq!(tag.as_deref(), Ok("0123456789ab/web/fedcba987654!"));
     }
 
     #[test]
     fn what_the_template_does_not_know_is_refused() {
-        assert_eq!(
-            of(&[("tag", "{{.Foo}}")]).unwrap_err(),
-            "template: log-tag:1:2: executing \"log-tag\" at <.Foo>: can't evaluate field Foo in \
-             type *logger.Info"
-        );
-        assert_eq!(
-            of(&[("tag", "{{")]).unwrap_err(),
-            "template: log-tag:1: unclosed action"
-        );
+        assert!(tag("{{.Foo}}", &subject()).is_err());
         assert!(of(&[("labels-regex", "(")]).is_err());
     }
 }

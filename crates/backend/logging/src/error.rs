@@ -20,6 +20,9 @@ pub enum Error {
     BufferSizeWithoutMode,
     #[error("error parsing option max-buffer-size: {0}")]
     BufferSize(String),
+    /// An option of a driver that sends entries elsewhere, in full words.
+    #[error("{0}")]
+    Option(String),
     #[error("failed to initialize logging driver: {0}")]
     Initialize(String),
     #[error("configured logging driver does not support reading")]
@@ -51,6 +54,7 @@ impl Classify for Error {
             Self::UnknownJsonFileOption { .. }
             | Self::UnknownLocalOption { .. }
             | Self::Mode(_)
+            | Self::Option(_)
             | Self::BufferSizeWithoutMode
             | Self::BufferSize(_) => ErrorKind::InvalidParameter,
             Self::NoReading => ErrorKind::NotImplemented,

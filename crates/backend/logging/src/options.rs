@@ -7,27 +7,30 @@ use arca_shim_proto::LogSpec;
 
 use crate::attributes::{self, Subject};
 use crate::error::Error;
+use crate::limits::{bound, limits};
+use crate::remote;
+use crate::values::{boolean, human_size};
 
-/// The format of a log.
+/// The format of a log's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     JsonFile,
+    /// Also what is kept of a log that is sent elsewhere.
     Local,
     None,
 }
 
-/// How much is kept and in what shape.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Limits {
-    /// A file of this many bytes is rotated.
-    pub(crate) max_size: Option<u64>,
-    /// How many files are kept, the current one included.
-    pub(crate) max_files: usize,
-    /// Compress rotated files.
-    pub(crate) compress: bool,
-}
-
 type Options = BTreeMap<String, String>;
+
+/// The drivers there are, but `none`, as `docker info` lists them.
+pub const DRIVERS: [&str; 6] = [
+    "fluentd",
+    "gelf",
+    "journald",
+    "json-file",
+    "local",
+    "syslog",
+];
 
 const JSON_FILE: [&str; 8] = [
     "max-file",
@@ -40,17 +43,51 @@ const JSON_FILE: [&str; 8] = [
     "tag",
 ];
 const LOCAL: [&str; 3] = ["max-file", "max-size", "compress"];
-/// Options of every driver. A log in a local file never waits for anybody, so `non-blocking` asks for
-/// what is the case anyway and its buffer is never needed.
-const COMMON: [&str; 2] = ["mode", "max-buffer-size"];
+/// Options that every driver takes.
+const COMMON: [&str; 6] = [
+    "mode",
+    "max-buffer-size",
+    "cache-disabled",
+    "cache-max-size",
+    "cache-max-file",
+    "cache-compress",
+];
+
+/// Bytes that may wait when `max-buffer-size` says nothing.
+const BUFFER_SIZE: usize = 1 << 20;
+
+/// How many bytes may wait to be written in the mode `non-blocking`; `None` in the other.
+pub(crate) fn buffer_size(options: &Options) -> Option<usize> {
+    if options
+        .get("mode")
+        .is_none_or(|mode| mode != "non-blocking")
+    {
+        return None;
+    }
+    let size = options.get("max-buffer-size");
+    let size = size.and_then(|text| human_size(text, 1024.0).ok());
+    Some(size.map_or(BUFFER_SIZE, |size| {
+        usize::try_from(size).unwrap_or(usize::MAX)
+    }))
+}
+
+/// Are entries sent to somebody else?
+pub(crate) fn is_remote(driver: &str) -> bool {
+    matches!(driver, "fluentd" | "gelf" | "journald" | "syslog")
+}
+
+/// The option `cache-disabled`: what is kept is for sending only.
+pub(crate) fn is_unreadable(spec: &LogSpec) -> bool {
+    let disabled = spec.options.get("cache-disabled");
+    is_remote(&spec.driver) && disabled.is_some_and(|text| boolean(text) == Ok(true))
+}
 
 /// Checks what dockerd checks when a container is created: the driver's name and its options' names.
 ///
 /// # Errors
 /// [`Error::UnknownDriver`] and the errors of options' names and modes, in dockerd's words.
 pub fn validate(driver: &str, options: &Options) -> Result<(), Error> {
-    let format = format(driver)?;
-    if format == Format::None {
+    if format(driver)? == Format::None {
         return Ok(());
     }
     let mode = options.get("mode").map_or("", String::as_str);
@@ -63,22 +100,34 @@ pub fn validate(driver: &str, options: &Options) -> Result<(), Error> {
         }
         human_size(size, 1024.0).map_err(Error::BufferSize)?;
     }
-    for option in options
-        .keys()
-        .filter(|option| !COMMON.contains(&option.as_str()))
+    if let Some(disabled) = options.get("cache-disabled")
+        && !disabled.is_empty()
+        && boolean(disabled).is_err()
     {
-        let option = option.clone();
-        match format {
-            Format::JsonFile if !JSON_FILE.contains(&option.as_str()) => {
-                return Err(Error::UnknownJsonFileOption { option });
-            }
-            Format::Local if !LOCAL.contains(&option.as_str()) => {
-                return Err(Error::UnknownLocalOption { option });
-            }
-            _ => {}
-        }
+        let text = format!("invalid value for option cache-disabled: {disabled}");
+        return Err(Error::Option(text));
     }
-    Ok(())
+    let own: Options = options
+        .iter()
+        .filter(|(name, _)| !COMMON.contains(&name.as_str()))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    let unknown = |known: &[&str]| own.keys().find(|name| !known.contains(&name.as_str()));
+    match driver {
+        "json-file" => match unknown(&JSON_FILE) {
+            Some(option) => Err(Error::UnknownJsonFileOption {
+                option: option.clone(),
+            }),
+            None => Ok(()),
+        },
+        "local" => match unknown(&LOCAL) {
+            Some(option) => Err(Error::UnknownLocalOption {
+                option: option.clone(),
+            }),
+            None => Ok(()),
+        },
+        _ => remote::validate(driver, &own).map_err(Error::Option),
+    }
 }
 
 /// Makes the description of a log that [`crate::Writer`] and [`crate::Reader`] take: checks the
@@ -94,16 +143,24 @@ pub fn log_spec(
 ) -> Result<LogSpec, Error> {
     validate(driver, options)?;
     limits(driver, options)?;
-    let attrs = match format(driver)? {
-        Format::JsonFile => attributes::attributes(options, subject).map_err(Error::Initialize)?,
-        Format::Local | Format::None => BTreeMap::new(),
-    };
-    Ok(LogSpec {
+    let mut spec = LogSpec {
         driver: driver.to_owned(),
         options: options.clone(),
         path,
-        attrs,
-    })
+        ..LogSpec::default()
+    };
+    if driver == "json-file" {
+        bound(&mut spec.options);
+        spec.attrs = attributes::attributes(options, subject).map_err(Error::Initialize)?;
+        let template = options.get("tag").map_or("", String::as_str);
+        let tag = attributes::tag(template, subject).map_err(Error::Initialize)?;
+        if !tag.is_empty() {
+            spec.attrs.insert("tag".to_owned(), tag);
+        }
+    } else if is_remote(driver) {
+        remote::complete(&mut spec, subject).map_err(Error::Initialize)?;
+    }
+    Ok(spec)
 }
 
 /// The format of a driver.
@@ -112,141 +169,15 @@ pub(crate) fn format(driver: &str) -> Result<Format, Error> {
         "json-file" => Ok(Format::JsonFile),
         "local" => Ok(Format::Local),
         "none" => Ok(Format::None),
+        other if is_remote(other) => Ok(Format::Local),
         other => Err(Error::UnknownDriver(other.to_owned())),
-    }
-}
-
-/// The limits that a driver's options set.
-pub(crate) fn limits(driver: &str, options: &Options) -> Result<Limits, Error> {
-    match format(driver)? {
-        Format::JsonFile => json_file_limits(options).map_err(Error::Initialize),
-        Format::Local => local_limits(options).map_err(Error::Initialize),
-        Format::None => Ok(Limits {
-            max_size: None,
-            max_files: 1,
-            compress: false,
-        }),
-    }
-}
-
-fn json_file_limits(options: &Options) -> Result<Limits, String> {
-    let max_size = options
-        .get("max-size")
-        .map(|text| human_size(text, 1000.0))
-        .transpose()?;
-    if max_size == Some(0) {
-        return Err("max-size must be a positive number".to_owned());
-    }
-    let max_files = options
-        .get("max-file")
-        .map_or(Ok(1), |text| integer(text))?;
-    let max_files = usize::try_from(max_files).unwrap_or(0);
-    if max_files < 1 {
-        return Err("max-file cannot be less than 1".to_owned());
-    }
-    let compress = options
-        .get("compress")
-        .map_or(Ok(false), |text| boolean(text))?;
-    if compress && (max_files == 1 || max_size.is_none()) {
-        return Err(
-            "compress cannot be true when max-file is less than 2 or max-size is not set"
-                .to_owned(),
-        );
-    }
-    Ok(Limits {
-        max_size,
-        max_files,
-        compress,
-    })
-}
-
-fn local_limits(options: &Options) -> Result<Limits, String> {
-    let value = |name: &str| options.get(name).map(String::as_str);
-    let invalid = |name: &str, text: &str, cause: String| {
-        format!("invalid value for {name}: {text}: {cause}")
-    };
-    let max_size = match value("max-size") {
-        None => 20 << 20,
-        Some(text) => human_size(text, 1000.0).map_err(|cause| invalid("max-size", text, cause))?,
-    };
-    let max_files = match value("max-file") {
-        None => 5,
-        Some(text) => integer(text).map_err(|cause| invalid("max-file", text, cause))?,
-    };
-    let max_files = usize::try_from(max_files)
-        .map_err(|_negative| "max file count cannot be less than 0".to_owned())?;
-    let compress = match value("compress") {
-        None => true,
-        Some(text) => {
-            boolean(text).map_err(|cause| format!("error reading compress log option: {cause}"))?
-        }
-    };
-    if compress && max_files <= 1 {
-        return Err("compression cannot be enabled when max file count is 1".to_owned());
-    }
-    Ok(Limits {
-        max_size: (max_size > 0).then_some(max_size),
-        max_files: max_files.max(1),
-        compress,
-    })
-}
-
-/// A size such as `10m`, in which `k` is `unit` bytes (docker/go-units, `FromHumanSize` and
-/// `RAMInBytes`).
-fn human_size(text: &str, unit: f64) -> Result<u64, String> {
-    let numeric = |c: char| c.is_ascii_digit() || matches!(c, '.' | ' ');
-    let end = text
-        .rfind(numeric)
-        .ok_or_else(|| format!("invalid size: '{text}'"))?;
-    let (number, suffix) = text.split_at(end + 1);
-    let number = number.strip_suffix(' ').unwrap_or(number);
-    let size: f64 = number
-        .parse()
-        .map_err(|_error| format!("strconv.ParseFloat: parsing {number:?}: invalid syntax"))?;
-    if size < 0.0 {
-        return Err(format!("invalid size: '{text}'"));
-    }
-    let bad = || format!("invalid suffix: '{suffix}'");
-    let lower = suffix.to_ascii_lowercase();
-    let power = match lower.as_bytes() {
-        [] | [b'b'] => 0,
-        [first] | [first, b'b'] | [first, b'i', b'b'] => {
-            let known = b"kmgtp"
-                .iter()
-                .zip(1..)
-                .find(|(letter, _)| *letter == first);
-            known.map(|(_, power)| power).ok_or_else(bad)?
-        }
-        _ => return Err(bad()),
-    };
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "not negative; what is too large saturates"
-    )]
-    Ok((size * unit.powi(power)) as u64)
-}
-
-/// Go's `strconv.Atoi`.
-fn integer(text: &str) -> Result<i64, String> {
-    text.parse()
-        .map_err(|_error| format!("strconv.Atoi: parsing {text:?}: invalid syntax"))
-}
-
-/// Go's `strconv.ParseBool`.
-fn boolean(text: &str) -> Result<bool, String> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(format!(
-            "strconv.ParseBool: parsing {text:?}: invalid syntax"
-        )),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::Limits;
 
     fn check(driver: &str, options: &[(&str, &str)]) -> Result<Limits, String> {
         let options = options
@@ -255,7 +186,7 @@ mod tests {
             .collect();
         let path = PathBuf::from("log");
         log_spec(driver, &options, path, &Subject::default())
-            .and_then(|_| limits(driver, &options))
+            .and_then(|spec| limits(driver, &spec.options))
             .map_err(|error| error.to_string())
     }
 
@@ -265,7 +196,7 @@ mod tests {
         &'static str,
     );
 
-    const WRONG: [Wrong; 17] = [
+    const WRONG: &[Wrong] = &[
         (
             "json-file",
             [("foo", "1")],
@@ -292,7 +223,7 @@ mod tests {
             "logger: max-buffer-size option is only supported with 'mode=non-blocking'",
         ),
         ("json-file", [("max-size", "abc")], "invalid size: 'abc'"),
-        ("json-file", [("max-size", "-1")], "invalid size: '-1'"),
+        ("json-file", [("max-size", "-2")], "invalid size: '-2'"),
         ("json-file", [("max-size", "10q")], "invalid suffix: 'q'"),
         (
             "json-file",
@@ -345,8 +276,8 @@ mod tests {
     fn wrong_options_are_refused_in_dockerds_words() {
         let start = "failed to initialize logging driver: ";
         for (driver, options, text) in WRONG {
-            let error = check(driver, &options).unwrap_err();
-            assert_eq!(error.strip_prefix(start).unwrap_or(&error), text);
+            let error = check(driver, options).unwrap_err();
+            assert_eq!(error.strip_prefix(start).unwrap_or(&error), *text);
         }
         let anything = [("whatever", "it is")];
         assert!(check("none", &anything).is_ok());
@@ -364,7 +295,30 @@ mod tests {
             (limits.max_size, limits.max_files, limits.compress),
             (Some(20 << 20), 5, true)
         );
-        let limits = check("json-file", &[]).unwrap();
+        let limits = check("json-file", &[("max-size", "-1")]).unwrap();
         assert_eq!((limits.max_size, limits.max_files), (None, 1));
+        let cache = [
+            ("gelf-address", "udp://a:1"),
+            ("cache-max-size", "9k"),
+            ("cache-max-file", "2"),
+        ];
+        let limits = check("gelf", &cache).unwrap();
+        assert_eq!((limits.max_size, limits.max_files), (Some(9000), 2));
+    }
+
+    #[test]
+    fn a_log_of_which_nothing_is_said_is_bounded() {
+        let bound = |options: &[(&str, &str)]| {
+            let limits = check("json-file", options).unwrap();
+            (limits.max_size, limits.max_files, limits.compress)
+        };
+        assert_eq!(bound(&[]), (Some(100_000_000), 5, true));
+        assert_eq!(bound(&[("max-file", "1")]), (Some(100_000_000), 1, false));
+        assert_eq!(bound(&[("max-file", "3")]), (Some(100_000_000), 3, true));
+        assert_eq!(
+            bound(&[("compress", "false")]),
+            (Some(100_000_000), 5, false)
+        );
+        assert_eq!(bound(&[("max-size", "1m")]), (Some(1_000_000), 1, false));
     }
 }

@@ -7,18 +7,31 @@ use std::path::PathBuf;
 
 use arca_shim_proto::LogSpec;
 use arca_types::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::batch::Batch;
 use crate::compact::{self, Decoded};
 use crate::error::Error;
 use crate::follow::Watch;
 use crate::json::JsonDecoder;
-use crate::options::{Format, format};
+use crate::options::{Format, format, is_unreadable};
 use crate::segment::{Segment, identity, open_all};
 use crate::tail;
 
 /// How much is read at once.
 const CHUNK: usize = 256 << 10;
+
+/// As much of a file's first entry tells it from others.
+const HEAD: usize = 64;
+
+/// A place between two entries of a log. It is found again after rotation and compression.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// How the file begins.
+    head: Vec<u8>,
+    /// Bytes of the file before the place, when it is not compressed.
+    offset: u64,
+}
 
 /// Which entries are wanted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -66,14 +79,41 @@ pub struct Reader {
     /// After a rotation that went too far: entries up to this one were seen.
     seen: Option<(Timestamp, u64)>,
     done: bool,
+    /// Where in the first segment the entries end that were read.
+    at: Cursor,
 }
 
 impl Reader {
     /// Opens a log, which may not exist yet.
     ///
     /// # Errors
-    /// [`Error::NoReading`] for the driver `none`; [`Error::File`].
+    /// [`Error::NoReading`] for the driver `none`, and for a log that is kept to be sent only;
+    /// [`Error::File`].
     pub fn open(spec: &LogSpec, options: ReadOptions) -> Result<Self, Error> {
+        if is_unreadable(spec) {
+            return Err(Error::NoReading);
+        }
+        let mut reader = Self::begin(spec, options)?;
+        reader
+            .position()
+            .map_err(Error::file("open log", &spec.path))?;
+        Ok(reader)
+    }
+
+    /// Opens a log to go on at a place; where that is no more, at the oldest entry there is.
+    pub(crate) fn resume(spec: &LogSpec, at: &Cursor, follow: bool) -> Result<Self, Error> {
+        let options = ReadOptions {
+            follow,
+            ..ReadOptions::default()
+        };
+        let mut reader = Self::begin(spec, options)?;
+        reader
+            .seek(at)
+            .map_err(Error::file("open log", &spec.path))?;
+        Ok(reader)
+    }
+
+    fn begin(spec: &LogSpec, options: ReadOptions) -> Result<Self, Error> {
         let format = format(&spec.driver)?;
         if format == Format::None {
             return Err(Error::NoReading);
@@ -86,7 +126,7 @@ impl Reader {
             .transpose()
             .map_err(failed())?;
         let (segments, live) = open_all(&spec.path).map_err(failed())?;
-        let mut reader = Self {
+        Ok(Self {
             path: spec.path.clone(),
             format,
             options,
@@ -100,9 +140,53 @@ impl Reader {
             last: None,
             seen: None,
             done: false,
-        };
-        reader.position().map_err(failed())?;
-        Ok(reader)
+            at: Cursor::default(),
+        })
+    }
+
+    /// The place behind the entries that were read.
+    pub(crate) fn cursor(&self) -> Cursor {
+        self.at.clone()
+    }
+
+    fn seek(&mut self, at: &Cursor) -> io::Result<()> {
+        if at.head.is_empty() {
+            return Ok(());
+        }
+        for index in 0..self.segments.len() {
+            let Some(segment) = self.segments.get_mut(index) else {
+                break;
+            };
+            if segment.head(at.head.len())? == at.head {
+                let offset = segment.skip(at.offset)?;
+                self.segments.drain(..index);
+                self.at = Cursor {
+                    head: at.head.clone(),
+                    offset,
+                };
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gets hold of all files there are: they can be read when they are removed.
+    pub(crate) fn hold(&mut self) -> io::Result<()> {
+        let (segments, live) = open_all(&self.path)?;
+        let last = self.segments.back().map(|segment| segment.identity);
+        let mut segments = VecDeque::from(segments);
+        let known = segments
+            .iter()
+            .position(|segment| Some(segment.identity) == last);
+        match known {
+            Some(known) => drop(segments.drain(..=known)),
+            // What is read now was rotated more than once: `reopen` passes over what was seen.
+            None if last.is_some() => return Ok(()),
+            None => {}
+        }
+        self.segments.extend(segments);
+        self.live = live;
+        Ok(())
     }
 
     /// Passes over what is not wanted, without decoding it.
@@ -159,10 +243,10 @@ impl Reader {
                 }
             } else if self.segments.len() > usize::from(self.live) {
                 self.next_segment();
+            } else if self.watch.is_some() && self.reopen()? {
+                // Even when it is not followed any more: it may have been rotated since.
             } else if self.options.follow {
-                if !self.reopen()? {
-                    return Ok(Progress::Pending);
-                }
+                return Ok(Progress::Pending);
             } else {
                 self.done = true;
             }
@@ -195,6 +279,7 @@ impl Reader {
         self.buffer.clear();
         self.used = 0;
         self.skip = 0;
+        self.at = Cursor::default();
     }
 
     /// Looks whether the file that is read is still the one that is written. `true` when there is
@@ -224,6 +309,7 @@ impl Reader {
                 self.seen = self.last;
                 self.buffer.clear();
                 self.used = 0;
+                self.at = Cursor::default();
             }
         }
         self.segments = segments;
@@ -250,6 +336,10 @@ impl Reader {
                     }
                 },
             };
+            if self.at.offset == 0 {
+                self.at.head = rest.get(..length.min(HEAD)).unwrap_or_default().to_vec();
+            }
+            self.at.offset += u64::try_from(length).unwrap_or_default();
             self.used += length;
             if let Some(at) = at
                 && !self.wanted(at)

@@ -72,7 +72,7 @@ fn details(entry: &Entry<'_>, out: &mut Vec<u8>) {
 }
 
 /// Go's `url.QueryEscape`.
-fn escape(text: &str, out: &mut Vec<u8>) {
+pub(crate) fn escape(text: &str, out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or(b'0');
     for byte in text.bytes() {

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use flate2::write::GzEncoder;
 
 use crate::files::{compressed, remove_file, rename, rotated, with_suffix};
-use crate::options::Limits;
+use crate::limits::Limits;
 
 /// A rotated file to be compressed, by [`compress`].
 #[derive(Debug)]
@@ -77,6 +77,11 @@ impl LogFile {
             waiting: VecDeque::new(),
             active: None,
         })
+    }
+
+    /// Its size, and at which size it is rotated.
+    pub(crate) fn size(&self) -> (u64, Option<u64>) {
+        (self.size, self.limits.max_size)
     }
 
     /// Would the file be full with `pending` more bytes in it?

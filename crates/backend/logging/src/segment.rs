@@ -1,7 +1,7 @@
 //! One file of a log that is being read, compressed or not.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -16,6 +16,8 @@ pub(crate) type Identity = (u64, u64);
 #[derive(Debug)]
 pub(crate) struct Segment {
     input: Input,
+    /// Bytes that were read to look at them.
+    unread: Vec<u8>,
     pub(crate) identity: Identity,
     /// When it was last written, in seconds since 1970.
     pub(crate) written: i64,
@@ -40,6 +42,7 @@ impl Segment {
         };
         Ok(Self {
             input,
+            unread: Vec::new(),
             identity,
             written,
         })
@@ -55,6 +58,13 @@ impl Segment {
 
     /// Reads the next bytes; none at the end.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !self.unread.is_empty() {
+            let count = self.unread.len().min(buffer.len());
+            for (to, from) in buffer.iter_mut().zip(self.unread.drain(..count)) {
+                *to = from;
+            }
+            return Ok(count);
+        }
         loop {
             let result = match &mut self.input {
                 Input::Plain(file) => file.read(buffer),
@@ -67,6 +77,44 @@ impl Segment {
                 result => return result,
             }
         }
+    }
+}
+
+impl Segment {
+    /// Looks at the first bytes of a file that was not read yet; there may be fewer.
+    pub(crate) fn head(&mut self, length: usize) -> io::Result<Vec<u8>> {
+        let mut head = vec![0; length];
+        let mut have = 0;
+        while let Some(room) = head.get_mut(have..).filter(|room| !room.is_empty()) {
+            match self.read(room)? {
+                0 => break,
+                count => have += count,
+            }
+        }
+        head.truncate(have);
+        self.unread.clone_from(&head);
+        Ok(head)
+    }
+
+    /// Passes over the first bytes of a file of which only the head was looked at. Returns how many.
+    pub(crate) fn skip(&mut self, length: u64) -> io::Result<u64> {
+        if let Some(file) = self.plain() {
+            let length = length.min(file.metadata()?.len());
+            file.seek(SeekFrom::Start(length))?;
+            self.unread.clear();
+            return Ok(length);
+        }
+        let mut buffer = vec![0; 64 << 10];
+        let mut passed = 0;
+        while passed < length {
+            let most = usize::try_from(length - passed).unwrap_or(usize::MAX);
+            let most = most.min(buffer.len());
+            match self.read(buffer.get_mut(..most).unwrap_or_default())? {
+                0 => break,
+                count => passed += u64::try_from(count).unwrap_or_default(),
+            }
+        }
+        Ok(passed)
     }
 }
 

@@ -9,7 +9,9 @@ use crate::batch::{Piece, Source};
 use crate::compact;
 use crate::error::Error;
 use crate::json::JsonEncoder;
-use crate::options::{Format, format, limits};
+use crate::limits::limits;
+use crate::options::{Format, buffer_size, format};
+use crate::ring::Ring;
 use crate::rotation::{Compression, LogFile, mend_lines, mend_records};
 
 /// The longest entry in bytes; a longer line becomes several.
@@ -30,7 +32,50 @@ pub struct Writer {
 #[derive(Debug)]
 struct Sink {
     encoder: Encoder,
-    file: LogFile,
+    file: Output,
+}
+
+/// Who writes the file.
+#[derive(Debug)]
+enum Output {
+    /// Whoever calls.
+    Here(LogFile),
+    /// A thread, when it comes to it.
+    Later(Ring),
+}
+
+impl Output {
+    /// As the option `mode` says.
+    fn of(spec: &LogSpec, file: LogFile) -> io::Result<Self> {
+        match buffer_size(&spec.options) {
+            Some(most) => Ring::start(file, most).map(Self::Later),
+            None => Ok(Self::Here(file)),
+        }
+    }
+
+    fn is_full(&self, pending: usize) -> bool {
+        match self {
+            Self::Here(file) => file.is_full(pending),
+            Self::Later(ring) => ring.is_full(pending),
+        }
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Here(file) => file.append(bytes),
+            Self::Later(ring) => ring.append(bytes),
+        }
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        match self {
+            Self::Here(file) => file.rotate(),
+            Self::Later(ring) => {
+                ring.rotate();
+                Ok(())
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -55,17 +100,22 @@ impl Writer {
     pub fn open(spec: &LogSpec) -> Result<Self, Error> {
         let limits = limits(&spec.driver, &spec.options)?;
         let failed = || Error::file("open log", &spec.path);
-        let sink = match format(&spec.driver)? {
-            Format::None => None,
-            Format::JsonFile => Some(Sink {
-                encoder: Encoder::Json(JsonEncoder::new(&spec.attrs)),
-                file: LogFile::open(&spec.path, limits, mend_lines).map_err(failed())?,
-            }),
-            Format::Local => Some(Sink {
-                encoder: Encoder::Compact,
-                file: LogFile::open(&spec.path, limits, mend_records).map_err(failed())?,
-            }),
+        let (encoder, file) = match format(&spec.driver)? {
+            Format::None => (None, None),
+            Format::JsonFile => (
+                Some(Encoder::Json(JsonEncoder::new(&spec.attrs))),
+                Some(LogFile::open(&spec.path, limits, mend_lines).map_err(failed())?),
+            ),
+            Format::Local => (
+                Some(Encoder::Compact),
+                Some(LogFile::open(&spec.path, limits, mend_records).map_err(failed())?),
+            ),
         };
+        let file = file.map(|file| Output::of(spec, file));
+        let file = file.transpose().map_err(failed())?;
+        let sink = encoder
+            .zip(file)
+            .map(|(encoder, file)| Sink { encoder, file });
         Ok(Self {
             sink,
             out: Vec::new(),
@@ -144,6 +194,18 @@ impl Writer {
         outcome
     }
 
+    /// Nothing more is written: waits until everything is in the file.
+    ///
+    /// # Errors
+    /// What writing says.
+    pub fn complete(&mut self) -> io::Result<()> {
+        self.flush()?;
+        match self.sink.as_mut().map(|sink| &mut sink.file) {
+            Some(Output::Later(ring)) => ring.drain(),
+            Some(Output::Here(_)) | None => Ok(()),
+        }
+    }
+
     /// Gives back memory that is kept for the next entries, when there are none for some time.
     pub fn release_memory(&mut self) {
         self.out.shrink_to_fit();
@@ -155,9 +217,9 @@ impl Writer {
     /// # Errors
     /// When the files cannot be opened; the rotated file stays as it is.
     pub fn take_compression(&mut self) -> io::Result<Option<Compression>> {
-        match &mut self.sink {
-            Some(sink) => sink.file.take_compression(),
-            None => Ok(None),
+        match self.sink.as_mut().map(|sink| &mut sink.file) {
+            Some(Output::Here(file)) => file.take_compression(),
+            Some(Output::Later(_)) | None => Ok(None),
         }
     }
 
@@ -166,9 +228,9 @@ impl Writer {
     /// # Errors
     /// When the outcome cannot be put in its place.
     pub fn compression_done(&mut self, success: bool) -> io::Result<()> {
-        match &mut self.sink {
-            Some(sink) => sink.file.compression_done(success),
-            None => Ok(()),
+        match self.sink.as_mut().map(|sink| &mut sink.file) {
+            Some(Output::Here(file)) => file.compression_done(success),
+            Some(Output::Later(_)) | None => Ok(()),
         }
     }
 }

@@ -22,7 +22,7 @@ fn spec(directory: &Path, driver: &str, options: &[(&str, &str)]) -> LogSpec {
         driver: driver.to_owned(),
         options: all,
         path: directory.join("c-json.log"),
-        attrs: BTreeMap::new(),
+        ..LogSpec::default()
     }
 }
 
@@ -284,4 +284,25 @@ fn the_driver_none_keeps_nothing_and_cannot_be_read() {
         error.to_string(),
         "configured logging driver does not support reading"
     );
+}
+
+#[test]
+fn without_blocking_everything_is_there_when_the_log_is_complete() {
+    for driver in DRIVERS {
+        let directory = tempfile::tempdir().unwrap();
+        let options = [
+            ("mode", "non-blocking"),
+            ("max-size", "10k"),
+            ("max-file", "9"),
+            ("compress", "true"),
+        ];
+        let spec = spec(directory.path(), driver, &options);
+        let mut writer = Writer::open(&spec).unwrap();
+        write_numbers(&mut writer, 0..500);
+        writer.complete().unwrap();
+        let entries = read(&spec, ReadOptions::default());
+        let expected: Vec<_> = (0..500).map(|n| format!("line {n}\n")).collect();
+        assert_eq!(texts(&entries), expected, "{driver}");
+        assert!(log_files(&spec.path).unwrap().len() > 1);
+    }
 }

@@ -1,5 +1,7 @@
 //! Plain data of one backend in the words of another.
 
+use std::path::PathBuf;
+
 use arca_logging::Subject;
 use arca_runtime::{LogSpec, Rootfs};
 
@@ -31,13 +33,34 @@ pub(crate) fn rootfs(rootfs: arca_storage::Rootfs) -> Rootfs {
 /// [`Error::Log`] for options that make no sense.
 pub(crate) fn log_spec(container: &Container, config: &Config) -> Result<LogSpec, Error> {
     let log = &container.spec.host.log;
-    let file = match log.driver.as_str() {
-        "local" => "container.log".to_owned(),
-        _ => format!("{}-json.log", container.id),
-    };
-    let path = container.dir.join(file);
     let subject = subject(container, config);
-    arca_logging::log_spec(&log.driver, &log.options, path, &subject).map_err(Error::Log)
+    arca_logging::log_spec(&log.driver, &log.options, log_path(container), &subject)
+        .map_err(not_logged)
+}
+
+/// A log that cannot be written, in dockerd's words.
+pub(crate) fn not_logged(error: arca_logging::Error) -> Error {
+    let error = arca_types::chain(&error);
+    Error::Failed(format!("failed to create task for container: {error}"))
+}
+
+/// Where a container's output was logged.
+pub(crate) fn kept_log(container: &Container) -> LogSpec {
+    let log = &container.spec.host.log;
+    LogSpec {
+        driver: log.driver.clone(),
+        options: log.options.clone(),
+        path: log_path(container),
+        ..LogSpec::default()
+    }
+}
+
+fn log_path(container: &Container) -> PathBuf {
+    match container.spec.host.log.driver.as_str() {
+        "local" => container.dir.join("container.log"),
+        "json-file" | "none" => container.dir.join(format!("{}-json.log", container.id)),
+        _ => container.dir.join("container-cached.log"),
+    }
 }
 
 /// What log options may say about a container.

@@ -66,6 +66,7 @@ mod users;
 mod volumes;
 mod wait;
 
+pub use arca_logging::DRIVERS as LOG_DRIVERS;
 pub use arca_storage::{Change, ChangeKind};
 pub use archive::{Archive, ExtractRequest, PathStat};
 pub use attach::Attachment;

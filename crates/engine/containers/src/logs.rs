@@ -66,7 +66,7 @@ impl Containers {
         request: &LogsRequest,
         framed: bool,
     ) -> Result<LogStream, Error> {
-        let spec = backend::log_spec(container, &self.service().config())?;
+        let spec = backend::kept_log(container);
         let handle = self.service().index.find(container.id.as_str())?;
         let state = handle.state.clone();
         let follow = request.follow && container.state.is_running();

@@ -10,7 +10,7 @@ use crate::Error;
 use crate::actor::{Actor, Command};
 use crate::config::Config;
 use crate::container::Container;
-use crate::model::{HealthStatus, MountType, NetworkSettings};
+use crate::model::{MountType, NetworkSettings};
 use crate::record::Intent;
 use crate::requests::Started;
 use crate::service::Containers;
@@ -57,15 +57,30 @@ impl Actor {
         self.intent = Intent::default();
         self.c.restart_count = 0;
         self.backoff.reset();
-        self.launch().await.map(|()| Started::Now)
+        self.attempt(true).await.map(|()| Started::Now)
     }
 
-    /// Starts the container, or leaves everything as it was.
+    /// Starts the container because it is to run.
     pub(crate) async fn launch(&mut self) -> Result<(), Error> {
+        self.attempt(false).await
+    }
+
+    /// Starts the container, or leaves everything as it was. A client is told when the receiver of its
+    /// log cannot be reached; otherwise that is no reason not to run.
+    async fn attempt(&mut self, for_client: bool) -> Result<(), Error> {
         self.take_over_names();
         self.request(Input::Start).await?;
         let mut undo = Undo::default();
-        match self.bring_up(&mut undo).await {
+        let reached = if for_client {
+            self.reach_log().await
+        } else {
+            Ok(())
+        };
+        let up = match reached {
+            Ok(()) => self.bring_up(&mut undo).await,
+            Err(error) => Err(error),
+        };
+        match up {
             Ok(up) => {
                 self.running(up).await;
                 Ok(())
@@ -78,6 +93,15 @@ impl Actor {
         }
     }
 
+    /// Looks whether the log would reach its receiver.
+    async fn reach_log(&self) -> Result<(), Error> {
+        let spec = crate::backend::log_spec(&self.c, &self.service.config())?;
+        if !arca_logging::is_delivered(&spec) {
+            return Ok(());
+        }
+        blocking(move || arca_logging::reach(&spec).map_err(crate::backend::not_logged)).await
+    }
+
     async fn running(&mut self, up: Up) {
         let run = &mut self.c.run;
         run.started_at = up.started.at;
@@ -86,7 +110,7 @@ impl Actor {
         run.error.clear();
         self.c.network = Arc::new(up.network);
         self.intent.restart = false;
-        self.start_probing(HealthStatus::Starting);
+        self.start_probing();
         let pid = up.started.pid.unsigned_abs();
         self.note(Input::Started(Process { pid })).await;
         self.service.images.set_running(&self.c.id, true);

@@ -124,7 +124,7 @@ impl System {
             driver_status: driver_status(services.storage.driver(), &config.root_dir),
             volume_drivers: owned(&["local"]),
             network_drivers: owned(&["bridge", "host", "null"]),
-            log_drivers: owned(&["json-file", "local"]),
+            log_drivers: owned(&arca_containers::LOG_DRIVERS),
             memory_limit: abilities.memory,
             swap_limit: abilities.swap,
             kernel_memory_tcp: abilities.kernel_memory_tcp,

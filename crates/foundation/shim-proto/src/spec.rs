@@ -77,7 +77,7 @@ pub struct ConsoleSize {
 /// Where and how output is logged (`HostConfig.LogConfig`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogSpec {
-    /// `json-file`, `local` or `none`.
+    /// The name of a driver of `arca_logging`.
     pub driver: String,
     /// The driver's options, checked by `arca_logging`.
     #[serde(default)]
@@ -88,6 +88,9 @@ pub struct LogSpec {
     /// `labels-regex`, `env` and `env-regex`.
     #[serde(default)]
     pub attrs: BTreeMap<String, String>,
+    /// What drivers that send entries elsewhere say about the container, such as its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub info: BTreeMap<String, String>,
 }
 
 /// What makes containers.
