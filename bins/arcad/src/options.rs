@@ -170,6 +170,7 @@ options! {
     ('p') "pidfile" / "pidfile": Text, Honoured, "Path to use for daemon PID file";
     "" / "proxies": Object, Honoured, "";
     "raw-logs" / "raw-logs": Bool, Honoured, "Full timestamps without ANSI coloring";
+    "restart-on-unhealthy" / "restart-on-unhealthy": Bool, Honoured, "Restart containers when their health check fails";
     "registry-mirror" / "registry-mirrors": Mirrors, Honoured, "Preferred registry mirror";
     "rootless" / "rootless": Bool, Only("false"), "Enable rootless mode";
     "seccomp-profile" / "seccomp-profile": Text, Honoured, "Path to seccomp profile; \"unconfined\" disables the default profile";

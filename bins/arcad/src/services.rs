@@ -332,6 +332,7 @@ pub(crate) fn containers(settings: &Settings) -> anyhow::Result<ContainersConfig
             driver: settings.log_driver.clone(),
             options: settings.log_opts.clone(),
         },
+        restart_unhealthy: settings.restart_on_unhealthy,
         ulimits: settings
             .default_ulimits
             .iter()

@@ -20,6 +20,9 @@ pub struct Config {
     pub runtimes: BTreeMap<String, RuntimeKind>,
     /// Log driver and its options (`log-driver`, `log-opts`).
     pub log: LogConfig,
+    /// Whether containers are restarted when they are unhealthy (`restart-on-unhealthy`), unless their
+    /// label says otherwise.
+    pub restart_unhealthy: bool,
     /// Process limits (`default-ulimits`).
     pub ulimits: Vec<Ulimit>,
     /// Whether a small init runs in containers (`init`).
@@ -57,6 +60,7 @@ impl Default for Config {
                 driver: "json-file".to_owned(),
                 options: BTreeMap::new(),
             },
+            restart_unhealthy: false,
             ulimits: Vec::new(),
             init: false,
             init_path: PathBuf::from("/usr/libexec/arca/arca-init"),

@@ -11,6 +11,7 @@ use crate::Error;
 use crate::actor::event;
 use crate::check;
 use crate::container::{Container, Ends};
+use crate::health;
 use crate::merge;
 use crate::model::{ContainerSpec, Endpoint, MountPoint, NetworkMode, NetworkSettings, UtsMode};
 use crate::names;
@@ -49,6 +50,7 @@ impl Containers {
             .await?;
         merge::image(&mut spec, &image.config.config)?;
         merge::daemon(&mut spec, &service.config(), service.facts.unified)?;
+        health::check_label(&spec.labels)?;
         arca_logging::validate(&spec.host.log.driver, &spec.host.log.options)
             .map_err(|error| Error::Invalid(error.to_string()))?;
         let id = ContainerId::random();

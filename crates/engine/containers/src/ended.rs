@@ -7,6 +7,7 @@ use arca_runtime::ExitStatus;
 
 use crate::actor::{Actor, AtEnd};
 use crate::model::{MountType, NetworkSettings};
+use crate::record::Intent;
 use crate::requests::{RemoveRequest, Stopped};
 use crate::restart;
 use crate::state::{Input, State};
@@ -20,8 +21,7 @@ impl Actor {
             return;
         }
         let duration = status.at.since(self.c.run.started_at);
-        self.prober = None;
-        self.c.health = None;
+        self.stop_probing();
         self.timers.cancel(Timer::Kill);
         self.timers.cancel(Timer::GiveUp);
         self.release().await;
@@ -38,6 +38,10 @@ impl Actor {
         self.c.ends.exit_code = status.code;
         if again {
             self.c.restart_count += 1;
+        }
+        if again && self.intent.unhealthy {
+            // Whatever ended it was not a client's wish.
+            self.intent = Intent::default();
         }
         self.note(if again {
             Input::EndedToRestart

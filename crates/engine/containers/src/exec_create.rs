@@ -32,13 +32,18 @@ impl Containers {
             );
             return Err(Error::Invalid(text));
         }
-        let exec = self.add_exec(&container, request).await;
+        let exec = self.add_exec(&container, ExecId::random(), request).await;
         Ok(exec.id.clone())
     }
 
     /// Registers a session.
-    pub(crate) async fn add_exec(&self, container: &Container, request: ExecRequest) -> Arc<Exec> {
-        let exec = Exec::new(container.id.clone(), request);
+    pub(crate) async fn add_exec(
+        &self,
+        container: &Container,
+        id: ExecId,
+        request: ExecRequest,
+    ) -> Arc<Exec> {
+        let exec = Exec::new(id, container.id.clone(), request);
         let service = self.service();
         service.execs.insert(Arc::clone(&exec), service.clock.now());
         self.exec_event(container, &exec, "exec_create").await;

@@ -36,8 +36,8 @@ pub(crate) struct Exec {
 
 impl Exec {
     /// A session that has yet to be started.
-    pub(crate) fn new(container: ContainerId, request: ExecRequest) -> Arc<Self> {
-        Self::known(ExecId::random(), container, request, Progress::New)
+    pub(crate) fn new(id: ExecId, container: ContainerId, request: ExecRequest) -> Arc<Self> {
+        Self::known(id, container, request, Progress::New)
     }
 
     fn known(
@@ -194,14 +194,22 @@ mod tests {
 
     #[test]
     fn a_session_is_started_once() {
-        let exec = Exec::new(ContainerId::random(), ExecRequest::default());
+        let exec = Exec::new(
+            ExecId::random(),
+            ContainerId::random(),
+            ExecRequest::default(),
+        );
         assert!(exec.claim(at(1)));
         assert!(!exec.claim(at(2)));
     }
 
     #[test]
     fn an_end_that_is_told_before_the_start_is_kept() {
-        let exec = Exec::new(ContainerId::random(), ExecRequest::default());
+        let exec = Exec::new(
+            ExecId::random(),
+            ContainerId::random(),
+            ExecRequest::default(),
+        );
         exec.claim(at(1));
         assert_eq!(exec.end(3, at(4)), Some(Duration::from_secs(3)));
         exec.started(77, at(1));
@@ -220,9 +228,9 @@ mod tests {
     fn sessions_end_with_their_container_and_are_forgotten_later() {
         let execs = Execs::default();
         let container = ContainerId::random();
-        let exec = Exec::new(container.clone(), ExecRequest::default());
+        let exec = Exec::new(ExecId::random(), container.clone(), ExecRequest::default());
         execs.insert(Arc::clone(&exec), at(0));
-        let unused = Exec::new(container.clone(), ExecRequest::default());
+        let unused = Exec::new(ExecId::random(), container.clone(), ExecRequest::default());
         execs.insert(Arc::clone(&unused), at(0));
         exec.claim(at(1));
         assert_eq!(execs.of(&container).map(|ids| ids.len()), Some(2));
@@ -230,7 +238,11 @@ mod tests {
         assert_eq!(execs.of(&container), None);
         assert!(execs.get(exec.id.as_str()).is_some());
         assert!(execs.get(unused.id.as_str()).is_none());
-        let other = Exec::new(ContainerId::random(), ExecRequest::default());
+        let other = Exec::new(
+            ExecId::random(),
+            ContainerId::random(),
+            ExecRequest::default(),
+        );
         execs.insert(other, at(400));
         assert!(execs.get(exec.id.as_str()).is_none());
     }

@@ -1,11 +1,12 @@
 //! Health: probes a running container by further processes, and judges the results.
 
+use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream as StdStream;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arca_runtime::{AttachSpec, Client};
-use arca_types::{Signal, Timestamp};
+use arca_types::{ContainerId, ExecId, Signal, Timestamp};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
@@ -17,14 +18,18 @@ use crate::container::Container;
 use crate::execs::Exec;
 use crate::index::Handle;
 use crate::model::{Health, HealthStatus, HealthTest, Healthcheck, ProbeResult, Streams};
-use crate::requests::{ExecRequest, ExecStartRequest};
+use crate::record::Intent;
+use crate::requests::{ExecRequest, ExecStartRequest, StopRequest};
 use crate::service::{Containers, Service};
 use crate::state::State;
+use crate::stop::StopOrder;
 
 const INTERVAL: Duration = Duration::from_secs(30);
 const TIMEOUT: Duration = Duration::from_secs(30);
 const START_INTERVAL: Duration = Duration::from_secs(5);
 const RETRIES: u32 = 3;
+/// The label by which a container is restarted when it is unhealthy, or not.
+const RESTART_LABEL: &str = "arca.restart-on-unhealthy";
 /// Results that are kept.
 const LOG: usize = 5;
 /// Bytes of a probe's output that are kept.
@@ -85,19 +90,38 @@ fn delay(container: &Container, check: &Healthcheck, now: Timestamp) -> Duration
 }
 
 impl Actor {
-    /// Begins to probe, if the container is to be probed.
-    pub(crate) fn start_probing(&mut self, status: HealthStatus) {
+    /// Begins to probe a new run, if the container is to be probed. The results of the last are kept.
+    pub(crate) fn start_probing(&mut self) {
         self.prober = None;
-        self.c.health = None;
+        let before = self.c.health.take();
         if effective(self.c.spec.healthcheck.as_ref()).is_none() {
             return;
         }
         self.c.health = Some(Arc::new(Health {
-            status,
+            status: HealthStatus::Starting,
             failing_streak: 0,
-            log: Vec::new(),
+            log: before.map(|health| health.log.clone()).unwrap_or_default(),
         }));
         self.resume_probing();
+    }
+
+    /// Goes on where an earlier daemon was.
+    pub(crate) fn adopt_probing(&mut self) {
+        if self.c.health.is_some() {
+            self.resume_probing();
+        } else {
+            self.start_probing();
+        }
+    }
+
+    /// The run is over: nothing is healthy that does not run.
+    pub(crate) fn stop_probing(&mut self) {
+        self.prober = None;
+        if let Some(health) = &self.c.health {
+            let mut health = Health::clone(health);
+            health.status = HealthStatus::Unhealthy;
+            self.c.health = Some(Arc::new(health));
+        }
     }
 
     /// Goes on probing.
@@ -141,8 +165,67 @@ impl Actor {
             self.save_quietly().await;
             self.event(&format!("health_status: {}", status.as_str()))
                 .await;
+            if status == HealthStatus::Unhealthy && self.restarts_unhealthy() {
+                self.restart_unhealthy().await;
+            }
         }
     }
+
+    /// Whether an unhealthy container is to be started anew.
+    fn restarts_unhealthy(&self) -> bool {
+        match self.c.spec.labels.get(RESTART_LABEL) {
+            Some(value) => value == "true",
+            None => self.service.config.restart_unhealthy,
+        }
+    }
+
+    /// Stops the container; the restart policy starts it again, whichever it is.
+    async fn restart_unhealthy(&mut self) {
+        tracing::info!(container.id = %self.c.id, "unhealthy: to be restarted");
+        let before = self.intent;
+        let stopping = match StopOrder::new(&StopRequest::default()) {
+            Ok(order) => self.begin_stop(order).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = stopping {
+            let error = arca_types::chain(&error);
+            tracing::warn!(container.id = %self.c.id, error, "not stopped");
+        }
+        // No client has stopped it.
+        self.intent = Intent {
+            unhealthy: true,
+            ..before
+        };
+        self.save_quietly().await;
+    }
+}
+
+/// Checks the label that asks for a restart when unhealthy.
+///
+/// # Errors
+/// [`Error::Invalid`] when it is neither `true` nor `false`.
+pub(crate) fn check_label(labels: &BTreeMap<String, String>) -> Result<(), Error> {
+    match labels.get(RESTART_LABEL).map(String::as_str) {
+        None | Some("true" | "false") => Ok(()),
+        Some(other) => Err(Error::Invalid(format!(
+            "invalid value of label {RESTART_LABEL}: {other:?}: must be true or false"
+        ))),
+    }
+}
+
+/// A session's ID that ends as its container's does: a later daemon knows by it that nobody waits for
+/// the session any more.
+fn probe_id(container: &ContainerId) -> ExecId {
+    let random = ExecId::random();
+    let half =
+        |id: &str, range: std::ops::Range<usize>| id.get(range).unwrap_or_default().to_owned();
+    let id = half(random.as_str(), 0..32) + &half(container.as_str(), 32..64);
+    id.parse().unwrap_or(random)
+}
+
+/// Is this session a probe of the container?
+pub(crate) fn is_probe(exec: &ExecId, container: &ContainerId) -> bool {
+    exec.as_str().get(32..) == container.as_str().get(32..)
 }
 
 async fn probe_again_and_again(
@@ -176,7 +259,9 @@ async fn probe(
     let exit_code = match outcome {
         Ok(Some(code)) => code,
         Ok(None) => {
-            text = format!("Health check exceeded timeout ({:?})", check.timeout);
+            let timeout = arca_types::go_duration(check.timeout);
+            let colon = if text.is_empty() { "" } else { ": " };
+            text = format!("Health check exceeded timeout ({timeout}){colon}{text}");
             -1
         }
         Err(error) => {
@@ -208,7 +293,8 @@ async fn run(
         },
         ..ExecRequest::default()
     };
-    let exec = containers.add_exec(container, request).await;
+    let id = probe_id(&container.id);
+    let exec = containers.add_exec(container, id, request).await;
     let session = containers.exec_start(exec.id.as_str(), ExecStartRequest::default())?;
     let (ours, theirs) = StdStream::pair().map_err(Error::file("make", "a socket"))?;
     ours.set_nonblocking(true)
@@ -348,5 +434,20 @@ mod tests {
         assert_eq!(effective(Some(&none)), None);
         assert_eq!(effective(None), None);
         assert_eq!(check(0).retries, 3);
+    }
+
+    #[test]
+    fn probes_are_told_from_other_sessions_by_their_id() {
+        let container = ContainerId::random();
+        assert!(is_probe(&probe_id(&container), &container));
+        assert!(!is_probe(&probe_id(&container), &ContainerId::random()));
+        assert!(!is_probe(&ExecId::random(), &container));
+    }
+
+    #[test]
+    fn the_label_is_true_or_false() {
+        let label = |value: &str| [(RESTART_LABEL.to_owned(), value.to_owned())].into();
+        assert!(check_label(&label("true")).is_ok() && check_label(&BTreeMap::new()).is_ok());
+        assert!(check_label(&label("yes")).is_err());
     }
 }

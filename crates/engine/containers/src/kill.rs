@@ -40,6 +40,7 @@ impl Actor {
             let error = Error::NotRunning(self.c.id.to_string());
             return self.answer(reply, Err(error));
         }
+        self.intent.unhealthy = false;
         match self.send_signal(signal).await {
             Ok(()) if signal == Signal::KILL => {
                 self.timers.start(DEATH, Timer::GiveUp);

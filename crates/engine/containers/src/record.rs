@@ -19,6 +19,8 @@ pub(crate) struct Intent {
     pub(crate) stopped_by_client: bool,
     /// The restart policy does not apply to the end of this run.
     pub(crate) no_restart: bool,
+    /// It is stopped because it was unhealthy: start it again, whatever the policy says.
+    pub(crate) unhealthy: bool,
     /// A client asked for a restart: start it when it has ended.
     pub(crate) restart: bool,
     /// A client asked for its removal, with its anonymous volumes or without.

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arca_runtime::{AdoptedState, ExecExit, ExitStatus, Happening};
-use arca_types::{ContainerId, Timestamp};
+use arca_types::{ContainerId, ExecId, Signal, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::Error;
 use crate::actor::{Actor, Command};
 use crate::execs::Progress;
+use crate::health;
 use crate::index::Handle;
-use crate::model::{HealthStatus, MountType};
+use crate::model::MountType;
 use crate::record::ContainerRecord;
 use crate::restart;
 use crate::service::Containers;
@@ -111,6 +112,9 @@ impl Containers {
                     ended_execs,
                 } => {
                     for (exec, pid) in execs {
+                        if health::is_probe(&exec, &id) {
+                            self.end_probe(&id, &exec).await;
+                        }
                         let progress = Progress::Running {
                             pid: pid.unsigned_abs(),
                             since: at,
@@ -135,6 +139,15 @@ impl Containers {
             found.insert(id, state);
         }
         Ok(found)
+    }
+
+    /// Ends a probe that an earlier daemon has begun: nobody would see how it ends, nor when it takes
+    /// too long.
+    async fn end_probe(&self, id: &ContainerId, exec: &ExecId) {
+        let runtime = &self.service().runtime;
+        if let Err(error) = runtime.kill(id, Some(exec), Signal::KILL).await {
+            tracing::debug!(exec.id = %exec, %error, "a probe cannot be killed");
+        }
     }
 
     fn adopt_ended(&self, id: &ContainerId, execs: Vec<ExecExit>) {
@@ -263,18 +276,13 @@ impl Actor {
         } else {
             State::Running(process)
         };
-        let status = self
-            .c
-            .health
-            .as_ref()
-            .map_or(HealthStatus::Starting, |health| health.status);
-        self.start_probing(status);
+        self.adopt_probing();
         self.service.images.set_running(&self.c.id, true);
         self.save_quietly().await;
         tracing::info!(container.id = %self.c.id, pid = process.pid, "adopted");
         if let Some(volumes) = self.intent.remove {
             tracing::info!(container.id = %self.c.id, volumes, "its removal goes on");
-            if let Err(error) = self.send_signal(arca_types::Signal::KILL).await {
+            if let Err(error) = self.send_signal(Signal::KILL).await {
                 let error = arca_types::chain(&error);
                 tracing::warn!(container.id = %self.c.id, error, "cannot kill");
             }

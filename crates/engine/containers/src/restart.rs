@@ -20,6 +20,9 @@ const GOOD_RUN: Duration = Duration::from_secs(10);
 
 /// Whether the restart policy applies to an end.
 pub(crate) fn applies(policy: RestartPolicy, intent: Intent, exit_code: i32, count: u32) -> bool {
+    if intent.unhealthy {
+        return true;
+    }
     if intent.no_restart {
         return false;
     }
@@ -130,11 +133,16 @@ mod tests {
             stopped_by_client: true,
             ..none
         };
+        let unhealthy = Intent {
+            unhealthy: true,
+            ..killed
+        };
         let cases = [
             (policy(RestartKind::No, 0), none, 1, 0, false),
             (policy(RestartKind::Always, 0), none, 0, 99, true),
             (policy(RestartKind::Always, 0), stopped, 0, 0, true),
             (policy(RestartKind::Always, 0), killed, 0, 0, false),
+            (policy(RestartKind::No, 0), unhealthy, 137, 5, true),
             (policy(RestartKind::UnlessStopped, 0), none, 0, 0, true),
             (policy(RestartKind::UnlessStopped, 0), stopped, 0, 0, false),
             (policy(RestartKind::OnFailure, 0), none, 0, 0, false),

@@ -63,6 +63,7 @@ impl Containers {
 impl Actor {
     /// Begins to stop; the answer comes when the process has ended.
     pub(crate) async fn stop(&mut self, order: StopOrder, reply: Reply<Stopped>) {
+        self.intent.unhealthy = false;
         if matches!(self.c.state, State::Restarting) {
             self.intent.stopped_by_client = true;
             self.call_off_restart().await;
