@@ -96,6 +96,7 @@ impl Bed {
                 options: wish.log_options.clone(),
                 path: self.log(id),
                 attrs: BTreeMap::new(),
+                info: BTreeMap::new(),
             },
             runtime: wish.runtime.clone(),
             cgroup: CgroupSpec {
@@ -305,4 +306,27 @@ fn oci(id: &ContainerId, command: &[&str], wish: &Wish) -> Value {
             "resources": { "memory": { "limit": wish.memory, "swap": wish.memory } },
         },
     })
+}
+
+/// Waits up to 30 seconds until a file is as it should be, looking whenever its directory changes.
+pub(crate) async fn until(path: &Path, done: impl Fn(&Path) -> bool + Send + 'static) {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+    let path = path.to_owned();
+    let wait = move || {
+        let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).unwrap();
+        let changes = WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO;
+        inotify::add_watch(&watch, path.parent().unwrap(), changes).unwrap();
+        let limit = Timespec {
+            tv_sec: 30,
+            tv_nsec: 0,
+        };
+        while !done(&path) {
+            let ready = poll(&mut [PollFd::new(&watch, PollFlags::IN)], Some(&limit));
+            assert_eq!(ready, Ok(1), "{} did not change", path.display());
+            // Whatever it was: a look follows.
+            rustix::io::read(&watch, &mut [0_u8; 4096]).ok();
+        }
+    };
+    tokio::task::spawn_blocking(wait).await.unwrap();
 }

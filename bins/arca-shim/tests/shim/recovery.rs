@@ -91,16 +91,20 @@ fn shim_of(bed: &Bed, id: &arca_types::ContainerId) -> rustix::process::Pid {
     rustix::process::Pid::from_raw(pid).unwrap()
 }
 
-/// Waits for a process to be gone.
+/// Waits for a process to end.
 async fn gone(pid: i32) {
-    for _ in 0..500 {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        if stat.is_empty() || stat.contains(") Z ") {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("process {pid} is still there");
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+    let Ok(process) = pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()) else {
+        return;
+    };
+    let limit = Timespec {
+        tv_sec: 10,
+        tv_nsec: 0,
+    };
+    let wait = move || poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&limit));
+    let ended = tokio::task::spawn_blocking(wait).await.unwrap();
+    assert_eq!(ended, Ok(1), "process {pid} is still there");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-use crate::bed::{Bed, Wish, client, expect, interactive, read_all, send_all, tty, unframe};
+use crate::bed::{Bed, Wish, client, expect, interactive, read_all, send_all, tty, unframe, until};
 use arca_runtime::{AttachEnd, Happening};
 use arca_types::Signal;
 
@@ -133,13 +133,7 @@ async fn two_hundred_megabytes_come_back_as_they_were_sent() {
     assert_eq!(bed.end(&id).await.code, 0);
     // The shim goes on until the rotated files are compressed.
     let rotated = bed.log(&id).with_extension("log.2.gz");
-    for _ in 0..3000 {
-        if rotated.exists() {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
-    assert!(rotated.exists());
+    until(&rotated, std::path::Path::exists).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

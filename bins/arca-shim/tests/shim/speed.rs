@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::bed::{Bed, Wish, client, interactive, read_all, send_all};
+use crate::bed::{Bed, Wish, client, interactive, read_all, send_all, until};
 use arca_logging::{Batch, Progress, ReadOptions, Reader, Render};
 
 fn median(mut times: Vec<Duration>) -> Duration {
@@ -86,9 +86,10 @@ async fn moving_bytes() {
         .start(&["sh", "-c", &script], &interactive(), vec![])
         .await;
     let spec = bed.spec(&id, &[], &Wish::default()).log;
-    while std::fs::metadata(&spec.path).unwrap().len() < 330_000_000 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    until(&spec.path, |path| {
+        path.metadata().unwrap().len() >= 330_000_000
+    })
+    .await;
     println!(
         "200 MB of log: {:?}, shim {}",
         begun.elapsed(),
