@@ -300,3 +300,83 @@ fn rotation_keeps_the_newest_lines() {
         usize::try_from(5000 - first + 1).unwrap()
     );
 }
+
+#[test]
+fn a_log_of_which_nothing_is_said_is_bounded() {
+    let engine = Engine::start();
+    // dockerd's grows until the disk is full.
+    if !engine.is_own() {
+        return;
+    }
+    let name = engine.name("bounded");
+    let script = "yes $(head -c 99 /dev/zero | tr '\\000' x) | head -n 700000";
+    engine
+        .docker(&["run", "-d", "--name", &name, "busybox", "sh", "-c", script])
+        .ok();
+    assert_eq!(engine.docker(&["wait", &name]).ok(), "0");
+    let container = engine.inspect(&name);
+    assert_eq!(
+        container["HostConfig"]["LogConfig"],
+        serde_json::json!({"Type": "json-file", "Config": {}})
+    );
+    let path = container["LogPath"].as_str().unwrap();
+    let size = |path: &str| std::fs::metadata(path).map(|data| data.len());
+    assert!(size(path).unwrap() < 100_000_000);
+    assert!(size(&format!("{path}.1")).is_ok() || size(&format!("{path}.1.gz")).is_ok());
+    let mut reader = engine.docker_spawn(&["logs", &name]);
+    let lines = BufReader::new(reader.stdout.take().unwrap())
+        .lines()
+        .count();
+    assert_eq!(lines, 700_000);
+    assert!(reader.wait().unwrap().success());
+}
+
+#[test]
+fn entries_are_marked_with_labels_environment_and_a_tag() {
+    let engine = Engine::start();
+    let name = engine.name("marked");
+    let mut arguments = vec![
+        "run", "--name", &name, "--label", "a.b=1", "--label", "other=2",
+    ];
+    arguments.extend(["-e", "X1=v w", "-e", "Y=no"]);
+    for option in [
+        "labels-regex=^a",
+        "env-regex=^X",
+        "tag={{upper \"t\"}}{{if .Name}}-{{.ImageName}}{{end}}",
+    ] {
+        arguments.extend(["--log-opt", option]);
+    }
+    arguments.extend(["busybox", "echo", "hi"]);
+    engine.docker(&arguments).ok();
+    let details = engine.docker(&["logs", "--details", &name]).ok();
+    assert_eq!(details, "X1=v+w,a.b=1,tag=T-busybox hi");
+}
+
+#[test]
+fn a_log_that_blocks_nobody_is_complete_when_there_is_room() {
+    let engine = Engine::start();
+    for driver in ["json-file", "local"] {
+        let name = engine.name(driver);
+        engine
+            .docker(&[
+                "run",
+                "-d",
+                "--name",
+                &name,
+                "--log-driver",
+                driver,
+                "--log-opt",
+                "mode=non-blocking",
+                "--log-opt",
+                "max-buffer-size=16m",
+                "busybox",
+                "seq",
+                "1",
+                "20000",
+            ])
+            .ok();
+        assert_eq!(engine.docker(&["wait", &name]).ok(), "0");
+        let wanted: Vec<String> = (1..=20_000).map(|number: u32| number.to_string()).collect();
+        assert_eq!(engine.docker(&["logs", &name]).ok(), wanted.join("\n"));
+    }
+}

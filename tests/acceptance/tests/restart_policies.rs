@@ -176,3 +176,184 @@ fn policies_are_carried_out_after_a_crash_of_the_daemon() {
     });
     assert_eq!(engine.inspect(&stopped)["State"]["Status"], "exited");
 }
+
+#[test]
+fn a_stop_and_a_start_of_the_daemon_keep_to_the_policies() {
+    let engine = Engine::start();
+    if !engine.is_own() {
+        return;
+    }
+    let run = |policy: &str, script: &str| {
+        let name = engine.name(policy.split(':').next().unwrap());
+        engine
+            .docker(&[
+                "run",
+                "-d",
+                "--name",
+                &name,
+                "--restart",
+                policy,
+                "busybox",
+                "sh",
+                "-c",
+                script,
+            ])
+            .ok();
+        name
+    };
+    let lives = run("always", "sleep 600");
+    let stopped_always = run("always", "sleep 600");
+    let stopped_unless = run("unless-stopped", "sleep 600");
+    let killed = run("on-failure", "sleep 600");
+    let done = run("on-failure:1", "exit 4");
+    let mut events = engine.events("");
+    engine
+        .docker(&["stop", "-t", "0", &stopped_always, &stopped_unless])
+        .ok();
+    engine.docker(&["kill", &killed]).ok();
+    eventually("the retry is used up", || {
+        let container = engine.inspect(&done);
+        (container["State"]["Status"] == "exited" && container["RestartCount"] == 1).then_some(())
+    });
+    let pid = engine.inspect(&lives)["State"]["Pid"].clone();
+    assert!(!events.actions(&killed).contains(&"start".to_owned()));
+    engine.stop();
+    engine.launch();
+    // It went on, and was not started anew.
+    assert_eq!(engine.inspect(&lives)["State"]["Pid"], pid);
+    eventually("what a client stopped is started by `always` alone", || {
+        (engine.inspect(&stopped_always)["State"]["Running"] == true).then_some(())
+    });
+    for name in [&stopped_unless, &killed, &done] {
+        assert_eq!(engine.inspect(name)["State"]["Status"], "exited", "{name}");
+    }
+}
+
+#[test]
+fn want_of_memory_is_a_failure_like_others() {
+    let engine = Engine::start();
+    let name = engine.name("oom");
+    // The process itself grows: it is what the kernel ends.
+    let script = "x=x; while :; do x=$x$x; done";
+    engine
+        .docker(&[
+            "run",
+            "-d",
+            "--name",
+            &name,
+            "--restart",
+            "on-failure:1",
+            "-m",
+            "16m",
+            "--memory-swap",
+            "16m",
+            "busybox",
+            "sh",
+            "-c",
+            script,
+        ])
+        .ok();
+    let container = eventually("the retry is used up", || {
+        let container = engine.inspect(&name);
+        (container["RestartCount"] == 1 && container["State"]["Status"] == "exited")
+            .then_some(container)
+    });
+    assert_eq!(
+        (
+            &container["State"]["ExitCode"],
+            &container["State"]["OOMKilled"]
+        ),
+        (&137.into(), &true.into())
+    );
+}
+
+#[test]
+fn after_a_reboot_what_is_to_run_runs_and_nothing_else_is_touched() {
+    let engine = Engine::start();
+    if !engine.is_own() {
+        return;
+    }
+    let run = |what: &str, arguments: &[&str]| {
+        let name = engine.name(what);
+        let begin = ["run", "-d", "--name", &name];
+        engine
+            .docker(&[&begin[..], arguments, &["busybox", "sleep", "600"]].concat())
+            .ok();
+        name
+    };
+    let always = run(
+        "always",
+        &[
+            "--restart",
+            "always",
+            "--health-cmd=true",
+            "--health-interval=100ms",
+        ],
+    );
+    let failing = run("failing", &["--restart", "on-failure"]);
+    let plain = run("plain", &[]);
+    let removed = run("removed", &["--rm"]);
+    let stopped = run("stopped", &["--restart", "unless-stopped"]);
+    engine.docker(&["stop", "-t", "0", &stopped]).ok();
+    let old = engine.inspect(&always)["State"]["Pid"].clone();
+    engine.kill_9();
+    engine.forget_runtime();
+    engine.launch();
+    eventually("what is to run runs", || {
+        let state = engine.inspect(&always)["State"].clone();
+        (state["Running"] == true && state["Pid"] != old && state["Health"]["Status"] == "healthy")
+            .then_some(())
+    });
+    // Nobody saw how it ended: that counts as a failure.
+    eventually("a failure is made good", || {
+        (engine.inspect(&failing)["State"]["Running"] == true).then_some(())
+    });
+    for name in [&plain, &stopped] {
+        let state = engine.inspect(name)["State"].clone();
+        assert_eq!(
+            (&state["Status"], &state["Pid"]),
+            (&"exited".into(), &0.into()),
+            "{name}"
+        );
+    }
+    assert_ne!(engine.inspect(&plain)["State"]["ExitCode"], 0);
+    eventually("auto-removal is carried out", || {
+        (engine.http().get(&format!("/containers/{removed}/json")).0 == 404).then_some(())
+    });
+}
+
+#[test]
+fn restarts_come_later_and_later() {
+    let engine = Engine::start();
+    let name = engine.name("backoff");
+    let mut events = engine.events("");
+    engine
+        .docker(&[
+            "run",
+            "-d",
+            "--name",
+            &name,
+            "--restart",
+            "on-failure:4",
+            "busybox",
+            "false",
+        ])
+        .ok();
+    eventually("the retries are used up", || {
+        let container = engine.inspect(&name);
+        (container["RestartCount"] == 4 && container["State"]["Status"] == "exited").then_some(())
+    });
+    let mut times = Vec::new();
+    eventually("five ends are told", || {
+        times = events.times("die", &name);
+        (times.len() == 5).then_some(())
+    });
+    // 100, 200, 400 and 800 ms, and the time that a start takes.
+    let gaps: Vec<i64> = times
+        .windows(2)
+        .map(|pair| (pair[1] - pair[0]) / 1_000_000)
+        .collect();
+    for (gap, delay) in gaps.iter().zip([100, 200, 400, 800]) {
+        assert!(*gap >= delay, "{gaps:?}");
+    }
+}

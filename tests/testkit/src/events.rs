@@ -83,6 +83,16 @@ impl Events {
         while self.receiver.try_recv().is_ok() {}
     }
 
+    /// When events `action` of `actor` happened that were seen until now, in nanoseconds since 1970.
+    pub fn times(&mut self, action: &str, actor: &str) -> Vec<i64> {
+        self.seen.extend(self.receiver.try_iter());
+        let fits = |event: &&Value| event["Action"] == action && concerns(event, actor);
+        let events = self.seen.iter().filter(fits);
+        events
+            .filter_map(|event| event["timeNano"].as_i64())
+            .collect()
+    }
+
     /// The actions of `actor` seen until now, in order.
     pub fn actions(&mut self, actor: &str) -> Vec<String> {
         self.seen.extend(self.receiver.try_iter());
