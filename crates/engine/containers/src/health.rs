@@ -175,7 +175,7 @@ impl Actor {
     fn restarts_unhealthy(&self) -> bool {
         match self.c.spec.labels.get(RESTART_LABEL) {
             Some(value) => value == "true",
-            None => self.service.config.restart_unhealthy,
+            None => self.service.config().restart_unhealthy,
         }
     }
 
