@@ -35,7 +35,7 @@ pub use attributes::Subject;
 pub use batch::{Batch, Entry, Source};
 pub use error::Error;
 pub use files::{disk_usage, log_files, remove};
-pub use options::{DRIVERS, log_spec, validate};
+pub use options::{DRIVERS, is_readable, log_spec, validate};
 pub use reader::{Cursor, Progress, ReadOptions, Reader};
 pub use remote::{Delivery, is_delivered, reach};
 pub use render::Render;

@@ -76,6 +76,12 @@ pub(crate) fn is_remote(driver: &str) -> bool {
     matches!(driver, "fluentd" | "gelf" | "journald" | "syslog")
 }
 
+/// Can the log be read back?
+#[must_use]
+pub fn is_readable(spec: &LogSpec) -> bool {
+    spec.driver != "none" && !is_unreadable(spec)
+}
+
 /// The option `cache-disabled`: what is kept is for sending only.
 pub(crate) fn is_unreadable(spec: &LogSpec) -> bool {
     let disabled = spec.options.get("cache-disabled");

@@ -30,7 +30,7 @@ pub(crate) fn rootfs(rootfs: arca_storage::Rootfs) -> Rootfs {
 /// Where and how a container's output is logged.
 ///
 /// # Errors
-/// [`Error::Log`] for options that make no sense.
+/// [`Error::Failed`] for options that make no sense.
 pub(crate) fn log_spec(container: &Container, config: &Config) -> Result<LogSpec, Error> {
     let log = &container.spec.host.log;
     let subject = subject(container, config);

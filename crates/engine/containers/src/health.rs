@@ -90,8 +90,9 @@ fn delay(container: &Container, check: &Healthcheck, now: Timestamp) -> Duration
 }
 
 impl Actor {
-    /// Begins to probe a new run, if the container is to be probed. The results of the last are kept.
-    pub(crate) fn start_probing(&mut self) {
+    /// Nothing is known of a new run; the results of the last are kept. [`Actor::resume_probing`] follows
+    /// when that is published, which the prober looks at.
+    pub(crate) fn reset_health(&mut self) {
         self.prober = None;
         let before = self.c.health.take();
         if effective(self.c.spec.healthcheck.as_ref()).is_none() {
@@ -102,16 +103,6 @@ impl Actor {
             failing_streak: 0,
             log: before.map(|health| health.log.clone()).unwrap_or_default(),
         }));
-        self.resume_probing();
-    }
-
-    /// Goes on where an earlier daemon was.
-    pub(crate) fn adopt_probing(&mut self) {
-        if self.c.health.is_some() {
-            self.resume_probing();
-        } else {
-            self.start_probing();
-        }
     }
 
     /// The run is over: nothing is healthy that does not run.

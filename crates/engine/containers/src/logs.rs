@@ -45,7 +45,7 @@ impl Containers {
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Invalid`] when no stream is wanted; [`Error::Conflict`] when it is
-    /// being removed; [`Error::Log`] for drivers that cannot be read.
+    /// being removed; [`Error::Unsupported`] for drivers that cannot be read.
     pub fn logs(&self, id: &str, request: LogsRequest) -> Result<LogStream, Error> {
         if !request.stdout && !request.stderr {
             let text = "Bad parameters: you must choose at least one stream";
@@ -76,8 +76,9 @@ impl Containers {
             tail: request.tail,
             follow,
         };
-        if spec.driver == "none" {
-            return Err(Error::Log(arca_logging::Error::NoReading));
+        if !arca_logging::is_readable(&spec) {
+            let text = arca_logging::Error::NoReading.to_string();
+            return Err(Error::Unsupported(text));
         }
         let mut render = Render::default();
         render.stdout = request.stdout;

@@ -276,9 +276,14 @@ impl Actor {
         } else {
             State::Running(process)
         };
-        self.adopt_probing();
+        if self.c.health.is_none() {
+            self.reset_health();
+        }
         self.service.images.set_running(&self.c.id, true);
         self.save_quietly().await;
+        if !paused {
+            self.resume_probing();
+        }
         tracing::info!(container.id = %self.c.id, pid = process.pid, "adopted");
         if let Some(volumes) = self.intent.remove {
             tracing::info!(container.id = %self.c.id, volumes, "its removal goes on");

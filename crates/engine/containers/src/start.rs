@@ -110,9 +110,10 @@ impl Actor {
         run.error.clear();
         self.c.network = Arc::new(up.network);
         self.intent.restart = false;
-        self.start_probing();
+        self.reset_health();
         let pid = up.started.pid.unsigned_abs();
         self.note(Input::Started(Process { pid })).await;
+        self.resume_probing();
         self.service.images.set_running(&self.c.id, true);
         self.event("start").await;
         tracing::info!(container.id = %self.c.id, pid, "started");
