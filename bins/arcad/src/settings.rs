@@ -255,11 +255,8 @@ impl Settings {
             let Some(option) = OPTIONS.iter().find(|option| option.flag == *flag) else {
                 continue;
             };
-            let key = if option.key.is_empty() {
-                option.flag
-            } else {
-                option.key
-            };
+            let key = Some(option.key).filter(|key| !key.is_empty());
+            let key = key.unwrap_or(option.flag);
             match (merged.get_mut(key), value) {
                 // Runtimes are the one key that both may have.
                 (Some(Value::Object(present)), Value::Object(added)) => {

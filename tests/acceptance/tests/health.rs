@@ -1,5 +1,9 @@
 //! Health checks: states, log, timing, and what a restart of the daemon does to them.
 #![expect(clippy::too_many_lines, reason = "a story is told in one piece")]
+#![expect(
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail by panicking"
+)]
 
 use std::time::Duration;
 

@@ -1,5 +1,10 @@
 //! Log drivers that send entries elsewhere, with real receivers.
 #![expect(clippy::too_many_lines, reason = "a story is told in one piece")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail by panicking"
+)]
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -1,7 +1,6 @@
 //! What is left when arcad or the shim is gone.
 
 use std::io::Write;
-use std::time::Duration;
 
 use crate::bed::{Bed, Wish, client, expect, interactive, open, read_all, unframe};
 use arca_runtime::{AdoptedState, Happening};
