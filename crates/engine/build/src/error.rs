@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use arca_types::{Classify, Digest, ErrorKind};
+use arca_types::{Classify, Digest, ErrorKind, chain};
+
+use crate::graph::SourceLocation;
+use crate::progress::Range;
 
 /// A build, or a request about builds, that failed.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +34,14 @@ pub enum Error {
     },
     #[error("{0}")]
     Context(String, #[source] Box<Error>),
+    #[error("{}{}", chain(&**.0), .1)]
+    Suffixed(Box<Error>, String),
+    #[error("{}", chain(&**cause))]
+    Located {
+        cause: Box<Error>,
+        /// The lines of a source file that it is about.
+        location: Box<SourceLocation>,
+    },
     #[error("{what} {}", path.display())]
     File {
         what: &'static str,
@@ -79,6 +90,16 @@ impl Error {
         }
     }
 
+    /// The lines of a source file that it is about; empty when it is about none.
+    #[must_use]
+    pub fn ranges(&self) -> &[Range] {
+        match self {
+            Self::Located { location, .. } => &location.ranges,
+            Self::Context(_, cause) | Self::Suffixed(cause, _) => cause.ranges(),
+            _ => &[],
+        }
+    }
+
     /// Puts words in front.
     #[must_use]
     pub fn context(self, text: impl Into<String>) -> Self {
@@ -94,7 +115,9 @@ impl Classify for Error {
             Self::Unsupported(_) => ErrorKind::NotImplemented,
             Self::Forbidden(_) => ErrorKind::Forbidden,
             Self::Vertex { cause, .. } => cause.kind(),
-            Self::Context(_, cause) => cause.kind(),
+            Self::Context(_, cause) | Self::Suffixed(cause, _) | Self::Located { cause, .. } => {
+                cause.kind()
+            }
             Self::Containers(cause) => cause.kind(),
             Self::Images(cause) => cause.kind(),
             Self::Storage(cause) => cause.kind(),

@@ -9,6 +9,7 @@
 
 mod error;
 pub mod export;
+pub mod frontend;
 pub mod graph;
 pub mod progress;
 mod request;

@@ -98,7 +98,7 @@ pub struct Warning {
 }
 
 /// A source file.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SourceFile {
     /// Name.
     pub filename: String,

@@ -40,6 +40,6 @@ pub use lint::{LintConfig, LintConfigError, Linter, Rule, Warning};
 pub use mode::{Mode, ModeError, mode};
 pub use parse::{Dockerfile, Mount, MountKind, Sharing};
 pub use ports::{ExposedPort, PortError, exposed_ports};
-pub use quote::{quoted, quoted_list};
+pub use quote::{quoted, quoted_character, quoted_list};
 pub use suggest::{hint, nearest, nearest_ignoring_case};
 pub use text::{boolean, clean_path};

@@ -26,6 +26,19 @@ pub fn quoted(text: &str) -> String {
     out
 }
 
+/// `code` as Go's `%q` prints a number: the character of that code, in single quotes.
+#[must_use]
+pub fn quoted_character(code: u32) -> String {
+    match char::from_u32(code) {
+        Some('\'') => "'\\''".to_owned(),
+        Some('"') => "'\"'".to_owned(),
+        ch => {
+            let text = quoted(&ch.unwrap_or('\u{fffd}').to_string());
+            format!("'{}'", text.get(1..text.len() - 1).unwrap_or_default())
+        }
+    }
+}
+
 /// A list of strings as Go's `%q` prints a slice: `["a" "b"]`.
 #[must_use]
 pub fn quoted_list(items: &[String]) -> String {
@@ -50,7 +63,20 @@ fn escape(out: &mut String, ch: char) {
 
 #[cfg(test)]
 mod tests {
-    use super::{quoted, quoted_list};
+    use super::{quoted, quoted_character, quoted_list};
+
+    #[test]
+    fn numbers_print_as_characters() {
+        for (code, wanted) in [
+            (4, "'\\x04'"),
+            (10, "'\\n'"),
+            (39, "'\\''"),
+            (34, "'\"'"),
+            (65, "'A'"),
+        ] {
+            assert_eq!(quoted_character(code), wanted);
+        }
+    }
 
     #[test]
     fn what_does_not_print_is_escaped_as_go_does() {

@@ -72,8 +72,9 @@ impl FromStr for Repository {
 
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
         let (domain, rest) = split_domain(text);
-        if rest.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            return Err(ReferenceError::UpperCase(rest));
+        let name = rest.split(':').next().unwrap_or_default();
+        if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return Err(ReferenceError::UpperCase(name.to_owned()));
         }
         if !valid_domain(&domain) || rest.is_empty() || !rest.split('/').all(valid_component) {
             return Err(ReferenceError::Format);
@@ -410,6 +411,10 @@ mod tests {
                 "{text:?}"
             );
         }
+        assert_eq!(
+            "Bad:::tag".parse::<Reference>(),
+            Err(ReferenceError::UpperCase("library/Bad".to_owned()))
+        );
         assert!(matches!(
             "Busybox".parse::<Reference>(),
             Err(ReferenceError::UpperCase(_))

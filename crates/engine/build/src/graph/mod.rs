@@ -17,6 +17,8 @@ use arca_types::{Digest, Platform};
 use serde::Serialize;
 use sha2::Digest as _;
 
+use crate::progress::{Range, SourceFile};
+
 pub use exec::{
     BindMount, CacheMount, CacheSharing, Exec, ExecMount, ExecMountKind, ExtraHost, NetworkMode,
     ProxyEnv, SecretEnv, SecretMount, SecurityMode, SshMount, TmpfsMount, Ulimit,
@@ -80,6 +82,17 @@ pub struct Metadata {
     pub description: std::collections::BTreeMap<String, String>,
     /// The group it is shown in.
     pub progress_group: Option<ProgressGroup>,
+    /// The lines that it comes from.
+    pub location: Option<Box<SourceLocation>>,
+}
+
+/// Lines of a source file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceLocation {
+    /// The file.
+    pub file: Arc<SourceFile>,
+    /// Which lines of it.
+    pub ranges: Vec<Range>,
 }
 
 /// Vertices that are shown as one.

@@ -26,6 +26,8 @@ pub enum ExpandError {
     In {
         text: String,
         cause: Box<ExpandError>,
+        /// Names that were asked for and are not set.
+        unset: BTreeSet<String>,
     },
     #[error("unexpected end of statement while looking for matching {0}")]
     Unmatched(&'static str),
@@ -45,6 +47,17 @@ pub enum ExpandError {
     TooLong,
     #[error("substitutions are nested too deeply")]
     TooDeep,
+}
+
+impl ExpandError {
+    /// Names that were asked for and are not set.
+    #[must_use]
+    pub fn unset(&self) -> BTreeSet<String> {
+        match self {
+            Self::In { unset, .. } => unset.clone(),
+            _ => BTreeSet::new(),
+        }
+    }
 }
 
 /// How to read a text. The default for instructions is [`Lexer::new`].
@@ -94,12 +107,18 @@ impl Lexer {
     /// # Errors
     /// [`ExpandError::In`] with the text and what is wrong with it.
     pub fn expand(&self, text: &str, env: &dyn Variables) -> Result<Expanded, ExpandError> {
-        word::Word::new(*self, text, env)
-            .whole()
-            .map_err(|cause| ExpandError::In {
-                text: text.to_owned(),
-                cause: Box::new(cause),
-            })
+        let mut word = word::Word::new(*self, text, env);
+        match word.whole() {
+            Ok((text, words)) => Ok(word.found(text, words)),
+            Err(cause) => {
+                let unset = word.found(String::new(), Vec::new()).unset;
+                Err(ExpandError::In {
+                    text: text.to_owned(),
+                    cause: Box::new(cause),
+                    unset,
+                })
+            }
+        }
     }
 }
 

@@ -64,13 +64,17 @@ impl<'a> Word<'a> {
         }
     }
 
-    pub(super) fn whole(mut self) -> Result<Expanded, ExpandError> {
-        let (text, words) = self.until(None, self.keep_escapes)?;
-        Ok(Expanded {
+    pub(super) fn whole(&mut self) -> Result<(String, Vec<String>), ExpandError> {
+        self.until(None, self.keep_escapes)
+    }
+
+    /// What has been found, with what it has come to.
+    pub(super) fn found(self, text: String, words: Vec<String>) -> Expanded {
+        Expanded {
             text,
             words,
             ..self.found
-        })
+        }
     }
 
     /// Reads to `stop`, or to the end.

@@ -53,7 +53,10 @@ impl Rule {
     /// Whether it is only checked when asked for.
     #[must_use]
     pub fn experimental(self) -> bool {
-        self == Self::InvalidDefinitionDescription
+        matches!(
+            self,
+            Self::CopyIgnoredFile | Self::InvalidDefinitionDescription
+        )
     }
 
     /// Name, page and description.

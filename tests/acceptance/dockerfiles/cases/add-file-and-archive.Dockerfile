@@ -1,0 +1,3 @@
+FROM busybox
+ADD a.txt /x/
+ADD archive.tar /t/

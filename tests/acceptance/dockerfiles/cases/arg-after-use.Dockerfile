@@ -1,0 +1,4 @@
+FROM busybox
+RUN echo $LATE
+ARG LATE=1
+RUN echo $LATE

@@ -1,0 +1,4 @@
+ARG G=g
+FROM busybox
+ARG G
+LABEL g=$G

@@ -1,0 +1,3 @@
+ARG G=g
+FROM busybox
+LABEL g=$G

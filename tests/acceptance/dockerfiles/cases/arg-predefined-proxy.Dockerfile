@@ -1,0 +1,2 @@
+FROM busybox
+RUN test "$http_proxy" = x

@@ -1,0 +1,3 @@
+# check=skip=FromAsCasing;error=true
+FROM busybox as base
+LABEL a=1

@@ -1,0 +1,8 @@
+FROM busybox
+RUN echo a && \
+  # a comment
+
+  echo b \
+  && echo c
+ENV X=1 \
+    Y=2

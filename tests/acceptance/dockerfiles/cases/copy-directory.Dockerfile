@@ -1,0 +1,4 @@
+FROM busybox
+WORKDIR /w
+COPY dir .
+COPY dir sub/

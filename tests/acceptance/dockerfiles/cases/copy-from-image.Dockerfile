@@ -1,0 +1,2 @@
+FROM busybox
+COPY --from=busybox:latest /bin/busybox /bb

@@ -1,0 +1,3 @@
+FROM busybox
+COPY a.txt <<EOF
+EOF

@@ -1,0 +1,2 @@
+FROM busybox
+COPY --chmod=u=rwX,go=rX dir /d/

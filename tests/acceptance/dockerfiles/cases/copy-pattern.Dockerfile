@@ -1,0 +1,3 @@
+FROM busybox
+COPY *.txt /p/
+COPY dir/*/t*.txt /q/

@@ -1,0 +1,4 @@
+FROM busybox AS base
+CMD ["x"]
+FROM base
+ENTRYPOINT ["y"]

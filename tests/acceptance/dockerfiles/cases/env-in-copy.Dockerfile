@@ -1,0 +1,3 @@
+FROM busybox
+ENV S=a.txt D=/d
+COPY $S ${D}/

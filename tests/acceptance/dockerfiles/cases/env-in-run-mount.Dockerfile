@@ -1,0 +1,3 @@
+FROM busybox
+ENV T=/m
+RUN --mount=type=tmpfs,target=$T touch $T/x

@@ -1,0 +1,3 @@
+ARG TAG=nope
+FROM busybox:${TAG}
+LABEL t=1

@@ -1,0 +1,3 @@
+FROM --platform=$BUILDPLATFORM busybox
+ARG TARGETOS
+LABEL os=$TARGETOS

@@ -1,0 +1,2 @@
+FROM busybox
+HEALTHCHECK --retries=-2 CMD x

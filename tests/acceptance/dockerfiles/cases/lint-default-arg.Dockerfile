@@ -1,0 +1,3 @@
+ARG T
+FROM busybox:$T
+RUN true

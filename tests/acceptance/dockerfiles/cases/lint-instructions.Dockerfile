@@ -1,0 +1,12 @@
+FROM busybox
+WORKDIR rel
+ENV k v
+ENV API_KEY=1 PUBLIC_KEY=2
+ARG password
+CMD a
+CMD ["b"]
+ENTRYPOINT c
+EXPOSE 80/TCP
+MAINTAINER me
+LABEL l $NOPE
+Run true

@@ -1,0 +1,3 @@
+FROM busybox
+ENV PATHS=1
+LABEL l=$PATSH m=$HOM

@@ -1,0 +1,2 @@
+FROM busybox
+CMD ["a\"b", "c\\d", "\u00e9\n"]

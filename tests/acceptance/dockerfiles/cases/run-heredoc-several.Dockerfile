@@ -1,0 +1,6 @@
+FROM busybox
+RUN cat <<A > /a && cat <<-'B' > /b
+one
+A
+	two $X
+	B

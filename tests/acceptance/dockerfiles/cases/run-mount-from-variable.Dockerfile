@@ -1,0 +1,2 @@
+FROM busybox
+RUN --mount=from=$x,target=/y true

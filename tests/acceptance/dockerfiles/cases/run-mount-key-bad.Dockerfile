@@ -1,0 +1,2 @@
+FROM busybox
+RUN --mount=typ=bind,target=/x true

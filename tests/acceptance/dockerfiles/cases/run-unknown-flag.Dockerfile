@@ -1,0 +1,2 @@
+FROM busybox
+RUN --mont=type=tmpfs true

@@ -1,0 +1,3 @@
+FROM busybox AS a
+COPY --from=b /bin/sh /x
+FROM a AS b

@@ -1,0 +1,4 @@
+FROM busybox
+ENV Ü="süß 日本"
+LABEL l="$Ü"
+RUN echo "日本"

@@ -1,0 +1,4 @@
+FROM busybox
+USER 1:2
+RUN true
+USER nobody

@@ -1,0 +1,3 @@
+FROM busybox
+VOLUME /a /b
+VOLUME ["/c d"]

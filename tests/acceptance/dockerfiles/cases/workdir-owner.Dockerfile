@@ -1,0 +1,3 @@
+FROM busybox
+USER 7
+WORKDIR /owned

@@ -1,0 +1,4 @@
+FROM busybox
+WORKDIR /a
+WORKDIR b/../c
+RUN pwd > /pwd
