@@ -70,6 +70,8 @@ impl Overlay<'_> {
     /// The mount API of Linux 6.8: any number of layers, of any length of path.
     fn by_descriptor(&self) -> io::Result<OwnedFd> {
         let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        // What mountinfo shows: without it "none", and tools look for "overlay".
+        fsconfig_set_string(&context, "source", "overlay")?;
         let mut long = Vec::new();
         for layer in self.lower {
             set_path(context.as_fd(), "lowerdir+", layer, &mut long)?;
