@@ -28,6 +28,8 @@ const KILL_THREAD: u32 = 0;
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 const ARGUMENTS: u32 = 16;
+/// `SECCOMP_RET_ERRNO` with `ENOSYS`.
+const UNKNOWN_CALL: u32 = 0x0005_0000 | 38;
 /// The kernel's limit (`BPF_MAXINSNS`).
 const LONGEST: usize = 4096;
 
@@ -117,16 +119,11 @@ fn section(seccomp: &LinuxSeccomp, machines: &[Machine], default: u32) -> Result
         .is_some_and(|machine| machine.audit == 0xc000_003e)
         && !machines.iter().any(Machine::is_x32);
     let mut steps = vec![(0, vec![plain(RETURN, default)])];
-    if without_x32 {
-        calls.split_off(&X32);
-    }
-    for (number, rules) in &calls {
-        let leaf = leaf(rules, default)?;
-        if steps.last().is_some_and(|(start, _)| start == number) {
-            steps.pop();
-        }
-        steps.push((*number, leaf));
-        steps.push((number.saturating_add(1), vec![plain(RETURN, default)]));
+    let x32_calls = calls.split_off(&X32);
+    add_calls(&mut steps, &calls, seccomp, default)?;
+    if !without_x32 && !x32_calls.is_empty() {
+        steps.push((X32, vec![plain(RETURN, default)]));
+        add_calls(&mut steps, &x32_calls, seccomp, default)?;
     }
     if without_x32 {
         steps.push((X32, vec![plain(RETURN, KILL_THREAD)]));
@@ -135,6 +132,41 @@ fn section(seccomp: &LinuxSeccomp, machines: &[Machine], default: u32) -> Result
     let mut code = vec![plain(LOAD_WORD, NUMBER)];
     code.extend(tree(&steps)?);
     Ok(code)
+}
+
+/// Adds a step for each call and one behind it, up to what is newer than the profile: for that the
+/// kernel's own answer is given, as runc does, so that programs fall back to what they did before.
+fn add_calls(
+    steps: &mut Vec<(u32, Code)>,
+    calls: &BTreeMap<u32, Vec<&LinuxSyscall>>,
+    seccomp: &LinuxSeccomp,
+    default: u32,
+) -> Result<(), ExecError> {
+    for (number, rules) in calls {
+        let leaf = leaf(rules, default)?;
+        if steps.last().is_some_and(|(start, _)| start == number) {
+            steps.pop();
+        }
+        steps.push((*number, leaf));
+        steps.push((number.saturating_add(1), vec![plain(RETURN, default)]));
+    }
+    if let Some((_, newer)) = steps
+        .last_mut()
+        .filter(|_| !calls.is_empty() && denies(seccomp))
+    {
+        *newer = vec![plain(RETURN, UNKNOWN_CALL)];
+    }
+    Ok(())
+}
+
+/// Says whether the default refuses calls with an error that is not the kernel's for unknown ones.
+fn denies(seccomp: &LinuxSeccomp) -> bool {
+    !matches!(
+        seccomp.default_action(),
+        LinuxSeccompAction::ScmpActAllow
+            | LinuxSeccompAction::ScmpActLog
+            | LinuxSeccompAction::ScmpActTrace
+    )
 }
 
 /// What to do with one call: the rules that look at its arguments, then the one that does not, then
@@ -373,14 +405,33 @@ mod tests {
         let call = |number| decide(&filter, X86_64, number, [0; 6]);
         assert_eq!((call(0), call(1), call(83)), (ALLOW, ALLOW, ALLOW));
         assert_eq!(
-            (call(2), call(82), call(84), call(9999)),
-            (0x5_0001, 0x5_0001, 0x5_0001, 0x5_0001)
+            (call(2), call(82), call(84)),
+            (0x5_0001, 0x5_0001, 0x5_0001)
         );
-        assert_eq!(call(435), 0x5_0000 | 38);
+        assert_eq!(call(435), UNKNOWN_CALL);
         assert_eq!(call(0x4000_0000), KILL_THREAD);
         assert_eq!(decide(&filter, 0x4000_0003, 3, [0; 6]), ALLOW);
         assert_eq!(decide(&filter, 0x4000_0003, 0, [0; 6]), 0x5_0001);
         assert_eq!(decide(&filter, 0xc000_00b7, 63, [0; 6]), KILL_THREAD);
+    }
+
+    #[test]
+    fn what_is_newer_than_a_profile_that_denies_is_unknown_and_not_refused() {
+        let of = |default: &str, architectures: &str| {
+            filter(&format!(
+                r#"{{"defaultAction": "{default}", "architectures": [{architectures}],
+                "syscalls": [{{"names": ["read", "mkdir"], "action": "SCMP_ACT_ALLOW"}}]}}"#
+            ))
+        };
+        let both = of("SCMP_ACT_ERRNO", r#""SCMP_ARCH_X86_64", "SCMP_ARCH_X32""#);
+        for base in [0, X32] {
+            let call = |number: u32| decide(&both, X86_64, base | number, [0; 6]);
+            assert_eq!((call(0), call(83)), (ALLOW, ALLOW));
+            assert_eq!((call(1), call(82)), (0x5_0001, 0x5_0001));
+            assert_eq!((call(84), call(500)), (UNKNOWN_CALL, UNKNOWN_CALL));
+        }
+        let allows = of("SCMP_ACT_ALLOW", r#""SCMP_ARCH_X86_64""#);
+        assert_eq!(decide(&allows, X86_64, 500, [0; 6]), ALLOW);
     }
 
     /// An operator, its value and second value, arguments for which it holds, and others.
