@@ -1,13 +1,15 @@
 //! The hooks of the configuration (config.md, "POSIX-platform Hooks").
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use oci_spec::runtime::Hook;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::Serialize;
 
@@ -64,15 +66,11 @@ fn run_one(hook: &Hook, input: &[u8]) -> Result<(), ExecError> {
     }
     let what = || hook.path().display().to_string();
     let mut child = command
-        .stdin(Stdio::piped())
+        .stdin(readable(input).context(what)?)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .context(what)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A hook need not read its input.
-        drop(stdin.write_all(input));
-    }
     if let Some(seconds) = hook.timeout() {
         wait_until(&mut child, seconds)?;
     }
@@ -88,6 +86,15 @@ fn run_one(hook: &Hook, input: &[u8]) -> Result<(), ExecError> {
         "{status}, stderr: {}",
         said.trim_end()
     )))
+}
+
+/// A file with `input`: a hook need not read it, and writing to a pipe that nobody reads would end
+/// this process.
+fn readable(input: &[u8]) -> io::Result<Stdio> {
+    let mut file = File::from(memfd_create("state", MemfdFlags::CLOEXEC)?);
+    file.write_all(input)?;
+    file.rewind()?;
+    Ok(file.into())
 }
 
 /// Waits for the end of the process, and ends it when its time is up.
