@@ -137,9 +137,14 @@ fn sysctl(key: &str, mut own: impl Iterator<Item = LinuxNamespaceType>) -> Resul
         "fs.mqueue.",
     ];
     let dotted = key.replace('/', ".");
+    if dotted == "kernel.hostname" {
+        return Err(ExecError::other(format!(
+            "sysctl {key:?} is not allowed as it conflicts with the OCI \"hostname\" field"
+        )));
+    }
     let needed = if dotted.starts_with("net.") {
         LinuxNamespaceType::Network
-    } else if dotted == "kernel.domainname" || dotted == "kernel.hostname" {
+    } else if dotted == "kernel.domainname" {
         LinuxNamespaceType::Uts
     } else if IPC
         .iter()
@@ -162,9 +167,12 @@ fn sysctl(key: &str, mut own: impl Iterator<Item = LinuxNamespaceType>) -> Resul
     if own.any(|namespace| namespace == needed) {
         return Ok(());
     }
-    Err(ExecError::other(format!(
-        "sysctl {key:?} is not allowed in the hosts {needed} namespace"
-    )))
+    Err(ExecError::other(match needed {
+        LinuxNamespaceType::Network => {
+            format!("sysctl {key:?} not allowed in host network namespace")
+        }
+        _ => format!("sysctl {key:?} is not allowed in the hosts {needed} namespace"),
+    }))
 }
 
 #[cfg(test)]
