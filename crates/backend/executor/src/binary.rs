@@ -14,7 +14,7 @@ use arca_sys::process::{Namespace, unshare};
 use oci_spec::runtime::{LinuxResources, Root};
 use serde::Deserialize;
 
-use crate::builtin::{self, Place, State};
+use crate::builtin::{self, Foreign, Place, State};
 use crate::cgroup::{CgroupPaths, Layout};
 use crate::error::{Context, ExecError, FailureKind};
 use crate::request::{Container, ExecRequest, RunRequest, Started, Streams};
@@ -57,8 +57,11 @@ impl<'a> Binary<'a> {
     fn create_and_start(&self, request: &RunRequest, place: &Place) -> Result<Started, ExecError> {
         let layout = Layout::read()?;
         let cgroup = CgroupPaths::plan(&request.cgroup, &self.container.id, &layout)?;
+        let mounts = request.spec.mounts().as_deref().unwrap_or_default();
+        let foreign = Foreign::open(mounts)?;
         let rootfs = self.mount_rootfs(request, place)?;
-        self.write_bundle(request, rootfs)?;
+        let foreign = foreign.attach_below(&place.path(""))?;
+        self.write_bundle(request, rootfs, &foreign)?;
         let pid_file = place.path("pid");
         let mut args = vec!["create", "--bundle"];
         let (bundle, pid_path) = (text(&request.bundle)?, text(&pid_file)?);
@@ -92,8 +95,22 @@ impl<'a> Binary<'a> {
         Ok(target)
     }
 
-    fn write_bundle(&self, request: &RunRequest, rootfs: PathBuf) -> Result<(), ExecError> {
+    /// Writes the configuration; `moved` says where the sources of some mounts are now.
+    fn write_bundle(
+        &self,
+        request: &RunRequest,
+        rootfs: PathBuf,
+        moved: &[(PathBuf, PathBuf)],
+    ) -> Result<(), ExecError> {
         let mut spec = request.spec.clone();
+        for mount in spec.mounts_mut().iter_mut().flatten() {
+            let to = moved
+                .iter()
+                .find(|(from, _)| mount.source().as_ref() == Some(from));
+            if let Some((_, place)) = to {
+                mount.set_source(Some(place.clone()));
+            }
+        }
         let mut root = Root::default();
         root.set_path(rootfs);
         root.set_readonly(request.spec.root().as_ref().and_then(Root::readonly));

@@ -95,7 +95,7 @@ impl Actor {
                     Some(IpcMode::Shareable | IpcMode::Host | IpcMode::Container(_))
                 ) {
                     return Err(Error::Invalid(format!(
-                        "cannot join IPC of container {other}: non-shareable IPC (hint: use \
+                        "failed to join IPC namespace: container {id}: non-shareable IPC (hint: use \
                          IpcMode:shareable for the donor container)"
                     )));
                 }
@@ -117,10 +117,14 @@ impl Actor {
         let found = self.service.index.find(other)?.snapshot();
         match found.state.process() {
             Some(process) => Ok((found.id.clone(), process.pid)),
-            None => Err(Error::Conflict(format!(
+            None if what.starts_with("network") => Err(Error::Conflict(format!(
                 "cannot join {what} of a non running container: container {} is {}",
                 found.name,
                 found.state.as_str()
+            ))),
+            None => Err(Error::Conflict(format!(
+                "failed to join {what}: container {} is not running",
+                found.id
             ))),
         }
     }

@@ -87,7 +87,7 @@ pub(crate) fn resolve(
             .or_else(|| number(group))
             .ok_or_else(|| {
                 Error::Invalid(format!(
-                    "Unable to find group {group}: no matching entries in group file"
+                    "unable to find group {group}: no matching entries in group file"
                 ))
             })?;
         additional.push(found);

@@ -119,7 +119,7 @@ fn set_size(master: &OwnedFd, process: &Process) -> Result<(), ExecError> {
 
 /// Puts the terminal on `/dev/console`.
 fn console(tree: &Tree, slave: &OwnedFd) -> io::Result<()> {
-    let place = tree.make_file(Path::new("/dev/console"))?;
+    let place = tree.make_own_file(Path::new("/dev/console"))?;
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_EMPTY_PATH;

@@ -10,6 +10,7 @@ use rustix::process::{Gid, Uid, setsid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use super::channel::ChildEnd;
+use super::foreign::Foreign;
 use super::hooks::{self, HookState};
 use super::mounts::Surroundings;
 use super::tree::Tree;
@@ -46,6 +47,8 @@ pub(super) struct Init<'a> {
     pub(super) entrance: &'a Entrance,
     /// The host's cgroup hierarchies.
     pub(super) layout: &'a Layout,
+    /// Mounts of other containers.
+    pub(super) foreign: &'a Foreign,
     /// The seccomp filter.
     pub(super) filter: Option<&'a Filter>,
     /// Its standard streams.
@@ -90,6 +93,7 @@ impl Init<'_> {
             cgroup: self.cgroup,
             layout: self.layout,
             cgroup_namespace: has_cgroup_namespace,
+            foreign: self.foreign,
         };
         rootfs::fill(&tree, self.spec, &around, self.user_namespace)?;
         let hooks = self.spec.hooks().as_ref();

@@ -10,6 +10,7 @@ mod check;
 mod console;
 mod devices;
 mod finish;
+mod foreign;
 mod hooks;
 mod init;
 mod join;
@@ -26,6 +27,7 @@ mod state;
 mod tree;
 mod user;
 
+pub(crate) use foreign::Foreign;
 pub(crate) use overlay::detached as detached_root;
 pub(crate) use rootfs::attach as attach_root;
 pub(crate) use start::{exec, run};

@@ -2,12 +2,12 @@
 //! its place inside the root.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use arca_sys::mount_attr::change_mount;
 use oci_spec::runtime::Mount;
-use rustix::fs::{CWD, FileType};
+use rustix::fs::{CWD, FileType, fstatfs};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
@@ -15,10 +15,14 @@ use rustix::mount::{
 };
 
 use super::cgroup_mount;
+use super::foreign::Foreign;
 use super::options::{Options, PRIVATE, propagate};
 use super::tree::{Tree, stat};
 use crate::cgroup::{CgroupPaths, Layout};
 use crate::error::{Context, ExecError, FailureKind, os_text};
+
+/// `PROC_SUPER_MAGIC` of linux/magic.h.
+const PROC: rustix::fs::FsWord = 0x9fa0;
 
 /// What mounts depend on besides themselves.
 #[derive(Debug)]
@@ -29,6 +33,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) layout: &'a Layout,
     /// The container has a cgroup namespace of its own.
     pub(super) cgroup_namespace: bool,
+    /// Mounts of other containers, opened before the container's process was made.
+    pub(super) foreign: &'a Foreign,
 }
 
 /// Mounts everything, in its order.
@@ -52,18 +58,24 @@ pub(super) fn mount_all(
             Some("cgroup" | "cgroup2") if options.bind.is_none() => {
                 cgroup_mount::mount(tree, mount.destination(), &options, around)
             }
-            _ => mount_one(tree, mount, &options),
+            _ => mount_one(tree, mount, &options, around.foreign),
         };
         result.map_err(|error| describe(mount, &options, &error))?;
     }
     Ok(())
 }
 
-fn mount_one(tree: &Tree, mount: &Mount, options: &Options) -> io::Result<()> {
+fn mount_one(tree: &Tree, mount: &Mount, options: &Options, foreign: &Foreign) -> io::Result<()> {
     let destination = mount.destination();
     let source = mount.source().as_deref();
     let (detached, is_dir) = match options.bind {
-        Some(recursive) => bind(source.unwrap_or(Path::new("")), recursive)?,
+        Some(recursive) => {
+            let source = source.unwrap_or(Path::new(""));
+            match foreign.take(source)? {
+                Some(theirs) => (theirs, true),
+                None => bind(source, recursive)?,
+            }
+        }
         None => {
             let kind = mount.typ().as_deref().unwrap_or_default();
             if matches!(kind, "proc" | "sysfs") {
@@ -80,6 +92,9 @@ fn mount_one(tree: &Tree, mount: &Mount, options: &Options) -> io::Result<()> {
     }?;
     if !is_dir && stat(place.as_fd())?.1 == FileType::Directory {
         return Err(Errno::NOTDIR.into());
+    }
+    if !matches!(mount.typ().as_deref(), Some("proc")) {
+        check_proc(place.as_fd(), detached.as_fd(), destination)?;
     }
     Tree::attach(detached.as_fd(), place.as_fd())
 }
@@ -151,6 +166,42 @@ fn refuse_link(tree: &Tree, destination: &Path) -> io::Result<()> {
         Ok(_) | Err(Errno::NOENT) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Refuses to cover what the engine and programs trust in `/proc`, wherever links of the image lead:
+/// only a procfs may lie on the whole of it, and only files that tools replace on a part.
+fn check_proc(place: BorrowedFd<'_>, mounted: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    const REPLACED: [&str; 9] = [
+        "/proc/cpuinfo",
+        "/proc/diskstats",
+        "/proc/meminfo",
+        "/proc/stat",
+        "/proc/swaps",
+        "/proc/uptime",
+        "/proc/loadavg",
+        "/proc/slabinfo",
+        "/proc/sys/kernel/ns_last_pid",
+    ];
+    if path == Path::new("/proc") {
+        if is_proc(mounted)? {
+            return Ok(());
+        }
+        return Err(io::Error::other(
+            "check proc-safety of /proc mount: \"/proc\" cannot be mounted because it is not of type proc",
+        ));
+    }
+    if !is_proc(place)? || REPLACED.iter().any(|one| path == Path::new(one)) {
+        return Ok(());
+    }
+    let path = path.display();
+    Err(io::Error::other(format!(
+        "check proc-safety of {path} mount: \"{path}\" cannot be mounted because it is inside /proc"
+    )))
+}
+
+/// Says whether `fd` is of a procfs (`PROC_SUPER_MAGIC`).
+pub(super) fn is_proc(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(fstatfs(fd)?.f_type == PROC)
 }
 
 /// Says what failed as dockerd does, with its hint about files and directories.

@@ -11,6 +11,7 @@ use rustix::process::{
 };
 
 use super::channel::{self, ChildEnd, Heard, HelperEnd};
+use super::foreign::Foreign;
 use super::hooks::{self, HookState};
 use super::init::Init;
 use super::join::Join;
@@ -36,6 +37,10 @@ pub(crate) fn run(request: &RunRequest) -> Result<Started, ExecError> {
         .and_then(|run| run.start())
         .map_err(|error| {
             drop(place.remove());
+            // What is wrong with the configuration is said before a process is thought of.
+            if error.message.starts_with("sysctl ") {
+                return error.within("OCI runtime create failed: runc create failed");
+            }
             error.within(RUN_FAILED)
         })
 }
@@ -89,6 +94,7 @@ impl<'a> Run<'a> {
         if let Some(place) = &root_place {
             std::fs::create_dir(place).context(|| format!("mkdir {}", place.display()))?;
         }
+        let foreign = Foreign::open(self.request.spec.mounts().as_deref().unwrap_or_default())?;
         hide_from_container()?;
         if let Some(pid) = &plan.pid {
             join_namespace(pid.as_fd(), Namespace::Pid)
@@ -107,6 +113,7 @@ impl<'a> Run<'a> {
             cgroup: &self.cgroup,
             entrance: &entrance,
             layout: &self.layout,
+            foreign: &foreign,
             filter: self.filter.as_ref(),
             streams: &self.request.streams,
             state: self.told("creating", None),

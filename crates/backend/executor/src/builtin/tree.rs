@@ -29,7 +29,7 @@ impl Tree {
         loop {
             let opened = openat2(
                 &self.0,
-                relative(path),
+                Self::relative(path),
                 flags | OFlags::CLOEXEC,
                 Mode::empty(),
                 ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
@@ -94,6 +94,23 @@ impl Tree {
         }
     }
 
+    /// Does the same for a file that must be there itself: a link in its place is refused, because
+    /// it may lead to what is not masked yet.
+    pub(super) fn make_own_file(&self, path: &Path) -> io::Result<OwnedFd> {
+        let (dir, name) = self.parent(path)?;
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(&dir, name, flags | OFlags::WRONLY, Mode::from(0o644)) {
+            Ok(_) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let place = rustix::fs::openat(&dir, name, flags, Mode::empty())?;
+        if stat(place.as_fd())?.1 == FileType::Symlink {
+            return Err(Errno::LOOP.into());
+        }
+        Ok(place)
+    }
+
     /// Opens the directory of `path`, made if it is missing, and returns it with the last name.
     pub(super) fn parent<'a>(&self, path: &'a Path) -> io::Result<(OwnedFd, &'a std::ffi::OsStr)> {
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
@@ -101,6 +118,16 @@ impl Tree {
             self.make_dirs(path.parent().unwrap_or(Path::new("/")))?,
             name,
         ))
+    }
+
+    /// The path without its slash: `openat2` takes "" for no path, so the root is ".".
+    pub(super) fn relative(path: &Path) -> &Path {
+        let path = path.strip_prefix("/").unwrap_or(path);
+        if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
+        }
     }
 
     /// Puts the detached mount `mount` on the place `on`.
@@ -116,16 +143,6 @@ pub(super) fn stat(fd: BorrowedFd<'_>) -> io::Result<(Stat, FileType)> {
     let stat = rustix::fs::statat(fd, "", AtFlags::EMPTY_PATH)?;
     let kind = FileType::from_raw_mode(stat.st_mode);
     Ok((stat, kind))
-}
-
-/// The path without its slash: `openat2` takes "" for no path, so the root is ".".
-fn relative(path: &Path) -> &Path {
-    let path = path.strip_prefix("/").unwrap_or(path);
-    if path.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        path
-    }
 }
 
 #[cfg(test)]

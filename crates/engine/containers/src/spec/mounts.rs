@@ -131,10 +131,8 @@ fn base(input: &MountInput<'_>) -> Vec<Mount> {
         mount("/sys", "sysfs", "sysfs", &sys),
         mount("/sys/fs/cgroup", "cgroup", "cgroup", &cgroup),
     ];
-    if host.ipc_mode != Some(IpcMode::None) {
-        let options = ["nosuid", "noexec", "nodev"];
-        mounts.push(mount("/dev/mqueue", "mqueue", "mqueue", &options));
-    }
+    let options = ["nosuid", "noexec", "nodev"];
+    mounts.push(mount("/dev/mqueue", "mqueue", "mqueue", &options));
     match (input.shm, &host.ipc_mode) {
         (Some(source), _) => mounts.push(mount("/dev/shm", "bind", source, &["rbind", "rprivate"])),
         (None, Some(IpcMode::None)) => {}
