@@ -104,7 +104,7 @@ options! {
     "bip" / "bip": Text, Honoured, "IPv4 address for the default bridge";
     "bip6" / "bip6": Text, Only("\"\""), "IPv6 address for the default bridge";
     ('b') "bridge" / "bridge": Text, Honoured, "Name of the default network's bridge (made when it is missing)";
-    "cdi-spec-dir" / "cdi-spec-dirs": List, Only("[]"), "CDI specification directories to use";
+    "cdi-spec-dir" / "cdi-spec-dirs": List, Honoured, "CDI specification directories to use";
     "certs-dir" / "certs-dir": Text, Honoured, "Certificates and hosts.toml of registries (default: certs.d in /etc/arca and /etc/docker)";
     "cgroup-parent" / "cgroup-parent": Text, Honoured, "Set parent cgroup for all containers";
     "config-file" / "": Text, Honoured, "Daemon configuration file";

@@ -356,6 +356,7 @@ pub(crate) fn containers(settings: &Settings) -> anyhow::Result<ContainersConfig
             .iter()
             .any(|o| o == "native.cgroupdriver=systemd"),
         no_new_privileges: settings.no_new_privileges,
+        cdi_dirs: cdi_dirs(&settings.cdi_spec_dirs),
         seccomp_profile: match settings.seccomp_profile.as_str() {
             "" | "builtin" => None,
             "unconfined" => Some("unconfined".to_owned()),
@@ -365,6 +366,12 @@ pub(crate) fn containers(settings: &Settings) -> anyhow::Result<ContainersConfig
             ),
         },
     })
+}
+
+/// As dockerd: one empty name stands for no directory.
+fn cdi_dirs(dirs: &[String]) -> Vec<PathBuf> {
+    let named = dirs.iter().filter(|dir| !dir.is_empty());
+    named.map(PathBuf::from).collect()
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::parse;
 pub(crate) struct Settings {
     pub(crate) bip: String,
     pub(crate) bridge: String,
+    pub(crate) cdi_spec_dirs: Vec<String>,
     /// Empty: `certs.d` in arca's directory and in dockerd's.
     pub(crate) certs_dir: PathBuf,
     pub(crate) cgroup_parent: String,
@@ -165,6 +166,7 @@ impl Default for Settings {
         Self {
             bip: String::new(),
             bridge: String::new(),
+            cdi_spec_dirs: ["/etc/cdi", "/var/run/cdi"].map(str::to_owned).into(),
             certs_dir: PathBuf::new(),
             cgroup_parent: String::new(),
             data_root: "/var/lib/arca".into(),

@@ -43,6 +43,8 @@ pub struct Config {
     pub no_new_privileges: bool,
     /// System call filter in Docker's JSON, or `unconfined` (`seccomp-profile`); `None` is built in.
     pub seccomp_profile: Option<String>,
+    /// Directories of CDI specifications (`cdi-spec-dirs`), of which a later one wins.
+    pub cdi_dirs: Vec<PathBuf>,
 }
 
 impl Default for Config {
@@ -71,6 +73,7 @@ impl Default for Config {
             systemd_cgroups: false,
             no_new_privileges: false,
             seccomp_profile: None,
+            cdi_dirs: arca_cdi::SPEC_DIRS.iter().map(PathBuf::from).collect(),
         }
     }
 }

@@ -53,6 +53,10 @@ pub enum Error {
     },
     #[error(transparent)]
     Seccomp(crate::seccomp::SeccompError),
+    #[error("AppArmor enabled on system but the docker-default profile could not be loaded")]
+    AppArmor(#[source] arca_apparmor::Error),
+    #[error("CDI device injection failed")]
+    Cdi(#[source] arca_cdi::Error),
     #[error("the daemon is shutting down")]
     ShuttingDown,
     #[error(transparent)]
@@ -150,6 +154,8 @@ impl Classify for Error {
             Self::Network(cause) | Self::Networking(cause) => cause.kind(),
             Self::Task(cause) | Self::Runtime(cause) => cause.kind(),
             Self::Failed(_)
+            | Self::AppArmor(_)
+            | Self::Cdi(_)
             | Self::Storage(_)
             | Self::Store(_)
             | Self::Log(_)

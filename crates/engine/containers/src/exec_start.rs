@@ -198,7 +198,9 @@ impl ExecSession {
                 width: size(columns),
                 height: size(rows),
             });
-        let process = self.process(&account)?;
+        let mut process = self.process(&account)?;
+        let service = self.containers.service();
+        process.apparmor_profile = service.apparmor_profile(&container.spec).await?;
         Ok(ExecSpec {
             process: serde_json::value::to_raw_value(&process)
                 .map_err(|error| Error::Failed(format!("cannot write the process: {error}")))?,
@@ -238,9 +240,6 @@ impl ExecSession {
             no_new_privileges: options
                 .no_new_privileges
                 .unwrap_or(service.config().no_new_privileges),
-            apparmor: options
-                .apparmor
-                .filter(|name| service.facts.apparmor && name != "unconfined"),
         });
         process.env = env;
         process.terminal = request.tty;

@@ -25,6 +25,7 @@ impl Containers {
             exec_ids: self.service().execs.of(&container.id),
             graph: self.graph(&container.id),
             size,
+            apparmor_profile: self.service().shown_profile(&container),
             container,
         })
     }

@@ -8,6 +8,7 @@
 pub mod model;
 
 mod actor;
+mod apparmor;
 mod archive;
 mod arriving;
 mod attach;
@@ -30,6 +31,7 @@ mod export;
 mod filters;
 mod health;
 mod index;
+mod injected;
 mod inspect;
 mod keys;
 mod kill;

@@ -179,6 +179,8 @@ pub struct Inspection {
     pub graph: BTreeMap<String, String>,
     /// Size, when asked for.
     pub size: Option<Size>,
+    /// The AppArmor profile of its processes since it was started first; empty where there is none.
+    pub apparmor_profile: String,
 }
 
 /// What prune removed.

@@ -123,8 +123,7 @@ impl Containers {
         let facts = HostFacts {
             unified: Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
             bounding: Bounding::parse(&status),
-            apparmor: std::fs::read_to_string("/sys/module/apparmor/parameters/enabled")
-                .is_ok_and(|text| text.starts_with('Y')),
+            apparmor: arca_apparmor::is_supported(),
         };
         let service = Arc::new(Service {
             settings: RwLock::new(Arc::new(config)),
@@ -155,6 +154,18 @@ impl Containers {
 
     pub(crate) fn service(&self) -> &Arc<Service> {
         &self.0
+    }
+
+    /// Whether containers run under AppArmor profiles.
+    #[must_use]
+    pub fn has_apparmor(&self) -> bool {
+        self.0.facts.apparmor
+    }
+
+    /// The full names of the devices that CDI specifications describe.
+    #[must_use]
+    pub fn cdi_devices(&self) -> Vec<String> {
+        arca_cdi::Registry::new(self.0.config().cdi_dirs.clone()).devices()
     }
 
     /// Whether cgroups are unified (v2) on this host.

@@ -150,7 +150,9 @@ impl Actor {
         let files = self.write_files(&sandbox).await?;
         let mut joined = joined_container;
         joined.network = sandbox.netns.as_deref().map(text);
-        let oci = self.configuration(&account, &joined, files.as_ref())?;
+        let mut oci = self.configuration(&account, &joined, files.as_ref())?;
+        oci.process.apparmor_profile = service.apparmor_profile(&self.c.spec).await?;
+        self.inject_devices(&mut oci).await?;
         let rootfs = service.storage.rootfs(&id).map_err(Error::Storage)?;
         let run = self.run_spec(&oci, crate::backend::rootfs(rootfs))?;
         self.tell_mounted(undo).await;

@@ -79,6 +79,8 @@ pub struct Info {
     pub insecure_cidrs: Vec<String>,
     pub insecure_registries: Vec<String>,
     pub firewall: String,
+    pub cdi_dirs: Vec<PathBuf>,
+    pub cdi_devices: Vec<String>,
     pub warnings: Vec<String>,
 }
 
@@ -106,6 +108,7 @@ impl System {
         read.await.map_err(|_cancelled| Error::ShuttingDown)
     }
 
+    #[expect(clippy::too_many_lines, reason = "one line a field")]
     fn read_info(&self, tasks: u64) -> Info {
         let (services, config) = (self.services(), self.config());
         let containers = &*services.containers.config();
@@ -158,12 +161,14 @@ impl System {
             runtimes: runtimes(containers),
             default_runtime: containers.default_runtime.clone(),
             init_binary: containers.init_path.to_string_lossy().into_owned(),
-            security_options: security_options(containers, unified),
+            security_options: security_options(&services.containers),
             address_pools: config.address_pools.clone(),
             mirrors: config.mirrors.clone(),
             insecure_cidrs: config.insecure_cidrs.clone(),
             insecure_registries: config.insecure_registries.clone(),
             firewall: "nftables".to_owned(),
+            cdi_dirs: containers.cdi_dirs.clone(),
+            cdi_devices: services.containers.cdi_devices(),
             warnings: warnings(&abilities, unified),
         }
     }
@@ -231,10 +236,10 @@ fn runtimes(config: &arca_containers::Config) -> BTreeMap<String, Runtime> {
     shown.collect()
 }
 
-fn security_options(config: &arca_containers::Config, unified: bool) -> Vec<String> {
+fn security_options(services: &arca_containers::Containers) -> Vec<String> {
+    let config = services.config();
     let mut options = Vec::new();
-    let apparmor = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled");
-    if apparmor.is_ok_and(|text| text.starts_with('Y')) {
+    if services.has_apparmor() {
         options.push("name=apparmor".to_owned());
     }
     options.push(match config.seccomp_profile.as_deref() {
@@ -242,7 +247,7 @@ fn security_options(config: &arca_containers::Config, unified: bool) -> Vec<Stri
         Some("unconfined") => "name=seccomp,profile=unconfined".to_owned(),
         Some(_) => "name=seccomp,profile=custom".to_owned(),
     });
-    if unified {
+    if services.unified_cgroups() {
         options.push("name=cgroupns".to_owned());
     }
     if config.no_new_privileges {

@@ -30,7 +30,7 @@ pub(crate) fn inspection(inspection: &Inspection) -> ContainerInspect {
         platform: "linux".to_owned(),
         mount_label: String::new(),
         process_label: String::new(),
-        app_armor_profile: String::new(),
+        app_armor_profile: inspection.apparmor_profile.clone(),
         exec_ids: inspection
             .exec_ids
             .as_ref()

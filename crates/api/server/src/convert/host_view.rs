@@ -3,8 +3,8 @@
 use arca_containers::Container;
 use arca_containers::model::{self, CgroupnsMode, ContainerSpec, HostSpec, IpcMode, Resources};
 use arca_wire::container::{
-    Config, DeviceMapping, HostConfig, LogConfig, PortBinding, RestartPolicy, ThrottleDevice,
-    Ulimit, WeightDevice,
+    Config, DeviceMapping, DeviceRequest, HostConfig, LogConfig, PortBinding, RestartPolicy,
+    ThrottleDevice, Ulimit, WeightDevice,
 };
 use arca_wire::{Empty, StrSlice};
 
@@ -151,6 +151,10 @@ fn limits(resources: &Resources) -> HostConfig {
             .as_ref()
             .map(|devices| devices.iter().map(device).collect()),
         device_cgroup_rules: resources.device_cgroup_rules.clone(),
+        device_requests: resources
+            .device_requests
+            .as_ref()
+            .map(|requests| requests.iter().map(device_request).collect()),
         kernel_memory_tcp: resources.kernel_memory_tcp,
         memory_reservation: resources.memory_reservation,
         memory_swap: resources.memory_swap,
@@ -182,6 +186,16 @@ fn device(device: &model::DeviceMapping) -> DeviceMapping {
         path_on_host: device.path_on_host.clone(),
         path_in_container: device.path_in_container.clone(),
         cgroup_permissions: device.cgroup_permissions.clone(),
+    }
+}
+
+fn device_request(request: &model::DeviceRequest) -> DeviceRequest {
+    DeviceRequest {
+        driver: request.driver.clone(),
+        count: request.count,
+        device_ids: request.device_ids.clone(),
+        capabilities: request.capabilities.clone(),
+        options: request.options.clone(),
     }
 }
 

@@ -46,6 +46,10 @@ pub(crate) fn resources(host: &mut HostConfig) -> Result<Resources, ApiError> {
             devices.into_iter().map(device).collect()
         }),
         device_cgroup_rules: host.device_cgroup_rules.take(),
+        device_requests: host
+            .device_requests
+            .take()
+            .map(|requests| requests.into_iter().map(device_request).collect()),
         kernel_memory_tcp: host.kernel_memory_tcp,
         memory_reservation: host.memory_reservation,
         memory_swap: host.memory_swap,
@@ -59,8 +63,25 @@ pub(crate) fn resources(host: &mut HostConfig) -> Result<Resources, ApiError> {
     })
 }
 
-/// Limits that are of Windows, of kernels long gone, or of hardware that is not handed through yet.
-fn refuse_foreign(host: &mut HostConfig) -> Result<(), ApiError> {
+fn device_request(request: DeviceRequest) -> model::DeviceRequest {
+    let DeviceRequest {
+        driver,
+        count,
+        device_ids,
+        capabilities,
+        options,
+    } = request;
+    model::DeviceRequest {
+        driver,
+        count,
+        device_ids,
+        capabilities,
+        options,
+    }
+}
+
+/// Limits that are of Windows or of kernels long gone.
+fn refuse_foreign(host: &HostConfig) -> Result<(), ApiError> {
     let windows = "it is for Windows containers";
     refuse(host.cpu_count != 0, "CpuCount", windows)?;
     refuse(host.cpu_percent != 0, "CpuPercent", windows)?;
@@ -74,37 +95,7 @@ fn refuse_foreign(host: &mut HostConfig) -> Result<(), ApiError> {
         host.kernel_memory != 0,
         "KernelMemory",
         "kernels have no such limit any more",
-    )?;
-    match host
-        .device_requests
-        .take()
-        .unwrap_or_default()
-        .into_iter()
-        .next()
-    {
-        None => Ok(()),
-        Some(request) => Err(no_device_driver(request)),
-    }
-}
-
-/// In dockerd's words where it has no driver for a request; arca has none at all.
-fn no_device_driver(request: DeviceRequest) -> ApiError {
-    let DeviceRequest {
-        driver,
-        count: _,
-        device_ids: _,
-        capabilities,
-        options: _,
-    } = request;
-    let capabilities: Vec<String> = capabilities
-        .unwrap_or_default()
-        .iter()
-        .map(|all| format!("[{}]", all.join(" ")))
-        .collect();
-    ApiError::internal(&format!(
-        "could not select device driver \"{driver}\" with capabilities: [{}]",
-        capabilities.join(" ")
-    ))
+    )
 }
 
 fn throttles(devices: Option<Vec<ThrottleDevice>>) -> Option<Vec<model::ThrottleDevice>> {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use arca_engine::System;
 use arca_wire::system::{
-    AddressPool, Commit, FirewallInfo, IndexInfo, Info, Plugins, RegistryConfig, Runtime, Swarm,
+    AddressPool, Commit, Device, FirewallInfo, IndexInfo, Info, Plugins, RegistryConfig, Runtime,
+    Swarm,
 };
 use axum::extract::State;
 use axum::response::Response;
@@ -115,10 +116,21 @@ fn answer(info: arca_engine::Info) -> Info {
             driver: info.firewall,
             info: Vec::new(),
         }),
-        cdi_spec_dirs: Vec::new(),
-        discovered_devices: Vec::new(),
+        cdi_spec_dirs: info
+            .cdi_dirs
+            .iter()
+            .map(|dir| dir.to_string_lossy().into_owned())
+            .collect(),
+        discovered_devices: info.cdi_devices.into_iter().map(device).collect(),
         containerd: None,
         warnings: (!info.warnings.is_empty()).then_some(info.warnings),
+    }
+}
+
+fn device(id: String) -> Device {
+    Device {
+        source: "cdi".to_owned(),
+        id,
     }
 }
 

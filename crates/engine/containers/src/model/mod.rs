@@ -22,5 +22,7 @@ pub use mounts::{
 pub use networking::{
     Endpoint, EndpointRequest, IpamRequest, NetworkSettings, Port, PortBinding, Protocol,
 };
-pub use resources::{DeviceMapping, Resources, ThrottleDevice, Ulimit, WeightDevice};
+pub use resources::{
+    DeviceMapping, DeviceRequest, Resources, ThrottleDevice, Ulimit, WeightDevice,
+};
 pub use spec::{ContainerSpec, Streams};

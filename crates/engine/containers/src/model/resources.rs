@@ -24,6 +24,21 @@ pub struct DeviceMapping {
     pub cgroup_permissions: String,
 }
 
+/// Devices that a driver hands through (`--gpus`, and names of CDI devices).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRequest {
+    /// The driver; empty for any that has the capabilities.
+    pub driver: String,
+    /// How many; -1 for all.
+    pub count: i32,
+    /// Which; for the driver `cdi` full names.
+    pub device_ids: Option<Vec<String>>,
+    /// Alternatives, each a list of what a driver must be able to do.
+    pub capabilities: Option<Vec<Vec<String>>>,
+    /// Options of the driver.
+    pub options: Option<std::collections::BTreeMap<String, String>>,
+}
+
 /// Relative share of a block device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WeightDevice {
@@ -82,6 +97,8 @@ pub struct Resources {
     pub devices: Option<Vec<DeviceMapping>>,
     /// Rules of the devices cgroup, `c 1:3 rwm`.
     pub device_cgroup_rules: Option<Vec<String>>,
+    /// Devices of drivers.
+    pub device_requests: Option<Vec<DeviceRequest>>,
     /// TCP buffer memory in bytes (cgroup v1).
     pub kernel_memory_tcp: i64,
     /// Soft memory limit in bytes.

@@ -25,6 +25,17 @@ pub(crate) fn all_rules() -> Vec<DeviceRule> {
     vec![rule(true, None, None, None, "rwm")]
 }
 
+/// The rule that allows one device.
+pub(crate) fn allow(kind: char, major: u32, minor: u32, access: &str) -> DeviceRule {
+    rule(
+        true,
+        Some(kind),
+        Some(major.into()),
+        Some(minor.into()),
+        access,
+    )
+}
+
 fn rule(
     allow: bool,
     kind: Option<char>,

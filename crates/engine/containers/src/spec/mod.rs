@@ -112,7 +112,6 @@ pub(crate) fn build(input: &SpecInput<'_>) -> Result<oci::Spec, Error> {
         init: input.init.is_some(),
         rlimits: resources::rlimits(host.resources.ulimits.as_deref(), input.ulimits),
         no_new_privileges: options.no_new_privileges.unwrap_or(input.no_new_privileges),
-        apparmor: apparmor(input, &options),
     });
     let own_uts = host.uts_mode == UtsMode::Private;
     Ok(oci::Spec {
@@ -133,6 +132,7 @@ pub(crate) fn build(input: &SpecInput<'_>) -> Result<oci::Spec, Error> {
             String::new()
         },
         mounts,
+        hooks: BTreeMap::new(),
         annotations: host.annotations.clone().unwrap_or_default(),
         linux: linux(input, &options, &capabilities)?,
     })
@@ -157,11 +157,6 @@ pub(crate) fn capability_set(
         &drop,
         &has,
     ))
-}
-
-fn apparmor(input: &SpecInput<'_>, options: &security::Security) -> Option<String> {
-    let profile = options.apparmor.clone()?;
-    (input.facts.apparmor && profile != "unconfined").then_some(profile)
 }
 
 fn linux(

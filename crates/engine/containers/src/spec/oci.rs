@@ -22,6 +22,9 @@ pub(crate) struct Spec {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) domainname: String,
     pub(crate) mounts: Vec<Mount>,
+    /// By the moment, in the OCI's words.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) hooks: BTreeMap<String, Vec<Hook>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) annotations: BTreeMap<String, String>,
     pub(crate) linux: Linux,
@@ -53,6 +56,7 @@ pub(crate) struct Process {
     pub(crate) rlimits: Vec<Rlimit>,
     #[serde(skip_serializing_if = "is_false")]
     pub(crate) no_new_privileges: bool,
+    /// Filled in at the start: see [`crate::service::Service::apparmor_profile`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) apparmor_profile: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -103,6 +107,19 @@ pub(crate) struct Mount {
     pub(crate) kind: String,
     pub(crate) source: String,
     pub(crate) options: Vec<String>,
+}
+
+/// A program of the host that is run at a moment of the container's life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Hook {
+    pub(crate) path: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) args: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) env: Vec<String>,
+    /// Seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) timeout: Option<i64>,
 }
 
 /// What is Linux's own.

@@ -18,7 +18,6 @@ pub(crate) struct ProcessInput<'a> {
     pub(crate) init: bool,
     pub(crate) rlimits: Vec<oci::Rlimit>,
     pub(crate) no_new_privileges: bool,
-    pub(crate) apparmor: Option<String>,
 }
 
 /// The init process.
@@ -49,7 +48,7 @@ pub(crate) fn process(input: &ProcessInput<'_>) -> oci::Process {
         capabilities: Some(capability_sets(input.account.user.uid, input.capabilities)),
         rlimits: input.rlimits.clone(),
         no_new_privileges: input.no_new_privileges,
-        apparmor_profile: input.apparmor.clone(),
+        apparmor_profile: None,
         oom_score_adj: Some(spec.host.oom_score_adj),
     }
 }
