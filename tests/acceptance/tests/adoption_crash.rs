@@ -51,7 +51,7 @@ fn running_containers_are_adopted() {
             "busybox",
             "sh",
             "-c",
-            "while [ ! -e /go ]; do sleep 0.05; done; echo last words; exit 7",
+            "while [ ! -e /go ]; do sleep 0.05; done; rm /go; echo last words; exit 7",
         ])
         .ok();
     engine

@@ -39,4 +39,4 @@ pub use pty::Pty;
 pub use receiver::{Over, Protocol, Receiver};
 pub use registry::{PASSWORD, Registry, USER};
 pub use snapshot::Snapshot;
-pub use tools::{built as program, docker_py};
+pub use tools::{built as program, docker_py, static_c};

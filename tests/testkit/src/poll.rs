@@ -2,6 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+/// How many times longer than usual is waited: `ARCA_TEST_PATIENCE`, for emulated machines.
+fn patience() -> u32 {
+    let patience = std::env::var("ARCA_TEST_PATIENCE").ok();
+    patience.and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
 /// Waits up to 20 seconds until `condition` gives something, which is returned.
 #[track_caller]
 pub fn eventually<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
@@ -22,6 +28,7 @@ pub fn eventually_within<T>(
     what: &str,
     mut condition: impl FnMut() -> Option<T>,
 ) -> T {
+    let limit = limit * patience();
     let begin = Instant::now();
     let mut pause = Duration::from_millis(1);
     loop {

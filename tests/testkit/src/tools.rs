@@ -81,3 +81,19 @@ pub fn docker_py() -> PathBuf {
     }
     python
 }
+
+/// Compiles a program in C that needs no library at run time: what tries system calls, or what only a
+/// program of its own can do in a container.
+///
+/// # Panics
+/// When it does not compile.
+#[track_caller]
+pub fn static_c(source: &str, program: &Path) {
+    let file = program.with_extension("c");
+    std::fs::write(&file, source).unwrap();
+    let mut compiler = Command::new("cc");
+    run(compiler
+        .args(["-static", "-O1", "-o"])
+        .arg(program)
+        .arg(file));
+}
