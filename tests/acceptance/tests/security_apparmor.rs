@@ -72,7 +72,7 @@ fn containers_run_under_their_profile() {
         "--security-opt=systempaths=unconfined",
         "--security-opt=seccomp=unconfined",
     ];
-    let script = "mount -t tmpfs x /mnt 2>&1; echo 1 2>&1 >/proc/sys/kernel/panic; head -c1 /proc/kcore 2>&1; true";
+    let script = "mount -t tmpfs x /tmp 2>&1; echo 1 2>&1 >/proc/sys/kernel/panic; head -c1 /proc/kcore 2>&1; true";
     let found = inside(&open, script).ok();
     assert_eq!(
         found.to_lowercase().matches("permission denied").count(),
