@@ -1,13 +1,9 @@
 //! What a container's cgroup does, in either version of cgroups: limits, statistics, devices, freezing,
 //! memory that runs out, and all of it again after a crash of arcad. Short: it also runs in a virtual
 //! machine without hardware support (`scripts/test-cgroup2`).
-#![expect(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "helpers of tests fail where they stand"
-)]
+#![expect(clippy::too_many_lines, reason = "a story is told in one piece")]
 
-use arca_testkit::{Engine, eventually};
+use arca_testkit::{Engine, Options, eventually};
 use serde_json::Value;
 
 /// Reads the first of the two files that the container has below `/sys/fs/cgroup`.
@@ -164,4 +160,84 @@ fn memory_that_runs_out_is_told_and_a_crash_changes_nothing() {
         (!std::path::Path::new(&format!("/proc/{pid}/ns")).exists()).then_some(true)
     });
     assert!(gone);
+}
+
+#[test]
+fn with_the_systemd_driver_a_container_is_a_scope() {
+    let systemd = std::path::Path::new("/run/systemd/system").exists();
+    let flags = [
+        "--exec-opt=native.cgroupdriver=systemd",
+        "--cgroup-parent=arcatest.slice",
+    ];
+    let options = Options {
+        flags: flags.map(str::to_owned).to_vec(),
+        ..Options::default()
+    };
+    let engine = Engine::start_with(if systemd { options } else { Options::default() });
+    if !systemd || !engine.is_own() {
+        // systemd is not PID 1 here: the whole table of scripts/test-cgroup2 has it.
+        return;
+    }
+    let driver = engine
+        .docker(&["info", "-f", "{{.CgroupDriver}} {{.CgroupVersion}}"])
+        .ok();
+    assert!(driver.starts_with("systemd "), "{driver}");
+    let name = engine.name("scope");
+    let run = [
+        "run",
+        "-d",
+        "--name",
+        &name,
+        "-m=64m",
+        "--cpus=0.5",
+        "--pids-limit=50",
+    ];
+    engine
+        .docker(&[&run[..], &["busybox", "sleep", "600"]].concat())
+        .ok();
+    let inspected = engine.inspect(&name);
+    let (id, pid) = (
+        inspected["Id"].as_str().unwrap(),
+        &inspected["State"]["Pid"],
+    );
+    let cgroups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let unit = format!("docker-{id}.scope");
+    assert!(
+        cgroups.contains(&format!("/arcatest.slice/{unit}")),
+        "{cgroups}"
+    );
+    let property = |name: &str| {
+        let shown = std::process::Command::new("systemctl")
+            .args(["show", "-p", name, "--value", &unit])
+            .output();
+        String::from_utf8(shown.unwrap().stdout)
+            .unwrap()
+            .trim()
+            .to_owned()
+    };
+    assert_eq!(property("MemoryMax"), "67108864");
+    assert_eq!(property("TasksMax"), "50");
+    let file = |v1: &str, v2: &str| read(&engine, &name, v1, v2);
+    assert_eq!(
+        file("memory/memory.limit_in_bytes", "memory.max"),
+        "67108864"
+    );
+    engine
+        .docker(&["update", "-m=32m", "--memory-swap=48m", &name])
+        .ok();
+    assert_eq!(property("MemoryMax"), "33554432");
+    // What systemd does by itself leaves the limits alone.
+    let reload = std::process::Command::new("systemctl")
+        .arg("daemon-reload")
+        .status();
+    assert!(reload.unwrap().success());
+    assert_eq!(
+        file("memory/memory.limit_in_bytes", "memory.max"),
+        "33554432"
+    );
+    engine.kill_9();
+    engine.launch();
+    engine.docker(&["exec", &name, "true"]).ok();
+    engine.docker(&["rm", "-f", &name]).ok();
+    assert_eq!(property("ActiveState"), "inactive");
 }

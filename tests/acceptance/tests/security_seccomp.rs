@@ -5,7 +5,11 @@
 //! runs with all capabilities (`exec --privileged`), so that the kernel's own refusals hide nothing.
 //! `golden/seccomp-refused.json` is what dockerd refused (`ARCA_TEST_RECORD=1` with
 //! `ARCA_TEST_DOCKER_HOST` set writes it).
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail where they stand")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::too_many_lines,
+    reason = "helpers of tests fail where they stand, and a story is told in one piece"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
