@@ -7,6 +7,7 @@ mod cli;
 mod file;
 mod listen;
 mod logging;
+mod objects;
 mod options;
 mod parse;
 mod pidfile;
