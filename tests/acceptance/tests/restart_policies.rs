@@ -357,3 +357,64 @@ fn restarts_come_later_and_later() {
         assert!(*gap >= delay, "{gaps:?}");
     }
 }
+
+#[test]
+fn process_numbers_of_before_a_reboot_belong_to_others() {
+    let engine = Engine::start();
+    if !engine.is_own() {
+        return;
+    }
+    let name = engine.name("stale");
+    let id = engine
+        .docker(&[
+            "run",
+            "-d",
+            "--name",
+            &name,
+            "--restart",
+            "always",
+            "busybox",
+            "sleep",
+            "600",
+        ])
+        .ok();
+    engine.kill_9();
+    engine.kill_containers();
+    // Somebody else has the numbers now, and even the start times fit.
+    let mut other = std::process::Command::new("sleep")
+        .arg("600")
+        .spawn()
+        .unwrap();
+    let pid = other.id();
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let started: u64 = stat
+        .rsplit_once(") ")
+        .unwrap()
+        .1
+        .split(' ')
+        .nth(19)
+        .unwrap()
+        .parse()
+        .unwrap();
+    let exec_root = engine.exec_root();
+    let path = exec_root.join("shims").join(&id).join("state.json");
+    let mut state: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    state["init"]["pid"] = pid.into();
+    state["init_started"] = started.into();
+    state["shim_pid"] = pid.into();
+    state["shim_started"] = started.into();
+    std::fs::write(&path, state.to_string()).unwrap();
+    std::fs::write(exec_root.join("boot-id"), "another").unwrap();
+    engine.launch();
+    eventually("it is started anew", || {
+        let state = engine.inspect(&name)["State"].clone();
+        (state["Running"] == true && state["Pid"] != pid).then_some(())
+    });
+    assert!(
+        other.try_wait().unwrap().is_none(),
+        "somebody else's process was ended"
+    );
+    other.kill().unwrap();
+    other.wait().unwrap();
+}

@@ -243,6 +243,11 @@ impl Engine {
         self.with_own(|own| own.launch(netns));
     }
 
+    /// Ends every process of the containers of an own arcad that is down; their files stay.
+    pub fn kill_containers(&self) {
+        self.with_own(|own| own.clean());
+    }
+
     /// Does to an own arcad that is down what a reboot does: every process of its containers ends, and
     /// the exec root is gone.
     pub fn forget_runtime(&self) {

@@ -149,9 +149,10 @@ impl Reader {
         self.at.clone()
     }
 
-    fn seek(&mut self, at: &Cursor) -> io::Result<()> {
+    /// Goes to a place; `false` when it is no more.
+    fn seek(&mut self, at: &Cursor) -> io::Result<bool> {
         if at.head.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         for index in 0..self.segments.len() {
             let Some(segment) = self.segments.get_mut(index) else {
@@ -164,10 +165,10 @@ impl Reader {
                     head: at.head.clone(),
                     offset,
                 };
-                break;
+                return Ok(true);
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Gets hold of all files there are: they can be read when they are removed.
@@ -304,12 +305,17 @@ impl Reader {
                 segments.extend(old);
                 segments.rotate_right(1);
             }
-            // Rotated more than once, and compressed or removed: all that is newer.
+            // Rotated more than once, and compressed or removed.
             None => {
-                self.seen = self.last;
                 self.buffer.clear();
                 self.used = 0;
-                self.at = Cursor::default();
+                (self.segments, self.live) = (segments, live);
+                let at = std::mem::take(&mut self.at);
+                if !self.seek(&at)? {
+                    // All that is newer.
+                    self.seen = self.last;
+                }
+                return Ok(true);
             }
         }
         self.segments = segments;
@@ -371,5 +377,109 @@ impl Reader {
             return false;
         }
         self.options.since.is_none_or(|since| at >= since)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Source;
+    use crate::writer::Writer;
+
+    fn spec(directory: &std::path::Path) -> LogSpec {
+        let options = [
+            ("cache-max-size", "1000"),
+            ("cache-max-file", "20"),
+            ("cache-compress", "true"),
+        ];
+        LogSpec {
+            driver: "syslog".to_owned(),
+            options: options.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+            path: directory.join("container-cached.log"),
+            ..LogSpec::default()
+        }
+    }
+
+    fn write(writer: &mut Writer, numbers: std::ops::Range<u32>) {
+        for number in numbers {
+            // The clock goes backwards: places are not found by time.
+            let at = Timestamp::from_unix(2_000_000_000 - i64::from(number), 0);
+            let line = format!("{number}\n");
+            writer.write(Source::Stdout, line.as_bytes(), at).unwrap();
+        }
+        writer.flush().unwrap();
+    }
+
+    fn rotate_out(writer: &mut Writer) {
+        while let Some(job) = writer.take_compression().unwrap() {
+            crate::rotation::compress(&job.input, &job.output).unwrap();
+            writer.compression_done(true).unwrap();
+        }
+    }
+
+    fn read(reader: &mut Reader) -> Vec<u32> {
+        let mut batch = Batch::default();
+        let mut found = Vec::new();
+        while reader.next_batch(&mut batch).unwrap() == Progress::Entries {
+            let number = |line: &[u8]| {
+                std::str::from_utf8(line)
+                    .unwrap()
+                    .trim()
+                    .parse::<u32>()
+                    .unwrap()
+            };
+            found.extend(batch.entries().map(|entry| number(entry.line)));
+        }
+        found
+    }
+
+    #[test]
+    fn a_place_is_found_again_after_rotation_and_compression() {
+        for (before, after) in [(0, 10), (5, 10), (30, 33), (5, 300), (100, 400), (200, 201)] {
+            let directory = tempfile::tempdir().unwrap();
+            let spec = spec(directory.path());
+            let mut writer = Writer::open(&spec).unwrap();
+            write(&mut writer, 0..before);
+            let mut reader = Reader::resume(&spec, &Cursor::default(), true).unwrap();
+            assert_eq!(read(&mut reader), (0..before).collect::<Vec<_>>());
+            let bytes = serde_json::to_vec(&reader.cursor()).unwrap();
+            write(&mut writer, before..after);
+            rotate_out(&mut writer);
+            let cursor: Cursor = serde_json::from_slice(&bytes).unwrap();
+            let mut resumed = Reader::resume(&spec, &cursor, true).unwrap();
+            let rest: Vec<u32> = (before..after).collect();
+            assert_eq!(read(&mut resumed), rest, "{before}..{after}");
+            // Nobody who went on all the time sees anything else.
+            assert_eq!(read(&mut reader), rest, "{before}..{after}");
+        }
+    }
+
+    #[test]
+    fn a_place_that_is_no_more_is_the_oldest_there_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let spec = spec(directory.path());
+        let mut writer = Writer::open(&spec).unwrap();
+        write(&mut writer, 0..5);
+        let mut reader = Reader::resume(&spec, &Cursor::default(), true).unwrap();
+        read(&mut reader);
+        write(&mut writer, 5..3000);
+        let mut resumed = Reader::resume(&spec, &reader.cursor(), true).unwrap();
+        let found = read(&mut resumed);
+        assert!(found[0] > 5 && found.len() > 500, "{found:?}");
+        assert_eq!(found.last(), Some(&2999));
+        assert!(found.is_sorted());
+    }
+
+    #[test]
+    fn what_is_held_can_be_read_when_it_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let spec = spec(directory.path());
+        let mut writer = Writer::open(&spec).unwrap();
+        let mut reader = Reader::resume(&spec, &Cursor::default(), true).unwrap();
+        write(&mut writer, 0..300);
+        reader.finish();
+        reader.hold().unwrap();
+        drop(directory);
+        assert_eq!(read(&mut reader), (0..300).collect::<Vec<_>>());
     }
 }

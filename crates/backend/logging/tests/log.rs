@@ -306,3 +306,24 @@ fn without_blocking_everything_is_there_when_the_log_is_complete() {
         assert!(log_files(&spec.path).unwrap().len() > 1);
     }
 }
+
+#[test]
+fn a_follower_that_is_told_of_the_end_reads_what_was_rotated_meanwhile() {
+    for driver in DRIVERS {
+        let directory = tempfile::tempdir().unwrap();
+        let options = [("max-size", "1000"), ("max-file", "9")];
+        let spec = spec(directory.path(), driver, &options);
+        let options = ReadOptions {
+            follow: true,
+            ..ReadOptions::default()
+        };
+        let mut reader = Reader::open(&spec, options).unwrap();
+        let mut writer = Writer::open(&spec).unwrap();
+        write_numbers(&mut writer, 0..5);
+        assert_eq!(drain(&mut reader).0.len(), 5);
+        write_numbers(&mut writer, 5..60);
+        reader.finish();
+        let (entries, progress) = drain(&mut reader);
+        assert_eq!((entries.len(), progress), (55, Progress::End), "{driver}");
+    }
+}
