@@ -10,7 +10,7 @@ async fn restart(bed: &mut Bed) -> Vec<arca_runtime::Adopted> {
     bed.runtime.close().await;
     bed.runtime = open(bed.root.path());
     bed.events = bed.runtime.subscribe();
-    bed.runtime.adopt().await.unwrap()
+    bed.runtime.adopt(false).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,7 +74,7 @@ async fn an_end_without_arcad_is_found_later() {
     assert_eq!(status.code, 4);
     assert_eq!(bed.logged(&id), "bye\n");
     bed.runtime.remove(&id).await.unwrap();
-    assert!(bed.runtime.adopt().await.unwrap().is_empty());
+    assert!(bed.runtime.adopt(false).await.unwrap().is_empty());
 }
 
 /// The number of the shim's process.

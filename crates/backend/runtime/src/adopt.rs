@@ -56,12 +56,13 @@ const AT_ONCE: usize = 32;
 
 impl Runtime {
     /// Takes over all shims of the exec root. Call it once, before anything is started. A shim that
-    /// is starting its container is waited for.
+    /// is starting its container is waited for. `rebooted` says that the host was started since they
+    /// were: then whoever has the number of a lost process is somebody else, and is left alone.
     ///
     /// # Errors
     /// [`Error::File`] when the directory of shims cannot be read. What fails for a single container
     /// makes it [`AdoptedState::Lost`].
-    pub async fn adopt(&self) -> Result<Vec<Adopted>, Error> {
+    pub async fn adopt(&self, rebooted: bool) -> Result<Vec<Adopted>, Error> {
         let root = self.shims_root();
         let names = blocking(move || names(&root)).await?;
         let ids = names
@@ -75,14 +76,14 @@ impl Runtime {
             });
         let adopted = stream::iter(ids)
             .map(|id| async move {
-                let state = self.adopt_one(&id).await;
+                let state = self.adopt_one(&id, rebooted).await;
                 Adopted { id, state }
             })
             .buffer_unordered(AT_ONCE);
         Ok(adopted.collect().await)
     }
 
-    async fn adopt_one(&self, id: &ContainerId) -> AdoptedState {
+    async fn adopt_one(&self, id: &ContainerId, rebooted: bool) -> AdoptedState {
         let reason = match self.greet(id).await {
             Ok(Some(state)) => match self.accept(id, state) {
                 Some(state) => return state,
@@ -96,6 +97,7 @@ impl Runtime {
         let program = self.inner.config.shim.clone();
         let found = blocking(move || match directory.exit()? {
             Some(exit) => Ok((Some(exit.execs), exit.status)),
+            None if rebooted => Ok((None, lost::killed())),
             None => Ok((None, lost::clean_up(&program, &directory)?)),
         });
         match found.await {

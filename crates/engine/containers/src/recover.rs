@@ -100,7 +100,12 @@ impl Containers {
     async fn adopt_shims(&self, rebooted: bool) -> Result<HashMap<ContainerId, Found>, Error> {
         let service = self.service();
         let mut found = HashMap::new();
-        for adopted in service.runtime.adopt().await.map_err(Error::Runtime)? {
+        for adopted in service
+            .runtime
+            .adopt(rebooted)
+            .await
+            .map_err(Error::Runtime)?
+        {
             let id = adopted.id;
             let state = match adopted.state {
                 AdoptedState::Live {

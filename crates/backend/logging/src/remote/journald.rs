@@ -104,7 +104,69 @@ fn field_name(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use arca_types::Timestamp;
+
+    use super::super::encode::Part;
     use super::*;
+    use crate::batch::{Entry, Source};
+
+    #[test]
+    fn messages_have_dockerds_fields() {
+        let text = |pairs: &[(&str, &str)]| {
+            let owned = pairs
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+            owned.collect()
+        };
+        let spec = LogSpec {
+            driver: "journald".to_owned(),
+            attrs: text(&[("com.example", "x")]),
+            info: text(&[
+                ("id", "0123456789abcdef"),
+                ("name", "web"),
+                ("tag", "t"),
+                ("image_name", "busybox"),
+            ]),
+            ..LogSpec::default()
+        };
+        let line = Line {
+            entry: Entry {
+                at: Timestamp::from_unix(1_700_000_000, 5),
+                source: Source::Stderr,
+                line: b"hi",
+                attrs: b"",
+            },
+            text: b"hi",
+            part: Some(Part {
+                id: "p".to_owned(),
+                ordinal: 2,
+                last: false,
+            }),
+        };
+        let mut out = Messages::default();
+        Journald::new(&spec).encode(&line, &mut out);
+        let message = String::from_utf8(out.bytes().to_vec()).unwrap();
+        let fields: Vec<&str> = message.lines().collect();
+        for field in [
+            "CONTAINER_ID=0123456789ab",
+            "CONTAINER_ID_FULL=0123456789abcdef",
+            "CONTAINER_NAME=web",
+            "CONTAINER_TAG=t",
+            "IMAGE_NAME=busybox",
+            "SYSLOG_IDENTIFIER=t",
+            "COM_EXAMPLE=x",
+            "SYSLOG_TIMESTAMP=2023-11-14T22:13:20.000000005Z",
+            "CONTAINER_LOG_ORDINAL=1",
+            "CONTAINER_PARTIAL_ID=p",
+            "CONTAINER_PARTIAL_ORDINAL=2",
+            "CONTAINER_PARTIAL_LAST=false",
+            "CONTAINER_PARTIAL_MESSAGE=true",
+            "PRIORITY=3",
+            "MESSAGE=hi",
+        ] {
+            assert!(fields.contains(&field), "{field} is not in {message}");
+        }
+    }
 
     #[test]
     fn fields_are_written_as_the_journal_reads_them() {

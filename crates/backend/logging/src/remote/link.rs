@@ -22,7 +22,7 @@ const SYSLOG_PATHS: [&str; 3] = ["/dev/log", "/var/run/syslog", "/var/run/log"];
 
 /// So many datagrams are sent at once over a network, which holds nobody up: then a moment is left to
 /// the receiver.
-const BURST: usize = 64;
+const BURST: usize = 32;
 
 /// A connection.
 pub(crate) struct Link {
@@ -73,7 +73,7 @@ impl Link {
             Socket::Udp(socket) => {
                 for (index, message) in messages.each().enumerate() {
                     if index % BURST == BURST - 1 {
-                        pause(Duration::from_millis(1))?;
+                        pause(Duration::from_millis(2))?;
                     }
                     socket.send(message)?;
                 }
