@@ -97,7 +97,10 @@ impl Runtime {
         let program = self.inner.config.shim.clone();
         let found = blocking(move || match directory.exit()? {
             Some(exit) => Ok((Some(exit.execs), exit.status)),
-            None if rebooted => Ok((None, lost::killed())),
+            None if rebooted => {
+                directory.remove()?;
+                Ok((None, lost::killed()))
+            }
             None => Ok((None, lost::clean_up(&program, &directory)?)),
         });
         match found.await {
