@@ -80,7 +80,8 @@ impl Storage {
             return Ok(actual);
         }
         let (digest, content) = (actual.clone(), content.to_vec());
-        self.blocking(move |inner| inner.put_blob(&digest, &content))
+        let holder = lease.number();
+        self.blocking(move |inner| inner.put_blob(holder, &digest, &content))
             .await?;
         Ok(actual)
     }
@@ -95,12 +96,17 @@ impl Inner {
         })
     }
 
-    fn put_blob(&self, digest: &Digest, content: &[u8]) -> Result<(), Error> {
+    fn put_blob(&self, lease: u64, digest: &Digest, content: &[u8]) -> Result<(), Error> {
         let path = self.tmp();
         let failed = |action| Error::io::<std::io::Error>(action, &path);
         let mut file = File::create_new(&path).map_err(failed("create"))?;
         file.write_all(content).map_err(failed("write"))?;
         let _changing = self.changing();
+        if !self.state().leases.contains_key(&lease) {
+            // Who gave the blob up has collected already: nobody would find it.
+            self.discard(&path);
+            return Err(Error::Abandoned);
+        }
         let batch = self.place_blob(Batch::new(), &path, digest, content.len() as u64)?;
         self.commit(batch)?;
         self.note_blob(digest, content.len() as u64);

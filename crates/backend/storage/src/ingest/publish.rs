@@ -60,8 +60,11 @@ impl<'a> Candidate<'a> {
             let (expected, actual) = (expected.to_string(), layer.diff_id.to_string());
             return Err(Error::DiffId { expected, actual });
         }
-        inner.hold(lease, &layer);
         let _changing = inner.changing();
+        // Who gave the layer up has collected already: nobody would find it.
+        if !inner.hold(lease, &layer) {
+            return Err(Error::Abandoned);
+        }
         let mut batch = Batch::new();
         let new_blob = inner.blob(&layer.blob).is_none();
         if new_blob {
@@ -105,11 +108,14 @@ impl<'a> Candidate<'a> {
 }
 
 impl Inner {
-    /// Lets a lease hold a layer, if it still exists.
-    fn hold(&self, lease: u64, layer: &Layer) {
-        if let Some(held) = self.state().leases.get_mut(&lease) {
-            held.blobs.insert(layer.blob.clone());
-            held.layers.insert(layer.diff_id.clone());
-        }
+    /// Lets a lease hold a layer. Returns whether it still exists.
+    fn hold(&self, lease: u64, layer: &Layer) -> bool {
+        let mut state = self.state();
+        let Some(held) = state.leases.get_mut(&lease) else {
+            return false;
+        };
+        held.blobs.insert(layer.blob.clone());
+        held.layers.insert(layer.diff_id.clone());
+        true
     }
 }
