@@ -60,6 +60,7 @@ pub use import::ImportRequest;
 pub use inspect::{InspectOptions, Inspected};
 pub use list::{ListOptions, Summary};
 pub use load::LoadRequest;
+pub use manifest::check_manifest;
 pub use manifests::{ImageHere, ManifestKind, ManifestSummary, Manifests};
 pub use progress::{Detail, Progress, ProgressSink, bar};
 pub use prune::Pruned;

@@ -76,6 +76,22 @@ pub(crate) fn parse(bytes: &[u8], media_type: &str, name: &str) -> Result<Docume
     }
 }
 
+/// Reads a manifest or an index as a pull would, and says what is wrong with it. `media_type` is what its
+/// sender called it.
+///
+/// # Errors
+/// [`Error::Schema1`], [`Error::Manifest`], [`Error::ManifestContent`], [`Error::MediaType`].
+pub fn check_manifest(bytes: &[u8], media_type: &str) -> Result<(), Error> {
+    match parse(bytes, media_type, "manifest")? {
+        Document::Index(entries) => {
+            // Whatever an index has, choosing among it ends.
+            let _chosen = choose(&entries, &Platform::host()).is_ok();
+        }
+        Document::Image(_) => {}
+    }
+    Ok(())
+}
+
 fn check(manifest: ImageManifest) -> Result<ImageManifest, Error> {
     let config = manifest.config.media_type.as_str();
     if !media_type::is_config(config) && !matches!(config, "application/octet-stream" | "") {

@@ -9,6 +9,7 @@ mod kit;
 mod archives;
 mod cancel;
 mod import;
+mod properties;
 mod pull;
 mod push;
 mod refused;
