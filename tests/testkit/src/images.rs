@@ -7,7 +7,7 @@ use crate::engine::Engine;
 use crate::tools::{repository, run};
 
 /// The root file system of an image as a tar archive, made by `scripts/make-images` once.
-fn rootfs(name: &str) -> PathBuf {
+pub fn rootfs(name: &str) -> PathBuf {
     let directory = match std::env::var_os("ARCA_IMAGES") {
         Some(directory) => PathBuf::from(directory),
         None => repository().join(".arca/images"),

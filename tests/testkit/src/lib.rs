@@ -13,6 +13,7 @@
 )]
 
 mod arcad;
+mod chaos;
 mod compose;
 mod docker;
 mod engine;
@@ -28,11 +29,13 @@ mod registry;
 mod snapshot;
 mod tools;
 
+pub use chaos::Chaos;
 pub use compose::Compose;
 pub use docker::{Docker, Output};
 pub use engine::{Engine, Options};
 pub use events::Events;
 pub use http::{Http, Response, demux};
+pub use images::rootfs;
 pub use netns::NetNs;
 pub use poll::{eventually, eventually_within};
 pub use pty::Pty;
