@@ -49,12 +49,18 @@ impl Images {
     /// [`Error::NotFound`]; conflicts with names, children and containers.
     pub async fn remove(&self, name: &str, options: &RemoveOptions) -> Result<Vec<Removed>, Error> {
         self.change_and_collect(|images, index| {
+            let mut chosen: Vec<Arc<Entry>> = Vec::new();
             for platform in &options.platforms {
-                index.find(name, Some(platform))?;
+                let entry = index.find(name, Some(platform))?;
+                if chosen.iter().all(|other| other.id != entry.id) {
+                    chosen.push(entry);
+                }
             }
-            let entry = index.find(name, options.platforms.first())?;
             let mut removal = Removal::new(images, index);
-            removal.remove(&entry, name, options)?;
+            if !removal.remove_platforms(&chosen, name, options)? {
+                let entry = index.find(name, options.platforms.first())?;
+                removal.remove(&entry, name, options)?;
+            }
             Ok((removal.change, removal.removed))
         })
         .await
@@ -113,6 +119,46 @@ impl<'a> Removal<'a> {
             true
         };
         self.delete(entry, options.force, !options.no_prune, quiet)
+    }
+
+    /// Plans the removal of some images of a name that has others, too: the name stays with those. Returns
+    /// whether this is such a name.
+    fn remove_platforms(
+        &mut self,
+        chosen: &[Arc<Entry>],
+        name: &str,
+        options: &RemoveOptions,
+    ) -> Result<bool, Error> {
+        let reference = name.parse::<Reference>().ok();
+        let named = reference.and_then(|reference| self.change.index.name(&reference).cloned());
+        let Some(named) = named.filter(|_| !chosen.is_empty()) else {
+            return Ok(false);
+        };
+        let goes = |id: &ImageId| chosen.iter().any(|entry| entry.id == *id);
+        if named.record.images.iter().all(goes) {
+            return Ok(false);
+        }
+        for entry in chosen {
+            self.check(entry, options.force, false)?;
+        }
+        // The names of the same content in the repository: with the tag, and with the digest.
+        let names: Vec<Arc<Name>> = self.change.index.names.values().cloned().collect();
+        for other in names {
+            let same = other.record.target.digest == named.record.target.digest
+                && other.reference.repository() == named.reference.repository();
+            if same {
+                let mut record = other.record.clone();
+                record.images.retain(|id| !goes(id));
+                let change = std::mem::replace(&mut self.change, Change::on(&Index::default()));
+                self.change = change.put_name(&other.reference, record)?;
+            }
+        }
+        for entry in chosen {
+            if self.change.index.names_of(&entry.id).is_empty() {
+                self.delete(entry, options.force, !options.no_prune, false)?;
+            }
+        }
+        Ok(true)
     }
 
     /// Takes one name; when that was the last tag in its repository, the digests there go too.

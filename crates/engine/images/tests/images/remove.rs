@@ -170,3 +170,55 @@ async fn prune_takes_what_nobody_uses() {
     engine.images.prune(&all).await.unwrap();
     assert_eq!(engine.images.count(), 0);
 }
+
+#[tokio::test]
+async fn one_platform_goes_and_the_name_keeps_the_other() {
+    let (amd, arm) = (
+        Sample::with(&["base", "amd"], "amd64", ""),
+        Sample::with(&["base", "arm"], "arm64", ""),
+    );
+    let shelf = std::sync::Arc::new(crate::kit::Shelf::default());
+    shelf.index("a/b", "v1", &[("amd64", &amd), ("arm64", &arm)]);
+    let server = shelf.serve().await;
+    let engine = Engine::new();
+    let name = format!("{}/a/b:v1", server.address);
+    for platform in ["linux/amd64", "linux/arm64"] {
+        engine.pull_for(&name, Some(platform)).await.unwrap();
+    }
+    let only = |platform: &str| RemoveOptions {
+        platforms: vec![platform.parse().unwrap()],
+        ..RemoveOptions::default()
+    };
+    let removed = engine
+        .images
+        .remove(&name, &only("linux/arm64"))
+        .await
+        .unwrap();
+    assert_eq!(removed.first(), Some(&Removed::Deleted(arm.id())));
+    let left = engine.images.resolve(&name, None).await.unwrap();
+    assert_eq!(left.id.to_string(), amd.id());
+    assert_eq!(left.repo_digests.len(), 1);
+    assert!(
+        engine
+            .storage
+            .blob(&crate::kit::digest(&arm.blobs[1]))
+            .is_none()
+    );
+    assert!(
+        engine
+            .storage
+            .blob(&crate::kit::digest(&amd.blobs[0]))
+            .is_some()
+    );
+    let again = engine.images.remove(&name, &only("linux/arm64")).await;
+    assert!(matches!(
+        again,
+        Err(arca_images::Error::WrongPlatform { .. })
+    ));
+    engine
+        .images
+        .remove(&name, &only("linux/amd64"))
+        .await
+        .unwrap();
+    engine.assert_empty().await;
+}
