@@ -18,7 +18,7 @@ pub struct Error {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Problem {
     Syntax(String),
-    Type { got: &'static str, want: String },
+    Type { got: String, want: String },
     Other(String),
 }
 
@@ -67,7 +67,7 @@ impl Error {
         Self {
             path: Vec::new(),
             problem: Problem::Type {
-                got,
+                got: got.to_owned(),
                 want: want.into(),
             },
         }
@@ -157,7 +157,7 @@ macro_rules! numbers {
                     Some(number) => visitor.$visit(number),
                     None => Err(Error {
                         path: Vec::new(),
-                        problem: Problem::Type { got: "number", want: $go.to_owned() },
+                        problem: Problem::Type { got: format!("number {number}"), want: $go.to_owned() },
                     }),
                 },
                 other => Err(Error::mismatch(other, $go)),

@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use crate::error::ApiError;
-use crate::http::{Query, quoted};
+use crate::http::{JsonBody, Query, quoted};
 
 type Answer = Result<(), ApiError>;
 
@@ -32,8 +32,20 @@ pub(super) async fn no_cluster_volumes() -> Answer {
     ))
 }
 
+/// What is read of a request to enter a swarm.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct Entrance {
+    listen_addr: String,
+}
+
 /// `POST /swarm/init` and `/swarm/join`: 501, as arca cannot be in a swarm.
-pub(super) async fn no_swarm_mode() -> Answer {
+pub(super) async fn no_swarm_mode(JsonBody(entrance): JsonBody<Entrance>) -> Answer {
+    if entrance.listen_addr.is_empty() {
+        return Err(ApiError::bad(
+            "invalid ListenAddr \"\": invalid empty address",
+        ));
+    }
     Err(ApiError::unsupported("swarm mode is not supported"))
 }
 

@@ -16,8 +16,8 @@ pub struct NetworkingConfig {
 
 /// The fields beside those of [`Config`].
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Rest {
+#[serde(rename = "container.CreateRequest", rename_all = "PascalCase", default)]
+struct CreateRequestRest {
     host_config: Option<HostConfig>,
     networking_config: Option<NetworkingConfig>,
 }
@@ -47,7 +47,7 @@ impl CreateRequest {
         let has_config = value
             .as_object()
             .is_some_and(|o| o.keys().any(|key| !beside(key)));
-        let rest: Rest = crate::decode::from_value(value.clone())?;
+        let rest: CreateRequestRest = crate::decode::from_value(value.clone())?;
         let config = if has_config {
             Some(crate::decode::from_value(value)?)
         } else {

@@ -10,7 +10,7 @@ use crate::value::is_zero;
 /// `HostConfig` of create and inspect. The body of update is the subset from `CpuShares` to `Ulimits`
 /// with `RestartPolicy`, and is read into this type too.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = "container.HostConfig", rename_all = "PascalCase", default)]
 pub struct HostConfig {
     pub binds: Option<Vec<String>>,
     #[serde(rename = "ContainerIDFile")]
