@@ -49,7 +49,7 @@ pub(crate) fn parse(text: &str) -> Result<Bind, Error> {
     if clean(target) == "/" {
         return Err(bad("invalid specification: destination can't be '/'"));
     }
-    parse_mode(mode).map_err(|_error| invalid(format!(": invalid mode: {mode}")))?;
+    parse_mode(mode)?;
     Ok(Bind {
         source: source.to_owned(),
         target: clean(target),
@@ -96,10 +96,9 @@ pub(crate) fn parse_mode(text: &str) -> Result<Mode, Error> {
 /// [`Error::Invalid`] with dockerd's text.
 pub(crate) fn parse_volumes_from(text: &str) -> Result<(&str, Mode), Error> {
     let (container, mode) = text.split_once(':').unwrap_or((text, ""));
-    if container.is_empty() {
-        return Err(Error::Invalid(format!(
-            "malformed volumes-from specification: {text}"
-        )));
+    if text.is_empty() {
+        let text = "volumes-from specification cannot be an empty string";
+        return Err(Error::Invalid(text.to_owned()));
     }
     let understood = parse_mode(mode)?;
     Ok((container, understood))
@@ -128,13 +127,19 @@ fn check_target(target: &str) -> Result<(), String> {
         return Err("field Target must not be empty".to_owned());
     }
     check_absolute(target)?;
-    if clean(target) == "/" {
+    check_not_root(target)
+}
+
+/// Refuses the root directory; says why.
+pub(crate) fn check_not_root(path: &str) -> Result<(), String> {
+    if clean(path) == "/" {
         return Err("invalid specification: destination can't be '/'".to_owned());
     }
     Ok(())
 }
 
-fn check_absolute(path: &str) -> Result<(), String> {
+/// Refuses a relative path; says why.
+pub(crate) fn check_absolute(path: &str) -> Result<(), String> {
     if path.starts_with('/') {
         return Ok(());
     }
@@ -182,7 +187,16 @@ fn check_volume(mount: &MountRequest) -> Result<(), String> {
 fn check_tmpfs(mount: &MountRequest) -> Result<(), String> {
     check_absent(mount.bind.is_some(), "BindOptions")?;
     check_absent(!mount.source.is_empty(), "Source")?;
-    check_absent(mount.volume.is_some(), "VolumeOptions")
+    check_absent(mount.volume.is_some(), "VolumeOptions")?;
+    let options = mount.tmpfs.as_ref().map(|tmpfs| tmpfs.options.as_slice());
+    for option in options.unwrap_or_default() {
+        match option.as_slice() {
+            [name] | [name, _] if matches!(name.as_str(), "exec" | "noexec") => {}
+            [name] | [name, _] => return Err(format!("invalid option: {name}")),
+            _ => return Err("invalid option array length".to_owned()),
+        }
+    }
+    Ok(())
 }
 
 /// The path without `.`, `..` and doubled slashes, by its text alone.
@@ -243,10 +257,7 @@ mod tests {
             "invalid volume specification: '/a:/': invalid mount config for type \"bind\": invalid \
              specification: destination can't be '/'"
         );
-        assert_eq!(
-            refused("/a:/b:q"),
-            "invalid volume specification: '/a:/b:q': invalid mode: q"
-        );
+        assert_eq!(refused("/a:/b:q"), "invalid mode: q");
         assert_eq!(
             refused("a:b:c:d"),
             "invalid volume specification: 'a:b:c:d'"

@@ -3,31 +3,34 @@
 use arca_types::Signal;
 
 use crate::Error;
+use crate::abilities::Abilities;
 use crate::binds;
+use crate::limits::{self, Occasion};
 use crate::model::{
     ContainerSpec, HealthTest, Healthcheck, HostSpec, IpcMode, NetworkMode, Resources, RestartKind,
-    RestartPolicy,
+    RestartPolicy, UtsMode,
 };
 use crate::spec::{capabilities, devices, mounts, security};
 
-/// Least memory of a container in bytes.
-const MIN_MEMORY: i64 = 6 << 20;
-
-fn invalid<T>(text: impl Into<String>) -> Result<T, Error> {
+/// A refusal.
+pub(crate) fn invalid<T>(text: impl Into<String>) -> Result<T, Error> {
     Err(Error::Invalid(text.into()))
 }
 
-/// Checks a configuration as sent; returns warnings for people.
+/// Checks a configuration as sent, and drops limits that the host does not have; returns warnings for
+/// people.
 ///
 /// # Errors
 /// [`Error::Invalid`] for what cannot be.
-pub(crate) fn check(spec: &ContainerSpec) -> Result<Vec<String>, Error> {
+pub(crate) fn check(spec: &mut ContainerSpec, has: &Abilities) -> Result<Vec<String>, Error> {
+    check_namespaces(spec)?;
     check_process(spec)?;
     if let Some(healthcheck) = &spec.healthcheck {
         check_health(healthcheck)?;
     }
     check_host(&spec.host)?;
-    let mut warnings = check_resources(&spec.host.resources)?;
+    let mut warnings = limits::check(&mut spec.host.resources, has, Occasion::Create)?;
+    check_devices_and_ulimits(&spec.host.resources)?;
     let published = spec
         .host
         .port_bindings
@@ -39,20 +42,69 @@ pub(crate) fn check(spec: &ContainerSpec) -> Result<Vec<String>, Error> {
     Ok(warnings)
 }
 
-fn check_process(spec: &ContainerSpec) -> Result<(), Error> {
-    if !spec.working_dir.is_empty() && !spec.working_dir.starts_with('/') {
+/// Checks what cannot be set where a namespace is shared.
+fn check_namespaces(spec: &ContainerSpec) -> Result<(), Error> {
+    let host = &spec.host;
+    let some = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
+    let published = host.port_bindings.as_ref().is_some_and(|p| !p.is_empty());
+    let links = "network can't be used with links. This would result in undefined behavior";
+    let conflict = |what: &str| invalid(format!("conflicting options: {what}"));
+    if let NetworkMode::Container(_) = host.network_mode {
+        let kind = "and the container type network mode";
+        if !spec.hostname.is_empty() {
+            return conflict("hostname and the network mode");
+        }
+        if some(&host.links) {
+            return conflict(&format!("container type {links}"));
+        }
+        if some(&host.dns) {
+            return conflict("dns and the network mode");
+        }
+        if some(&host.extra_hosts) {
+            return conflict("custom host-to-IP mapping and the network mode");
+        }
+        if published || host.publish_all_ports {
+            return conflict(&format!("port publishing {kind}"));
+        }
+        if !spec.exposed_ports.is_empty() {
+            return conflict(&format!("port exposing {kind}"));
+        }
+    }
+    if host.uts_mode == UtsMode::Host && !spec.hostname.is_empty() {
+        return conflict("hostname and the UTS mode");
+    }
+    if host.network_mode == NetworkMode::Host && some(&host.links) {
+        let links = links.trim_start_matches("network");
+        return conflict(&format!("host type networking{links}"));
+    }
+    Ok(())
+}
+
+fn check_process(spec: &mut ContainerSpec) -> Result<(), Error> {
+    if !spec.working_dir.is_empty() {
         let dir = &spec.working_dir;
-        return invalid(format!(
-            "the working directory '{dir}' is invalid, it needs to be an absolute path"
-        ));
+        if !dir.starts_with('/') {
+            return invalid(format!(
+                "the working directory '{dir}' is invalid, it needs to be an absolute path"
+            ));
+        }
+        spec.working_dir = binds::clean(dir);
     }
     if let Some(signal) = spec
         .stop_signal
         .as_deref()
         .filter(|signal| !signal.is_empty())
     {
+        // A number beyond those of the kernel is only found out when the container is stopped.
+        if signal.parse::<i32>().is_ok_and(|number| number != 0) {
+            return check_env(spec);
+        }
         parse_signal(signal)?;
     }
+    check_env(spec)
+}
+
+fn check_env(spec: &ContainerSpec) -> Result<(), Error> {
     for variable in &spec.env {
         if variable.is_empty() || variable.starts_with('=') {
             return invalid(format!("invalid environment variable: {variable}"));
@@ -66,8 +118,14 @@ fn check_process(spec: &ContainerSpec) -> Result<(), Error> {
 /// # Errors
 /// [`Error::Invalid`] with dockerd's text.
 pub(crate) fn parse_signal(text: &str) -> Result<Signal, Error> {
-    text.parse()
-        .map_err(|_error| Error::Invalid(format!("invalid signal: {text}")))
+    text.parse().map_err(|_error| {
+        Error::Invalid(match text.parse::<i32>() {
+            Ok(number) if number != 0 => {
+                format!("the linux daemon does not support signal {number}")
+            }
+            _ => format!("invalid signal: {text}"),
+        })
+    })
 }
 
 fn check_health(health: &Healthcheck) -> Result<(), Error> {
@@ -96,7 +154,8 @@ fn check_host(host: &HostSpec) -> Result<(), Error> {
     }
     capabilities::normalize(host.cap_add.as_deref().unwrap_or_default(), "CapAdd")?;
     capabilities::normalize(host.cap_drop.as_deref().unwrap_or_default(), "CapDrop")?;
-    security::parse(host.security_opt.as_deref().unwrap_or_default())?;
+    security::parse(host.security_opt.as_deref().unwrap_or_default())
+        .map_err(Error::into_failure)?;
     if !(-1000..=1000).contains(&host.oom_score_adj) {
         let score = host.oom_score_adj;
         return invalid(format!(
@@ -107,10 +166,12 @@ fn check_host(host: &HostSpec) -> Result<(), Error> {
         return invalid("SHM size can not be less than 0");
     }
     for (path, options) in host.tmpfs.iter().flatten() {
+        binds::check_absolute(path).map_err(Error::Invalid)?;
+        binds::check_not_root(path).map_err(Error::Invalid)?;
         mounts::check_tmpfs(path, options)?;
     }
     for bind in host.binds.iter().flatten() {
-        binds::parse(bind)?;
+        binds::parse(bind).map_err(Error::into_failure)?;
     }
     for mount in host.mounts.iter().flatten() {
         binds::check(mount)?;
@@ -119,9 +180,7 @@ fn check_host(host: &HostSpec) -> Result<(), Error> {
         binds::parse_volumes_from(source)?;
     }
     for entry in host.extra_hosts.iter().flatten() {
-        if !entry.contains([':', '=']) {
-            return invalid(format!("bad format for add-host: \"{entry}\""));
-        }
+        check_extra_host(entry)?;
     }
     for binding in host
         .port_bindings
@@ -133,6 +192,19 @@ fn check_host(host: &HostSpec) -> Result<(), Error> {
         crate::ports::host_address(&binding.host_ip)?;
     }
     check_sysctls(host)
+}
+
+/// Checks a line of `ExtraHosts`, `name:address`.
+fn check_extra_host(entry: &str) -> Result<(), Error> {
+    let (name, address) = entry.split_once(':').unwrap_or((entry, ""));
+    if name.is_empty() || !entry.contains(':') {
+        return invalid(format!("bad format for add-host: \"{entry}\""));
+    }
+    // The address of the host is filled in when the container is started.
+    if address != "host-gateway" && address.parse::<std::net::IpAddr>().is_err() {
+        return invalid(format!("invalid IP address in add-host: \"{address}\""));
+    }
+    Ok(())
 }
 
 fn check_sysctls(host: &HostSpec) -> Result<(), Error> {
@@ -163,10 +235,12 @@ fn check_sysctls(host: &HostSpec) -> Result<(), Error> {
 /// # Errors
 /// [`Error::Invalid`] with dockerd's text.
 pub(crate) fn check_restart_policy(policy: &RestartPolicy) -> Result<(), Error> {
+    let only = "invalid restart policy: maximum retry count can only be used with 'on-failure'";
     if policy.maximum_retry_count != 0 && policy.kind != RestartKind::OnFailure {
-        return invalid(
-            "invalid restart policy: maximum retry count can only be used with 'on-failure'",
-        );
+        return match policy.maximum_retry_count {
+            ..0 => invalid(format!("{only} and cannot be negative")),
+            _ => invalid(only),
+        };
     }
     if policy.maximum_retry_count < 0 {
         return invalid("invalid restart policy: maximum retry count cannot be negative");
@@ -174,13 +248,8 @@ pub(crate) fn check_restart_policy(policy: &RestartPolicy) -> Result<(), Error> 
     Ok(())
 }
 
-/// Checks limits; returns warnings for people.
-///
-/// # Errors
-/// [`Error::Invalid`] with dockerd's text.
-pub(crate) fn check_resources(limits: &Resources) -> Result<Vec<String>, Error> {
-    check_memory(limits)?;
-    check_cpu(limits)?;
+/// Checks devices and process limits, which no other check of limits is about.
+fn check_devices_and_ulimits(limits: &Resources) -> Result<(), Error> {
     for rule in limits.device_cgroup_rules.iter().flatten() {
         devices::parse_rule(rule)?;
     }
@@ -205,18 +274,7 @@ pub(crate) fn check_resources(limits: &Resources) -> Result<Vec<String>, Error> 
             ));
         }
     }
-    if limits.blkio_weight > 0 && !(10..=1000).contains(&limits.blkio_weight) {
-        return invalid("Range of blkio weight is from 10 to 1000");
-    }
-    let mut warnings = Vec::new();
-    if limits.oom_kill_disable == Some(true) && limits.memory == 0 {
-        warnings.push(
-            "OOM killer is disabled for the container, but no memory limit is set, this can result \
-             in the system running out of resources."
-                .to_owned(),
-        );
-    }
-    Ok(warnings)
+    Ok(())
 }
 
 const ULIMITS: [&str; 15] = [
@@ -237,121 +295,6 @@ const ULIMITS: [&str; 15] = [
     "stack",
 ];
 
-fn check_memory(limits: &Resources) -> Result<(), Error> {
-    let (memory, swap) = (limits.memory, limits.memory_swap);
-    if memory != 0 && memory < MIN_MEMORY {
-        return invalid("Minimum memory limit allowed is 6MB");
-    }
-    if memory > 0 && swap > 0 && swap < memory {
-        return invalid("Minimum memoryswap limit should be larger than memory limit, see usage");
-    }
-    if memory == 0 && swap > 0 {
-        return invalid(
-            "You should always set the Memory limit when using Memoryswap limit, see usage",
-        );
-    }
-    if let Some(swappiness) = limits.memory_swappiness
-        && !(-1..=100).contains(&swappiness)
-    {
-        return invalid(format!(
-            "Invalid value: {swappiness}, valid memory swappiness range is 0-100"
-        ));
-    }
-    let reservation = limits.memory_reservation;
-    if reservation > 0 && reservation < MIN_MEMORY {
-        return invalid("Minimum memory reservation allowed is 6MB");
-    }
-    if memory > 0 && reservation > 0 && memory < reservation {
-        return invalid(
-            "Minimum memory limit can not be less than memory reservation limit, see usage",
-        );
-    }
-    Ok(())
-}
-
-fn check_cpu(limits: &Resources) -> Result<(), Error> {
-    let shares = limits.cpu_shares;
-    if shares < 0 {
-        return invalid(format!(
-            "invalid CPU shares ({shares}): value must be a positive integer"
-        ));
-    }
-    if limits.nano_cpus != 0 && (limits.cpu_period > 0 || limits.cpu_quota > 0) {
-        let other = if limits.cpu_period > 0 {
-            "Period"
-        } else {
-            "Quota"
-        };
-        return invalid(format!(
-            "Conflicting options: Nano CPUs and CPU {other} cannot both be set."
-        ));
-    }
-    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let most = i64::try_from(cpus)
-        .unwrap_or(i64::MAX)
-        .saturating_mul(1_000_000_000);
-    if limits.nano_cpus < 0 || limits.nano_cpus > most {
-        return invalid(format!(
-            "range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"
-        ));
-    }
-    if limits.cpu_period != 0 && !(1000..=1_000_000).contains(&limits.cpu_period) {
-        return invalid(
-            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)",
-        );
-    }
-    if limits.cpu_quota > 0 && limits.cpu_quota < 1000 {
-        return invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)");
-    }
-    check_set(
-        &limits.cpuset_cpus,
-        "cpuset cpus",
-        "CPUs",
-        "/sys/devices/system/cpu/online",
-    )?;
-    check_set(
-        &limits.cpuset_mems,
-        "cpuset mems",
-        "memory nodes",
-        "/sys/devices/system/node/online",
-    )
-}
-
-/// Checks a list of CPUs or memory nodes against those that are online.
-fn check_set(list: &str, field: &str, things: &str, online: &str) -> Result<(), Error> {
-    if list.is_empty() {
-        return Ok(());
-    }
-    let Some(wanted) = parse_set(list) else {
-        return invalid(format!("Invalid value {list} for {field}"));
-    };
-    let Ok(text) = std::fs::read_to_string(online) else {
-        return Ok(());
-    };
-    let available = text.trim();
-    let has = parse_set(available).unwrap_or_default();
-    if wanted.iter().all(|number| has.contains(number)) {
-        return Ok(());
-    }
-    invalid(format!(
-        "Requested {things} are not available - requested {list}, available: {available}"
-    ))
-}
-
-/// Parses `0-2,4`.
-fn parse_set(list: &str) -> Option<Vec<u32>> {
-    let mut numbers = Vec::new();
-    for part in list.split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last) = (first.parse::<u32>().ok()?, last.parse::<u32>().ok()?);
-        if first > last || last > 8192 {
-            return None;
-        }
-        numbers.extend(first..=last);
-    }
-    Some(numbers)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -360,7 +303,8 @@ mod tests {
     fn refused(change: impl FnOnce(&mut ContainerSpec)) -> String {
         let mut spec = ContainerSpec::default();
         change(&mut spec);
-        check(&spec).map_or_else(|error| error.to_string(), |_warnings| String::new())
+        check(&mut spec, &Abilities::default())
+            .map_or_else(|error| error.to_string(), |_warnings| String::new())
     }
 
     #[test]
@@ -371,25 +315,30 @@ mod tests {
     #[test]
     fn refusals_are_in_dockers_words() {
         type Change = fn(&mut ContainerSpec);
-        let cases: [(Change, &str); 6] = [
+        let cases: [(Change, &str); 7] = [
             (
-                |s| s.host.resources.memory = 1000,
-                "Minimum memory limit allowed is 6MB",
+                |s| s.host.extra_hosts = Some(vec!["x:y".into()]),
+                "invalid IP address in add-host: \"y\"",
             ),
             (
-                |s| s.host.resources.memory_swap = 200,
-                "You should always set the Memory limit when using Memoryswap limit, see usage",
+                |s| s.host.extra_hosts = Some(vec!["x=1.2.3.4".into()]),
+                "bad format for add-host: \"x=1.2.3.4\"",
+            ),
+            (
+                |s| s.host.tmpfs = Some([("t".to_owned(), String::new())].into()),
+                "invalid mount path: 't' mount path must be absolute",
+            ),
+            (
+                |s| s.host.tmpfs = Some([("/".to_owned(), String::new())].into()),
+                "invalid specification: destination can't be '/'",
             ),
             (
                 |s| {
-                    s.host.resources.memory = 10_000_000;
-                    s.host.resources.memory_swap = 200;
+                    s.host.network_mode = NetworkMode::Host;
+                    s.host.links = Some(vec!["a:b".into()]);
                 },
-                "Minimum memoryswap limit should be larger than memory limit, see usage",
-            ),
-            (
-                |s| s.host.resources.cpu_shares = -1,
-                "invalid CPU shares (-1): value must be a positive integer",
+                "conflicting options: host type networking can't be used with links. This would \
+                 result in undefined behavior",
             ),
             (
                 |s| {
@@ -409,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_of_processes_and_sets_are_in_dockers_words() {
+    fn refusals_of_processes_and_their_limits_are_in_dockers_words() {
         type Change = fn(&mut ContainerSpec);
         let cases: [(Change, &str); 7] = [
             (
@@ -452,8 +401,6 @@ mod tests {
         for (change, text) in cases {
             assert_eq!(refused(change), text);
         }
-        let found = refused(|s| s.host.resources.cpuset_cpus = "4000".into());
-        assert!(found.starts_with("Requested CPUs are not available - requested 4000"));
     }
 
     #[test]
@@ -461,13 +408,6 @@ mod tests {
         let mut spec = ContainerSpec::default();
         spec.host.network_mode = NetworkMode::Host;
         spec.host.port_bindings = Some([("80/tcp".parse().unwrap(), Vec::new())].into());
-        assert_eq!(check(&spec).unwrap().len(), 1);
-    }
-
-    #[test]
-    fn sets_of_cpus_are_parsed() {
-        assert_eq!(parse_set("0-2,4"), Some(vec![0, 1, 2, 4]));
-        assert_eq!(parse_set("2-0"), None);
-        assert_eq!(parse_set("x"), None);
+        assert_eq!(check(&mut spec, &Abilities::default()).unwrap().len(), 1);
     }
 }

@@ -106,6 +106,23 @@ impl Error {
         }
     }
 
+    /// The same for a request that dockerd answers with status 500 where it is just wrong.
+    pub(crate) fn into_failure(self) -> Self {
+        match self {
+            Self::Invalid(text) => Self::Failed(text),
+            other => other,
+        }
+    }
+
+    /// The same for something named in a request that does not exist: the request is wrong then, not
+    /// its subject.
+    pub(crate) fn into_invalid(self) -> Self {
+        match self {
+            Self::NotFound(_) => Self::Invalid(self.to_string()),
+            other => other,
+        }
+    }
+
     /// The exit code that a container gets whose start failed so (docker/cli makes the same of the
     /// text): 127 for a missing program, 126 for one that cannot be run, 128 otherwise.
     #[must_use]

@@ -30,13 +30,13 @@ const LIST: [&str; 15] = [
     "volume",
 ];
 const STATUSES: [&str; 7] = [
+    "created",
+    "running",
     "paused",
     "restarting",
     "removing",
-    "running",
-    "dead",
-    "created",
     "exited",
+    "dead",
 ];
 const HEALTH: [&str; 4] = ["none", "starting", "healthy", "unhealthy"];
 
@@ -54,7 +54,7 @@ pub(crate) trait Knowledge {
 /// The filters of a list, understood.
 #[derive(Debug, Default)]
 pub(crate) struct Filter {
-    names: Vec<(Regex, String)>,
+    names: Vec<(Option<Regex>, String)>,
     ids: Vec<String>,
     labels: Vec<String>,
     statuses: Vec<String>,
@@ -65,15 +65,20 @@ pub(crate) struct Filter {
     volumes: Vec<String>,
     publish: Vec<PortRange>,
     expose: Vec<PortRange>,
-    tasks: Vec<bool>,
+    tasks: Option<bool>,
     before: Option<Timestamp>,
     since: Option<Timestamp>,
     /// Whether containers that do not run are wanted by what is asked for.
     pub(crate) all: bool,
 }
 
-/// Ports of one protocol, first and last.
-type PortRange = (Port, u16);
+/// Ports of one protocol. A protocol that there is none of is no error; no port fits then.
+#[derive(Debug)]
+struct PortRange {
+    protocol: String,
+    first: u16,
+    last: u16,
+}
 
 impl Filter {
     /// Understands the filters of `ContainerList`.
@@ -91,30 +96,27 @@ impl Filter {
         let mut filter = Self {
             ids: values("id"),
             labels: values("label"),
-            statuses: checked(values("status"), "status", &STATUSES)?,
-            health: checked(values("health"), "health", &HEALTH)?,
+            statuses: checked(values("status"), ("status", "state"), &STATUSES)?,
+            health: checked(values("health"), ("health", "health"), &HEALTH)?,
             ancestors: values("ancestor"),
             networks: values("network"),
             volumes: values("volume"),
-            publish: ports(&values("publish"))?,
-            expose: ports(&values("expose"))?,
+            publish: ports("publish", &values("publish"))?,
+            expose: ports("expose", &values("expose"))?,
+            tasks: tasks(&values("is-task"))?,
             ..Self::default()
         };
         for name in values("name") {
-            let regex = Regex::new(&name).map_err(|error| Error::Invalid(error.to_string()))?;
-            filter.names.push((regex, name));
+            // What is no expression may still be a name.
+            filter.names.push((Regex::new(&name).ok(), name));
         }
         for code in values("exited") {
-            let code = code
-                .parse()
-                .map_err(|_error| Error::Invalid(format!("invalid filter 'exited={code}'")))?;
-            filter.exited.push(code);
-        }
-        for task in values("is-task") {
-            filter.tasks.push(
-                truth(&task)
-                    .ok_or_else(|| Error::Invalid(format!("invalid filter 'is-task={task}'")))?,
-            );
+            let invalid = |_error| {
+                Error::Invalid(format!(
+                    "invalid filter 'exited={code}': strconv.Atoi: parsing \"{code}\": invalid syntax"
+                ))
+            };
+            filter.exited.push(code.parse().map_err(invalid)?);
         }
         if let Some(other) = values("before").first() {
             filter.before = Some(knowledge.container(other)?.created);
@@ -122,10 +124,7 @@ impl Filter {
         if let Some(other) = values("since").first() {
             filter.since = Some(knowledge.container(other)?.created);
         }
-        filter.all = !filter.statuses.is_empty()
-            || !filter.exited.is_empty()
-            || filter.before.is_some()
-            || filter.since.is_some();
+        filter.all = !filter.statuses.is_empty();
         Ok(filter)
     }
 
@@ -163,7 +162,7 @@ impl Filter {
                     .exposed_ports
                     .iter()
                     .any(|port| within(&self.expose, *port)))
-            && (self.tasks.is_empty() || self.tasks.contains(&false))
+            && self.tasks != Some(true)
             && self.before.is_none_or(|before| container.created < before)
             && self.since.is_none_or(|since| container.created > since)
     }
@@ -173,11 +172,15 @@ impl Filter {
             || self
                 .ids
                 .iter()
-                .any(|wanted| container.id.as_str().starts_with(wanted.as_str()));
+                .any(|wanted| !wanted.is_empty() && container.id.as_str().starts_with(wanted));
         let slashed = format!("/{}", container.name);
         let name = self.names.is_empty()
             || self.names.iter().any(|(regex, text)| {
-                regex.is_match(&container.name) || regex.is_match(&slashed) || *text == slashed
+                let fits = |name: &str| regex.as_ref().is_some_and(|regex| regex.is_match(name));
+                fits(&container.name)
+                    || fits(&slashed)
+                    || *text == slashed
+                    || **text == *container.name
             });
         id && name
     }
@@ -215,30 +218,71 @@ fn health_of(container: &Container) -> &'static str {
     }
 }
 
-fn checked(values: Vec<String>, name: &str, known: &[&str]) -> Result<Vec<String>, Error> {
+/// Values that are all known; `names` are those of the filter, and of what it is about.
+fn checked(values: Vec<String>, names: (&str, &str), known: &[&str]) -> Result<Vec<String>, Error> {
+    let (name, what) = names;
     match values.iter().find(|value| !known.contains(&value.as_str())) {
-        Some(value) => Err(Error::Invalid(format!("invalid filter '{name}={value}'"))),
+        Some(value) => Err(Error::Invalid(format!(
+            "invalid filter '{name}={value}': invalid value for {what} ({value}): must be one of {}",
+            known.join(", ")
+        ))),
         None => Ok(values),
     }
 }
 
+/// Whether tasks of services are wanted, if that is said.
+fn tasks(values: &[String]) -> Result<Option<bool>, Error> {
+    match values {
+        [] => Ok(None),
+        [value] if let Some(wanted) = truth(value) => Ok(Some(wanted)),
+        values => Err(Error::Invalid(format!(
+            "invalid filter 'is-task=[{}]'",
+            values.join(" ")
+        ))),
+    }
+}
+
 /// Parses `80`, `80/udp`, `80-90/tcp`.
-fn ports(values: &[String]) -> Result<Vec<PortRange>, Error> {
+fn ports(filter: &str, values: &[String]) -> Result<Vec<PortRange>, Error> {
     values
         .iter()
         .map(|value| {
+            // 500, as with dockerd.
+            let failed = |why: String| {
+                Error::Failed(format!(
+                    "error while looking up for {filter} {value}: {why}"
+                ))
+            };
             let (numbers, protocol) = value.split_once('/').unwrap_or((value, "tcp"));
+            if numbers.is_empty() {
+                return Err(failed("Empty string specified for ports.".to_owned()));
+            }
             let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
-            let first: Port = format!("{first}/{protocol}").parse()?;
-            let last: Port = format!("{last}/{protocol}").parse()?;
-            Ok((first, last.number))
+            let number = |text: &str| {
+                text.parse::<u16>().map_err(|_error| {
+                    failed(format!(
+                        "strconv.ParseUint: parsing \"{text}\": invalid syntax"
+                    ))
+                })
+            };
+            let (first, last) = (number(first)?, number(last)?);
+            if last < first {
+                let text = format!("Invalid range specified for the Port: {numbers}");
+                return Err(failed(text));
+            }
+            Ok(PortRange {
+                protocol: protocol.to_owned(),
+                first,
+                last,
+            })
         })
         .collect()
 }
 
 fn within(ranges: &[PortRange], port: Port) -> bool {
-    ranges.iter().any(|(first, last)| {
-        first.protocol == port.protocol && (first.number..=*last).contains(&port.number)
+    ranges.iter().any(|range| {
+        range.protocol == port.protocol.as_str()
+            && (range.first..=range.last).contains(&port.number)
     })
 }
 
@@ -310,8 +354,18 @@ impl PruneFilter {
 
 /// A time: RFC 3339, seconds since 1970, or a duration back from now (`24h`).
 fn moment(text: &str, now: Timestamp) -> Result<Timestamp, Error> {
-    if let Ok(time) = text.parse() {
+    // A date, or a date and a time without seconds or without zone, which is UTC here.
+    let full = match text.len() {
+        10 => format!("{text}T00:00:00Z"),
+        16 => format!("{text}:00Z"),
+        19 => format!("{text}Z"),
+        _ => text.to_owned(),
+    };
+    if let Ok(time) = full.parse() {
         return Ok(time);
+    }
+    if let Some(ahead) = text.strip_prefix('-').and_then(duration) {
+        return Ok(now.after(ahead));
     }
     if let Some(back) = duration(text) {
         let since_1970 = now.since(Timestamp::from_unix(0, 0));
@@ -423,7 +477,20 @@ mod tests {
                 .to_string()
         };
         assert_eq!(refused(&[("foo", "bar")]), "invalid filter 'foo'");
-        assert_eq!(refused(&[("status", "bar")]), "invalid filter 'status=bar'");
+        assert_eq!(
+            refused(&[("status", "bar")]),
+            "invalid filter 'status=bar': invalid value for state (bar): must be one of created, \
+             running, paused, restarting, removing, exited, dead"
+        );
+        assert_eq!(refused(&[("is-task", "x")]), "invalid filter 'is-task=[x]'");
+        assert_eq!(
+            refused(&[("exited", "x")]),
+            "invalid filter 'exited=x': strconv.Atoi: parsing \"x\": invalid syntax"
+        );
+        assert_eq!(
+            refused(&[("publish", "90-80")]),
+            "error while looking up for publish 90-80: Invalid range specified for the Port: 90-80"
+        );
         assert_eq!(refused(&[("before", "x")]), "No such container: x");
     }
 
@@ -436,5 +503,9 @@ mod tests {
             Timestamp::from_unix(12, 500_000_000)
         );
         assert!(moment("x", now).is_err());
+        assert_eq!(moment("-1h", now).unwrap(), Timestamp::from_unix(13_600, 0));
+        let day = Timestamp::from_unix(86_400, 0);
+        assert_eq!(moment("1970-01-02", now).unwrap(), day);
+        assert_eq!(moment("1970-01-02T00:00:00", now).unwrap(), day);
     }
 }

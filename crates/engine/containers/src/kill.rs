@@ -16,15 +16,17 @@ impl Containers {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::NotRunning`]; [`Error::Invalid`] for a signal that does not exist.
     pub async fn kill(&self, id: &str, signal: Option<&str>) -> Result<(), Error> {
-        let signal = match signal.filter(|signal| !signal.is_empty()) {
-            Some(signal) => parse_signal(signal)?,
-            None => Signal::KILL,
+        let done = async {
+            let signal = match signal.filter(|signal| !signal.is_empty()) {
+                Some(signal) => parse_signal(signal)?,
+                None => Signal::KILL,
+            };
+            let handle = self.service().index.find(id)?;
+            self.ask(&handle, |reply| Command::Kill(signal, reply))
+                .await
         };
-        let handle = self.service().index.find(id)?;
-        let done = self
-            .ask(&handle, |reply| Command::Kill(signal, reply))
-            .await;
-        done.map_err(|cause| Error::context(format!("cannot kill container: {id}"), cause))
+        done.await
+            .map_err(|cause| Error::context(format!("cannot kill container: {id}"), cause))
     }
 }
 

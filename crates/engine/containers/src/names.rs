@@ -24,6 +24,15 @@ pub(crate) fn check(name: &str) -> Result<&str, Error> {
     )))
 }
 
+/// The same for a name of a container that exists: dockerd shows it with its slash.
+///
+/// # Errors
+/// [`Error::Invalid`] with dockerd's text.
+pub(crate) fn check_slashed(name: &str) -> Result<String, Error> {
+    let slashed = format!("/{}", name.strip_prefix('/').unwrap_or(name));
+    check(&slashed).map(str::to_owned)
+}
+
 /// Makes up a name, an adjective and the name of somebody who moved science on. After `attempt`
 /// collisions a digit is added.
 pub(crate) fn generate(attempt: u32) -> String {

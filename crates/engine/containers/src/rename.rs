@@ -7,6 +7,8 @@ use crate::actor::{Actor, Command};
 use crate::names;
 use crate::service::Containers;
 
+const ALLOCATING: &str = "Error when allocating new name";
+
 impl Containers {
     /// Gives a container another name (`ContainerRename`).
     ///
@@ -20,7 +22,8 @@ impl Containers {
             ));
         }
         let handle = self.service().index.find(id)?;
-        let name = names::check(name)?.to_owned();
+        let name = names::check_slashed(name)
+            .map_err(|cause| Error::context(ALLOCATING.to_owned(), cause))?;
         self.ask(&handle, |reply| Command::Rename(name, reply))
             .await
     }
@@ -38,8 +41,7 @@ impl Actor {
         }
         let id = self.c.id.clone();
         let taken = self.service.index.reserve(&name, &id);
-        taken
-            .map_err(|error| Error::context("Error when allocating new name".to_owned(), error))?;
+        taken.map_err(|error| Error::context(ALLOCATING.to_owned(), error))?;
         self.c.name = name.as_str().into();
         if let Err(error) = self.save(Durability::Disk).await {
             self.c.name = old;

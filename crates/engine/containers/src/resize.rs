@@ -11,7 +11,7 @@ impl Containers {
     /// Sets the size of a container's terminal, in characters (`ContainerResize`).
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::NotRunning`]; [`Error::Runtime`] when it has no terminal.
+    /// [`Error::NotFound`], [`Error::NotRunning`]. Without a terminal there is nothing to do.
     pub async fn resize(&self, id: &str, height: u16, width: u16) -> Result<(), Error> {
         let handle = self.service().index.find(id)?;
         let size = ConsoleSize { width, height };
@@ -25,11 +25,10 @@ impl Actor {
         if !matches!(self.c.state, State::Running(_) | State::Paused(_)) {
             return Err(Error::NotRunning(self.c.id.to_string()));
         }
-        self.service
-            .runtime
-            .resize(&self.c.id, None, size)
-            .await
-            .map_err(Error::Runtime)?;
+        if self.c.spec.tty {
+            let resized = self.service.runtime.resize(&self.c.id, None, size).await;
+            resized.map_err(Error::Runtime)?;
+        }
         let attributes = [
             ("height", size.height.to_string()),
             ("width", size.width.to_string()),

@@ -77,11 +77,24 @@ impl Containers {
     /// [`Error::NotFound`]; whatever stopping or starting it gives.
     pub async fn restart(&self, id: &str, request: StopRequest) -> Result<(), Error> {
         let handle = self.service().index.find(id)?;
-        let order = StopOrder::new(&request)?;
-        let done = self
-            .ask(&handle, |reply| Command::Restart(order, reply))
-            .await;
-        done.map_err(|cause| Error::context(format!("Cannot restart container {id}"), cause))
+        let done = async {
+            let runs = handle.snapshot().state.process().is_some();
+            // What does not run is only started: nobody looks at the signal.
+            let request = if runs {
+                request
+            } else {
+                StopRequest::default()
+            };
+            let order = StopOrder::new(&request).map_err(Error::into_failure)?;
+            let _alone = match runs {
+                true => None,
+                false => Some(handle.files.write().await),
+            };
+            self.ask(&handle, |reply| Command::Restart(order, reply))
+                .await
+        };
+        done.await
+            .map_err(|cause| Error::context(format!("Cannot restart container {id}"), cause))
     }
 }
 

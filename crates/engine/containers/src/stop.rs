@@ -49,14 +49,17 @@ impl Containers {
     /// [`Error::NotFound`]; [`Error::Invalid`] for a signal that does not exist.
     pub async fn stop(&self, id: &str, request: StopRequest) -> Result<Stopped, Error> {
         let handle = self.service().index.find(id)?;
-        let order = StopOrder::new(&request)?;
         if !handle.snapshot().state.is_running()
             && !matches!(handle.snapshot().state, State::Starting(_))
         {
             return Ok(Stopped::Already);
         }
-        let done = self.ask(&handle, |reply| Command::Stop(order, reply)).await;
-        done.map_err(|cause| Error::context(format!("cannot stop container: {id}"), cause))
+        let done = async {
+            let order = StopOrder::new(&request).map_err(Error::into_failure)?;
+            self.ask(&handle, |reply| Command::Stop(order, reply)).await
+        };
+        done.await
+            .map_err(|cause| Error::context(format!("cannot stop container: {id}"), cause))
     }
 }
 
@@ -81,10 +84,7 @@ impl Actor {
 
     /// Sends the stop signal and sets the timer that will kill.
     pub(crate) async fn begin_stop(&mut self, order: StopOrder) -> Result<(), Error> {
-        let signal = match order.signal {
-            Some(signal) => signal,
-            None => self.stop_signal()?,
-        };
+        let signal = order.signal.unwrap_or_else(|| self.stop_signal());
         let timeout = order
             .timeout
             .or(self.c.spec.stop_timeout)
@@ -102,18 +102,11 @@ impl Actor {
         Ok(())
     }
 
-    /// The signal that asks this container to end.
-    pub(crate) fn stop_signal(&self) -> Result<Signal, Error> {
-        match self
-            .c
-            .spec
-            .stop_signal
-            .as_deref()
-            .filter(|signal| !signal.is_empty())
-        {
-            Some(signal) => parse_signal(signal),
-            None => Ok(Signal::TERM),
-        }
+    /// The signal that asks this container to end; `SIGTERM` where its own is none of this kernel's.
+    pub(crate) fn stop_signal(&self) -> Signal {
+        let own = self.c.spec.stop_signal.as_deref();
+        own.and_then(|signal| signal.parse().ok())
+            .unwrap_or(Signal::TERM)
     }
 
     /// Sends a signal of a client, and remembers what it means for the restart policy.
@@ -127,7 +120,7 @@ impl Actor {
             .stop_signal
             .as_deref()
             .is_some_and(|s| !s.is_empty());
-        let last = !configured || signal == Signal::KILL || self.stop_signal()? == signal;
+        let last = !configured || signal == Signal::KILL || self.stop_signal() == signal;
         self.intent.no_restart |= last;
         self.intent.stopped_by_client = true;
         self.save_quietly().await;

@@ -7,6 +7,7 @@ use arca_store::Durability;
 use crate::Error;
 use crate::actor::{Actor, Command};
 use crate::check;
+use crate::limits;
 use crate::model::{ContainerSpec, Resources};
 use crate::requests::UpdateRequest;
 use crate::service::Containers;
@@ -32,8 +33,14 @@ impl Actor {
         if self.is_going() {
             return Err(failed(Error::MarkedForRemoval("\"update\"")));
         }
+        let mut asked = request.resources.clone();
+        let warnings = limits::check(
+            &mut asked,
+            &self.service.facts.abilities,
+            limits::Occasion::Update,
+        )?;
         let mut spec = ContainerSpec::clone(&self.c.spec);
-        apply(&mut spec.host.resources, &request.resources).map_err(failed)?;
+        apply(&mut spec.host.resources, &asked).map_err(failed)?;
         if let Some(policy) = request.restart_policy {
             check::check_restart_policy(&policy)?;
             if spec.host.auto_remove && policy.kind != crate::model::RestartKind::No {
@@ -42,7 +49,6 @@ impl Actor {
             }
             spec.host.restart_policy = policy;
         }
-        let warnings = check::check_resources(&spec.host.resources)?;
         if self.c.state.process().is_some() && request.resources != Resources::default() {
             let limits = resources::convert(&spec.host.resources)?;
             let done = self.service.runtime.update(&self.c.id, &limits).await;
@@ -65,16 +71,21 @@ fn apply(own: &mut Resources, new: &Resources) -> Result<(), Error> {
             *own = new;
         }
     };
-    if new.nano_cpus > 0 && (own.cpu_period > 0 || own.cpu_quota > 0) {
-        let text = "Conflicting options: Nano CPUs cannot be updated as CPU Period/Quota has already been set";
-        return Err(Error::Conflict(text.to_owned()));
+    for (what, has, wants) in [
+        ("Period", own.cpu_period, new.cpu_period),
+        ("Quota", own.cpu_quota, new.cpu_quota),
+    ] {
+        let text = if new.nano_cpus > 0 && has > 0 {
+            format!("Nano CPUs cannot be updated as CPU {what} has already been set")
+        } else if wants > 0 && own.nano_cpus > 0 {
+            format!("CPU {what} cannot be updated as NanoCPUs has already been set")
+        } else {
+            continue;
+        };
+        return Err(Error::Conflict(format!("Conflicting options: {text}")));
     }
-    if (new.cpu_period > 0 || new.cpu_quota > 0) && own.nano_cpus > 0 {
-        let text = "Conflicting options: CPU Period/Quota cannot be updated as NanoCPUs has already been set";
-        return Err(Error::Conflict(text.to_owned()));
-    }
-    if new.memory > 0 && own.memory_swap > 0 && new.memory > own.memory_swap && new.memory_swap == 0
-    {
+    // Without a limit of swap, too, as with dockerd.
+    if new.memory != 0 && new.memory > own.memory_swap && new.memory_swap == 0 {
         let text = "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time";
         return Err(Error::Conflict(text.to_owned()));
     }

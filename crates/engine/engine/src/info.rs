@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use arca_containers::State;
+use arca_containers::{Abilities, State};
 use arca_storage::Driver;
 use arca_types::Timestamp;
 use ipnet::IpNet;
 
-use crate::cgroups::{self, Abilities};
 use crate::error::Error;
 use crate::host;
 use crate::system::System;
@@ -113,7 +112,7 @@ impl System {
         let (services, config) = (self.services(), self.config());
         let containers = &*services.containers.config();
         let unified = services.containers.unified_cgroups();
-        let abilities = cgroups::look(Path::new("/sys/fs/cgroup"), unified);
+        let abilities = services.containers.abilities();
         let counts = self.counts();
         let (operating_system, os_version) = host::distribution();
         Info {
@@ -169,7 +168,7 @@ impl System {
             firewall: "nftables".to_owned(),
             cdi_dirs: containers.cdi_dirs.clone(),
             cdi_devices: services.containers.cdi_devices(),
-            warnings: warnings(&abilities, unified),
+            warnings: warnings(abilities, unified),
         }
     }
 

@@ -3,7 +3,6 @@
 //! [`Engine`] owns the services and has no behaviour of its own: [`Engine::open`] opens them in their
 //! order and brings back what was there. [`System`] only reads (`info`, `version`, `df`).
 
-mod cgroups;
 mod engine;
 mod error;
 mod host;

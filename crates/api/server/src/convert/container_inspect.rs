@@ -3,7 +3,8 @@
 use arca_containers::model::{Health, NetworkSettings as Network, ProbeResult};
 use arca_containers::{Container, Inspection, State};
 use arca_wire::container::{
-    self, ContainerInspect, ContainerState, DriverData, HealthcheckResult, NetworkSettings,
+    self, ContainerInspect, ContainerState, DriverData, HealthcheckResult, HostConfig,
+    NetworkSettings,
 };
 
 use super::endpoint::endpoint_settings;
@@ -35,7 +36,10 @@ pub(crate) fn inspection(inspection: &Inspection) -> ContainerInspect {
             .exec_ids
             .as_ref()
             .map(|ids| ids.iter().map(ToString::to_string).collect()),
-        host_config: host_config(&container.spec.host),
+        host_config: HostConfig {
+            links: inspection.links.clone(),
+            ..host_config(&container.spec.host)
+        },
         graph_driver: DriverData {
             data: Some(inspection.graph.clone()),
             name: container.driver.to_owned(),

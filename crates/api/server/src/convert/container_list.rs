@@ -15,7 +15,9 @@ pub(crate) fn summary(listed: &Listed, now: Timestamp) -> ContainerSummary {
     let container: &Container = &listed.container;
     ContainerSummary {
         id: container.id.to_string(),
-        names: vec![format!("/{}", container.name)],
+        names: std::iter::once(format!("/{}", container.name))
+            .chain(listed.link_names.iter().cloned())
+            .collect(),
         image: listed.image.clone(),
         image_id: container.image.to_string(),
         image_manifest_descriptor: None,

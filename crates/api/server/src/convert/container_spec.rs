@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use super::endpoint::endpoint_request;
 use super::health::healthcheck;
 use super::host_spec::host_spec;
-use super::refuse;
 use crate::error::ApiError;
 
 /// The domain's words for a create request of the newest version.
@@ -30,7 +29,6 @@ pub(crate) fn container_spec(request: CreateRequest) -> Result<ContainerSpec, Ap
     })
 }
 
-#[expect(clippy::too_many_lines, reason = "one line a field")]
 fn of_config(config: Config) -> Result<ContainerSpec, ApiError> {
     let Config {
         hostname,
@@ -59,11 +57,6 @@ fn of_config(config: Config) -> Result<ContainerSpec, ApiError> {
         stop_timeout,
         shell,
     } = config;
-    refuse(
-        network_disabled,
-        "NetworkDisabled",
-        "use the network mode \"none\"",
-    )?;
     Ok(ContainerSpec {
         image,
         hostname,

@@ -20,7 +20,7 @@ pub(crate) use container_list::summary;
 pub(crate) use container_spec::container_spec;
 pub(crate) use endpoint::endpoint_request;
 pub(crate) use host_spec::restart_policy;
-pub(crate) use resources::resources;
+pub(crate) use resources::{drop_windows_limits, resources};
 pub(crate) use stats::stats;
 
 use refuse::refuse;

@@ -67,7 +67,7 @@ fn of_bind(options: BindOptions) -> Result<model::BindOptions, ApiError> {
         "" => None,
         name => Some(Propagation::parse(name).ok_or_else(|| {
             ApiError::bad(format!(
-                "invalid mount config: invalid propagation mode: {name}"
+                "invalid mount config for type \"bind\": invalid propagation mode: {name}"
             ))
         })?),
     };

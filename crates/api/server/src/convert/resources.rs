@@ -55,7 +55,8 @@ pub(crate) fn resources(host: &mut HostConfig) -> Result<Resources, ApiError> {
         memory_swap: host.memory_swap,
         memory_swappiness: host.memory_swappiness,
         oom_kill_disable: host.oom_kill_disable,
-        pids_limit: host.pids_limit,
+        // Anything but a number of processes means that there is no limit.
+        pids_limit: host.pids_limit.map(|limit| limit.max(0)),
         ulimits: host.ulimits.take().map(|limits| {
             let limit = |Ulimit { name, hard, soft }| model::Ulimit { name, hard, soft };
             limits.into_iter().map(limit).collect()
@@ -80,17 +81,32 @@ fn device_request(request: DeviceRequest) -> model::DeviceRequest {
     }
 }
 
+/// Takes limits away that only Windows has; returns warnings.
+pub(crate) fn drop_windows_limits(host: &mut HostConfig) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (limit, text) in [
+        (&mut host.cpu_count, "CPU count. Count"),
+        (&mut host.cpu_percent, "CPU percent. Percent"),
+    ] {
+        if std::mem::take(limit) != 0 {
+            warnings.push(format!("linux does not support {text} discarded."));
+        }
+    }
+    warnings
+}
+
 /// Limits that are of Windows or of kernels long gone.
 fn refuse_foreign(host: &HostConfig) -> Result<(), ApiError> {
-    let windows = "it is for Windows containers";
-    refuse(host.cpu_count != 0, "CpuCount", windows)?;
-    refuse(host.cpu_percent != 0, "CpuPercent", windows)?;
-    refuse(host.io_maximum_iops != 0, "IOMaximumIOps", windows)?;
-    refuse(
-        host.io_maximum_bandwidth != 0,
-        "IOMaximumBandwidth",
-        windows,
-    )?;
+    for (limit, what) in [
+        (host.io_maximum_bandwidth, "bandwidth"),
+        (host.io_maximum_iops, "IOPs"),
+    ] {
+        if limit != 0 {
+            return Err(ApiError::bad(format!(
+                "invalid option: QoS maximum {what} configuration is not supported on linux"
+            )));
+        }
+    }
     refuse(
         host.kernel_memory != 0,
         "KernelMemory",

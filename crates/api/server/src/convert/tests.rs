@@ -185,6 +185,7 @@ fn inspect_has_every_field_of_the_recorded_answer() {
             .collect(),
         size: None,
         apparmor_profile: String::new(),
+        links: None,
     };
     let shown = serde_json::to_value(inspection(&inspected)).unwrap();
     let (shown, expected) = (without_random(shown), without_random(recorded()));
@@ -219,6 +220,7 @@ fn a_list_has_every_field_of_the_recorded_answer() {
     let listed = Listed {
         container,
         image: "busybox".into(),
+        link_names: Vec::new(),
         size: Some(size),
     };
     let shown = without_random(serde_json::to_value(summary(&listed, now)).unwrap());
@@ -228,7 +230,10 @@ fn a_list_has_every_field_of_the_recorded_answer() {
 #[test]
 fn what_is_not_honoured_is_refused_by_name() {
     for (host, text) in [
-        (json!({"CpuCount": 1}), "CpuCount is not supported"),
+        (
+            json!({"IOMaximumIOps": 1}),
+            "QoS maximum IOPs configuration is not supported on linux",
+        ),
         (
             json!({"Mounts": [{"Type": "image", "Target": "/x"}]}),
             "mount type \"image\" is not supported",

@@ -47,10 +47,11 @@ impl FromStr for NetworkMode {
             "" | "default" | "bridge" => Self::Bridge,
             "host" => Self::Host,
             "none" => Self::None,
+            "container" => return "container:".parse(),
             other => match other.strip_prefix("container:") {
                 Some("") => {
                     return Err(Error::Invalid(
-                        "Invalid network mode: invalid container format container:<name|id>".into(),
+                        "invalid network mode: invalid container format container:<name|id>".into(),
                     ));
                 }
                 Some(id) => Self::Container(id.to_owned()),

@@ -12,6 +12,7 @@ pub(crate) mod security;
 use std::collections::BTreeMap;
 
 use crate::Error;
+use crate::abilities::Abilities;
 use crate::model::{CgroupnsMode, ContainerSpec, IpcMode, MountPoint, PidMode, Ulimit, UtsMode};
 use crate::seccomp;
 use crate::users::Account;
@@ -48,6 +49,8 @@ pub(crate) const READONLY_PATHS: [&str; 5] = [
 pub(crate) struct HostFacts {
     /// Whether cgroups are unified (v2).
     pub(crate) unified: bool,
+    /// What cgroups can limit.
+    pub(crate) abilities: Abilities,
     /// Capabilities that the daemon itself has.
     pub(crate) bounding: capabilities::Bounding,
     /// Whether AppArmor is active.

@@ -65,12 +65,10 @@ fn cpu(limits: &Resources) -> Option<oci::Cpu> {
 }
 
 fn pids(limits: &Resources) -> Option<oci::Pids> {
-    match limits.pids_limit {
-        None | Some(0) => None,
-        Some(limit) => Some(oci::Pids {
-            limit: limit.max(-1),
-        }),
-    }
+    // An update takes a limit away by what is none.
+    limits.pids_limit.map(|limit| oci::Pids {
+        limit: if limit > 0 { limit } else { -1 },
+    })
 }
 
 fn block_io(limits: &Resources) -> Result<oci::BlockIo, Error> {
