@@ -46,6 +46,7 @@ pub(crate) enum Command {
     Disconnect(String, bool, Reply<()>),
     Resize(ConsoleSize, Reply<()>),
     Update(Box<UpdateRequest>, Reply<Vec<String>>),
+    Unlink(String, Reply<()>),
     Remove(RemoveRequest, Reply<()>),
     Attach(Client, oneshot::Sender<Session>, Reply<()>),
     Happened(Happening),
@@ -100,6 +101,8 @@ pub(crate) struct Actor {
     pub(crate) backoff: Backoff,
     pub(crate) at_end: Vec<AtEnd>,
     pub(crate) early: Vec<Early>,
+    /// See [`crate::index::Handle`].
+    pub(crate) files: Arc<tokio::sync::RwLock<()>>,
     pub(crate) prober: Option<AbortOnDropHandle<()>>,
     /// Dropped when what recovery goes on with is over.
     pub(crate) recovering: Option<oneshot::Sender<()>>,
@@ -125,6 +128,7 @@ impl Actor {
             backoff: Backoff::default(),
             at_end: Vec::new(),
             early: Vec::new(),
+            files: Arc::default(),
             prober: None,
             recovering: None,
             gone: false,
@@ -194,6 +198,10 @@ impl Actor {
             }
             Command::Update(request, reply) => {
                 let done = self.update(*request).await;
+                self.answer(reply, done);
+            }
+            Command::Unlink(alias, reply) => {
+                let done = self.unlink(alias).await;
                 self.answer(reply, done);
             }
             Command::Remove(request, reply) => self.remove(request, reply).await,

@@ -11,9 +11,12 @@ use crate::Error;
 use crate::actor::event;
 use crate::check;
 use crate::container::{Container, Ends};
+use crate::creating;
 use crate::health;
 use crate::merge;
-use crate::model::{ContainerSpec, Endpoint, MountPoint, NetworkMode, NetworkSettings, UtsMode};
+use crate::model::{
+    ContainerSpec, Endpoint, HostSpec, IpcMode, MountPoint, NetworkMode, NetworkSettings, PidMode,
+};
 use crate::names;
 use crate::record::{ContainerRecord, Intent};
 use crate::requests::{CreateRequest, Created};
@@ -39,11 +42,12 @@ impl Containers {
         let name = name
             .map(|name| names::check(&name).map(str::to_owned))
             .transpose()?;
-        let mut warnings = check::check(&spec)?;
-        warnings.extend(self.check_others(&spec)?);
+        let warnings = check::check(&mut spec, &service.facts.abilities)?;
+        self.find_shared(&mut spec.host)?;
         if spec.image.is_empty() {
             return Err(Error::Invalid("no command specified".to_owned()));
         }
+        service.find_links(&mut spec)?;
         let image = service
             .images
             .resolve(&spec.image, platform.as_ref())
@@ -80,30 +84,26 @@ impl Containers {
         }
     }
 
-    /// Checks what depends on other containers.
-    fn check_others(&self, spec: &ContainerSpec) -> Result<Vec<String>, Error> {
-        if let NetworkMode::Container(_) = spec.host.network_mode {
-            let conflict = |what: &str| {
-                let text =
-                    format!("conflicting options: {what} and the container type network mode");
-                Err(Error::Invalid(text))
-            };
-            if !spec.hostname.is_empty() {
-                return conflict("hostname");
-            }
-            if spec
-                .host
-                .port_bindings
-                .as_ref()
-                .is_some_and(|ports| !ports.is_empty())
-            {
-                return conflict("port publishing");
-            }
-            if !spec.exposed_ports.is_empty() {
-                return conflict("port exposing");
-            }
+    /// Finds the containers whose namespaces are shared: they are known by their IDs from then on.
+    fn find_shared(&self, host: &mut HostSpec) -> Result<(), Error> {
+        let find = |other: &mut String| {
+            let found = self.get(other).map_err(Error::into_invalid)?;
+            *other = found.id.to_string();
+            Ok::<(), Error>(())
+        };
+        if let PidMode::Container(other) = &mut host.pid_mode {
+            find(other)?;
         }
-        Ok(Vec::new())
+        if let Some(IpcMode::Container(other)) = &mut host.ipc_mode {
+            find(other)?;
+        }
+        // One that is not there yet may be when the container is started.
+        if let NetworkMode::Container(other) = &mut host.network_mode
+            && let Err(error) = find(other)
+        {
+            tracing::debug!(%error, "a container to share the network of is not there yet");
+        }
+        Ok(())
     }
 }
 
@@ -177,6 +177,7 @@ async fn prepare(service: &Arc<Service>, new: New, undo: &mut Undo) -> Result<Co
     let batch = Batch::new()
         .put(id.as_str(), &record)
         .map_err(Error::Store)?;
+    let batch = creating::known(batch, &container.mounts);
     let saved = service.store.commit(batch, Durability::Disk).await;
     saved.map_err(Error::Store)?;
     Ok(container)
@@ -192,7 +193,6 @@ fn assemble(service: &Service, new: New, mounts: Vec<MountPoint>) -> Container {
     if spec.hostname.is_empty() && !matches!(spec.host.network_mode, NetworkMode::Container(_)) {
         spec.hostname = match spec.host.network_mode {
             NetworkMode::Host => host_name(),
-            _ if spec.host.uts_mode == UtsMode::Host => host_name(),
             _ => id.short().to_owned(),
         };
     }
@@ -240,7 +240,7 @@ async fn make_directory(dir: Arc<Path>, undo: &mut Undo) -> Result<(), Error> {
 
 /// The endpoints as inspect shows them before the start: one for each network that was named.
 fn endpoints(spec: &ContainerSpec) -> BTreeMap<String, Endpoint> {
-    if matches!(spec.host.network_mode, NetworkMode::Container(_)) {
+    if spec.network_disabled || matches!(spec.host.network_mode, NetworkMode::Container(_)) {
         return BTreeMap::new();
     }
     let main = spec.host.network_mode.to_string();

@@ -65,9 +65,9 @@ impl Actor {
     /// Gives back what only a running container holds. What fails is logged, and the rest goes on.
     pub(crate) async fn release(&mut self) {
         let id = self.c.id.clone();
-        self.service
-            .execs
-            .container_ended(&id, self.service.clock.now());
+        let now = self.service.clock.now();
+        let ended_execs = self.service.execs.container_ended(&id, now);
+        self.service.forget_execs(&ended_execs).await;
         if let Err(error) = self.service.networks.detach(&id).await {
             let error = arca_types::chain(&error);
             tracing::warn!(container.id = %id, error, "the network is not given back");

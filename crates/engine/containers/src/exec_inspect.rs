@@ -9,6 +9,7 @@ use arca_runtime::ConsoleSize;
 use crate::Error;
 use crate::exec_create::can_exec;
 use crate::execs::Progress;
+use crate::keys;
 use crate::requests::ExecView;
 use crate::service::Containers;
 
@@ -52,6 +53,10 @@ impl Containers {
             running,
             exit_code,
             pid,
+            detach_keys: match request.detach_keys.as_deref() {
+                Some(keys) => keys::parse(Some(keys))?,
+                None => Vec::new(),
+            },
             can_remove: false,
             request,
         })
@@ -64,7 +69,10 @@ impl Containers {
     /// terminal.
     pub async fn exec_resize(&self, id: &str, height: u16, width: u16) -> Result<(), Error> {
         let exec = self.find_exec(id)?;
-        can_exec(&*self.get(exec.container.as_str())?)?;
+        can_exec(
+            &*self.get(exec.container.as_str())?,
+            exec.container.as_str(),
+        )?;
         let size = ConsoleSize { width, height };
         let runtime = &self.service().runtime;
         runtime

@@ -12,6 +12,7 @@ use crate::container::Container;
 use crate::exec_create::can_exec;
 use crate::execs::{Exec, Progress};
 use crate::keys;
+use crate::links;
 use crate::requests::ExecStartRequest;
 use crate::service::Containers;
 use crate::spec::{self, oci};
@@ -24,7 +25,7 @@ const NEWS: Duration = Duration::from_secs(5);
 /// A session that may be started, and waits for its client's connection.
 #[derive(Debug)]
 pub struct ExecSession {
-    /// Whether it has a terminal: its output is not framed then.
+    /// Whether the client takes it for one with a terminal: its output is not framed then.
     pub tty: bool,
     containers: Containers,
     container: Arc<Container>,
@@ -43,20 +44,19 @@ impl Containers {
         match exec.progress() {
             Progress::New => {}
             Progress::Ended { .. } => {
-                let text = format!("Error: Exec command {id} has already run");
+                let text = format!("exec command {id} has already run");
                 return Err(Error::Conflict(text));
             }
             Progress::Starting { .. } | Progress::Running { .. } => {
-                let text = format!("Error: Exec command {id} is already running");
+                let text = format!("exec command {id} is already running");
                 return Err(Error::Conflict(text));
             }
         }
         let container = self.get(exec.container.as_str())?;
-        can_exec(&container)?;
+        can_exec(&container, container.id.as_str())?;
         let size = request.console_size.or(exec.request.console_size);
-        let tty = exec.request.tty;
         Ok(ExecSession {
-            tty,
+            tty: request.tty,
             containers: self.clone(),
             container,
             exec,
@@ -74,19 +74,19 @@ impl Containers {
     /// A session has ended.
     pub(crate) async fn exec_ended(&self, container: &ContainerId, exit: ExecExit) {
         let service = self.service();
+        service.forget_execs(std::slice::from_ref(&exit.exec)).await;
         let Some(exec) = service.execs.get(exit.exec.as_str()) else {
             return;
         };
-        let Some(ran) = exec.end(exit.status.code, exit.status.at) else {
+        if exec.end(exit.status.code, exit.status.at).is_none() {
             return;
-        };
+        }
         let Some(handle) = service.index.get(container) else {
             return;
         };
         let event = crate::actor::event(&handle.snapshot(), "exec_die")
             .with("execID", exec.id.as_str())
-            .with("exitCode", exit.status.code.to_string())
-            .with("execDuration", ran.as_secs().to_string());
+            .with("exitCode", exit.status.code.to_string());
         service.events.publish(event).await;
     }
 }
@@ -112,7 +112,7 @@ impl ExecSession {
             stdin: request.streams.stdin,
             stdout: request.streams.stdout,
             stderr: request.streams.stderr,
-            detach_keys: if self.tty {
+            detach_keys: if request.tty {
                 keys::parse(request.detach_keys.as_deref())?
             } else {
                 Vec::new()
@@ -142,14 +142,19 @@ impl ExecSession {
     /// Starts the process. A client's session is its answer.
     pub(crate) async fn run(&self, client: Option<Client>) -> Result<Option<Session>, Error> {
         let service = self.containers.service();
-        if !self.exec.claim(service.clock.now()) {
-            let text = format!("Error: Exec command {} is already running", self.exec.id);
+        let since = service.clock.now();
+        if !self.exec.claim(since) {
+            let text = format!("exec command {} is already running", self.exec.id);
             return Err(Error::Conflict(text));
         }
         self.containers
             .exec_event(&self.container, &self.exec, "exec_start")
             .await;
-        let started = match self.spec().await {
+        let prepared = match self.spec().await {
+            Ok(spec) => service.note_exec(&self.exec, since).await.map(|()| spec),
+            Err(error) => Err(error),
+        };
+        let started = match prepared {
             Ok(spec) => service
                 .runtime
                 .exec(&self.container.id, &self.exec.id, spec, client)
@@ -164,6 +169,9 @@ impl ExecSession {
             }
             Err(error) => {
                 let ended = self.exec.end(error.exit_code(), service.clock.now());
+                service
+                    .forget_execs(std::slice::from_ref(&self.exec.id))
+                    .await;
                 tracing::debug!(exec.id = %self.exec.id, ?ended, "not started");
                 Err(error)
             }
@@ -219,6 +227,9 @@ impl ExecSession {
         let options = spec::security::parse(own.host.security_opt.as_deref().unwrap_or_default())?;
         let mut env = spec::environment(own, self.container.hostname(), request.tty);
         spec::override_with(&mut env, &request.env);
+        // A container that has ended since does not keep others from looking into this one.
+        let linked = service.linked(&self.container).unwrap_or_default();
+        links::add_environment(&mut env, &self.container.name, &linked);
         spec::add_home(&mut env, &account.home);
         let mut words = request.cmd.clone();
         let path = if words.is_empty() {

@@ -137,8 +137,13 @@ impl Execs {
     }
 
     /// Takes over a session of an earlier daemon.
-    pub(crate) fn adopt(&self, id: ExecId, container: ContainerId, progress: Progress) {
-        let request = ExecRequest::default();
+    pub(crate) fn adopt(
+        &self,
+        id: ExecId,
+        container: ContainerId,
+        request: ExecRequest,
+        progress: Progress,
+    ) {
         let exec = Exec::known(id.clone(), container, request, progress);
         self.lock().insert(id, exec);
     }
@@ -162,8 +167,9 @@ impl Execs {
     }
 
     /// The container has ended, and all its processes with it; sessions that nobody has started are
-    /// forgotten, as dockerd does.
-    pub(crate) fn container_ended(&self, container: &ContainerId, at: Timestamp) {
+    /// forgotten, as dockerd does. Returns those that ended just now.
+    pub(crate) fn container_ended(&self, container: &ContainerId, at: Timestamp) -> Vec<ExecId> {
+        let mut ended = Vec::new();
         self.lock().retain(|_, exec| {
             if exec.container != *container {
                 return true;
@@ -173,9 +179,11 @@ impl Execs {
             }
             if exec.end(137, at).is_some() {
                 tracing::debug!(exec.id = %exec.id, "ended with its container");
+                ended.push(exec.id.clone());
             }
             true
         });
+        ended
     }
 
     /// The container is removed.
@@ -234,7 +242,8 @@ mod tests {
         execs.insert(Arc::clone(&unused), at(0));
         exec.claim(at(1));
         assert_eq!(execs.of(&container).map(|ids| ids.len()), Some(2));
-        execs.container_ended(&container, at(2));
+        let ended = execs.container_ended(&container, at(2));
+        assert_eq!(ended, [exec.id.clone()]);
         assert_eq!(execs.of(&container), None);
         assert!(execs.get(exec.id.as_str()).is_some());
         assert!(execs.get(unused.id.as_str()).is_none());

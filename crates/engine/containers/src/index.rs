@@ -20,6 +20,8 @@ pub(crate) struct Handle {
     pub(crate) state: watch::Receiver<Arc<Container>>,
     /// Clients that are about to be attached.
     pub(crate) arriving: Arriving,
+    /// Held by those who write files of the container while it does not run; a start has it alone.
+    pub(crate) files: Arc<tokio::sync::RwLock<()>>,
 }
 
 impl Handle {
@@ -103,7 +105,7 @@ impl Index {
         let not_found = || Error::NotFound(reference.to_owned());
         if reference.is_empty() {
             return Err(Error::Invalid(
-                "No container name or ID supplied".to_owned(),
+                "invalid name or ID supplied: \"\"".to_owned(),
             ));
         }
         let entries = self.read();
@@ -150,6 +152,7 @@ mod tests {
                 commands,
                 state,
                 arriving: Arriving::nobody(),
+                files: Arc::default(),
             }));
         }
         index

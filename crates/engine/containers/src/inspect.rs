@@ -23,6 +23,7 @@ impl Containers {
         };
         Ok(Inspection {
             exec_ids: self.service().execs.of(&container.id),
+            links: self.shown_links(&container),
             graph: self.graph(&container.id),
             size,
             apparmor_profile: self.service().shown_profile(&container),

@@ -7,6 +7,7 @@
 
 pub mod model;
 
+mod abilities;
 mod actor;
 mod apparmor;
 mod archive;
@@ -21,10 +22,12 @@ mod config;
 mod connect;
 mod container;
 mod create;
+mod creating;
 mod ended;
 mod error;
 mod exec_create;
 mod exec_inspect;
+mod exec_record;
 mod exec_start;
 mod execs;
 mod export;
@@ -35,6 +38,8 @@ mod injected;
 mod inspect;
 mod keys;
 mod kill;
+mod limits;
+mod links;
 mod list;
 mod logs;
 mod merge;
@@ -68,6 +73,7 @@ mod users;
 mod volumes;
 mod wait;
 
+pub use abilities::Abilities;
 pub use arca_logging::DRIVERS as LOG_DRIVERS;
 pub use arca_storage::{Change, ChangeKind};
 pub use archive::{Archive, ExtractRequest, PathStat};

@@ -58,6 +58,7 @@ impl Containers {
         if request.limit > 0 {
             found.truncate(request.limit);
         }
+        let mut link_names = self.link_names();
         let mut listed = Vec::with_capacity(found.len());
         for container in found {
             let size = if request.size && !matches!(container.state, State::Removing) {
@@ -66,9 +67,11 @@ impl Containers {
                 None
             };
             let image = self.shown_image(&container);
+            let link_names = link_names.remove(&container.id).unwrap_or_default();
             listed.push(Listed {
                 container,
                 image,
+                link_names,
                 size,
             });
         }

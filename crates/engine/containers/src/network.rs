@@ -9,6 +9,7 @@ use arca_networks::{EndpointSpec, Sandbox, SandboxMode, SandboxSpec};
 use crate::Error;
 use crate::actor::Actor;
 use crate::container::Container;
+use crate::links;
 use crate::model::{
     Endpoint, EndpointRequest, IpamRequest, IpcMode, NetworkMode, NetworkSettings, PidMode,
 };
@@ -21,9 +22,17 @@ impl Actor {
     pub(crate) fn sandbox_spec(&self) -> Result<SandboxSpec, Error> {
         let spec = &self.c.spec;
         let mode = match &spec.host.network_mode {
+            _ if spec.network_disabled => SandboxMode::Own,
             NetworkMode::Host => SandboxMode::Host,
             NetworkMode::Container(other) => {
-                SandboxMode::Container(self.running_container(other, "network namespace")?.0)
+                let what = "network namespace";
+                let joined = self.running_container(other, what).map_err(|cause| {
+                    Error::Failed(format!(
+                        "joining {what} of container: {}",
+                        arca_types::chain(&cause)
+                    ))
+                })?;
+                SandboxMode::Container(joined.0)
             }
             _ => SandboxMode::Own,
         };
@@ -140,10 +149,12 @@ impl Actor {
             return Ok(Some(network_files(&dir).map(|path| text(&path))));
         }
         let spec = &self.c.spec;
+        let mut extra_hosts = spec.host.extra_hosts.clone().unwrap_or_default();
+        extra_hosts.extend(links::hosts(&self.service.linked(&self.c)?));
         let wanted = arca_networks::FilesSpec {
             hostname: self.c.hostname().to_owned(),
             domainname: spec.domainname.clone(),
-            extra_hosts: spec.host.extra_hosts.clone().unwrap_or_default(),
+            extra_hosts,
             dns: dns_settings(spec)?,
         };
         let made = self
@@ -170,8 +181,11 @@ impl Actor {
 fn dns_settings(spec: &crate::model::ContainerSpec) -> Result<arca_networks::DnsSettings, Error> {
     let mut servers = Vec::new();
     for server in spec.host.dns.iter().flatten() {
-        let parsed = IpAddr::from_str(server)
-            .map_err(|_error| Error::Invalid(format!("{server} is not an ip address")))?;
+        let parsed = IpAddr::from_str(server).map_err(|_error| {
+            Error::Failed(format!(
+                "bad nameserver address {server}: ParseAddr({server:?}): unable to parse IP"
+            ))
+        })?;
         servers.push(parsed);
     }
     Ok(arca_networks::DnsSettings {

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::Error;
 use crate::actor::{Actor, Command};
+use crate::exec_record::ExecRecord;
 use crate::execs::Progress;
 use crate::health;
 use crate::index::Handle;
@@ -62,12 +63,17 @@ impl Containers {
         })
         .await?;
         let events = service.runtime.subscribe();
-        let mut found = self.adopt_shims(rebooted).await?;
+        let mut noted = service.noted_execs().await?;
+        let mut found = self.adopt_shims(rebooted, &mut noted).await?;
         let mut handles = Vec::with_capacity(records.len());
         for (_key, record) in records {
             handles.push(self.bring_back(record));
         }
         self.sweep(&handles, &mut found).await;
+        service.sweep_volumes().await?;
+        // What is left of them has ended.
+        let ended: Vec<ExecId> = noted.keys().filter_map(|id| id.parse().ok()).collect();
+        service.forget_execs(&ended).await;
         let live: Vec<ContainerId> = found
             .iter()
             .filter(|(_, found)| matches!(found, Found::Live { .. }))
@@ -97,7 +103,11 @@ impl Containers {
     }
 
     /// Takes over the shims, and their exec sessions.
-    async fn adopt_shims(&self, rebooted: bool) -> Result<HashMap<ContainerId, Found>, Error> {
+    async fn adopt_shims(
+        &self,
+        rebooted: bool,
+        noted: &mut HashMap<String, ExecRecord>,
+    ) -> Result<HashMap<ContainerId, Found>, Error> {
         let service = self.service();
         let mut found = HashMap::new();
         for adopted in service
@@ -117,16 +127,18 @@ impl Containers {
                     ended_execs,
                 } => {
                     for (exec, pid) in execs {
+                        let note = noted.remove(exec.as_str());
                         if health::is_probe(&exec, &id) {
                             self.end_probe(&id, &exec).await;
                         }
                         let progress = Progress::Running {
                             pid: pid.unsigned_abs(),
-                            since: at,
+                            since: note.as_ref().map_or(at, |note| note.since),
                         };
-                        service.execs.adopt(exec, id.clone(), progress);
+                        let request = note.map(|note| note.request).unwrap_or_default();
+                        service.execs.adopt(exec, id.clone(), request, progress);
                     }
-                    self.adopt_ended(&id, ended_execs);
+                    self.adopt_ended(&id, ended_execs, noted);
                     Found::Live {
                         pid: pid.unsigned_abs(),
                         at,
@@ -135,7 +147,7 @@ impl Containers {
                     }
                 }
                 AdoptedState::Ended { status, execs } => {
-                    self.adopt_ended(&id, execs);
+                    self.adopt_ended(&id, execs, noted);
                     Found::Ended(status)
                 }
                 AdoptedState::Lost { .. } if rebooted => Found::Nothing,
@@ -155,14 +167,23 @@ impl Containers {
         }
     }
 
-    fn adopt_ended(&self, id: &ContainerId, execs: Vec<ExecExit>) {
+    fn adopt_ended(
+        &self,
+        id: &ContainerId,
+        execs: Vec<ExecExit>,
+        noted: &HashMap<String, ExecRecord>,
+    ) {
         for ExecExit { exec, status } in execs {
             let progress = Progress::Ended {
                 code: status.code,
                 pid: 0,
                 at: status.at,
             };
-            self.service().execs.adopt(exec, id.clone(), progress);
+            let request = noted.get(exec.as_str()).map(|note| note.request.clone());
+            let request = request.unwrap_or_default();
+            self.service()
+                .execs
+                .adopt(exec, id.clone(), request, progress);
         }
     }
 

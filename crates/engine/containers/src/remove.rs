@@ -25,12 +25,10 @@ impl Containers {
     /// [`Error::RemovalInProgress`]; others when something cannot be removed: it is `dead` then, and
     /// removing it may be tried again.
     pub async fn remove(&self, id: &str, request: RemoveRequest) -> Result<(), Error> {
-        let handle = self.service().index.find(id)?;
         if request.link {
-            return Err(Error::Conflict(
-                "conflict: unable to remove link: no such link".to_owned(),
-            ));
+            return self.unlink(id).await;
         }
+        let handle = self.service().index.find(id)?;
         if matches!(handle.snapshot().state, State::Removing) {
             return Err(Error::RemovalInProgress(id.to_owned()));
         }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use arca_types::{ContainerId, ExecId, Platform, Timestamp};
 
+use serde::{Deserialize, Serialize};
+
 use crate::container::Container;
 use crate::model::{ContainerSpec, Resources, RestartPolicy, Streams};
 
@@ -164,6 +166,8 @@ pub struct Listed {
     pub container: Arc<Container>,
     /// The image as it is to be shown: the name while it still means the same image, or the ID.
     pub image: String,
+    /// Its further names, by the links of other containers.
+    pub link_names: Vec<String>,
     /// Size, when asked for.
     pub size: Option<Size>,
 }
@@ -175,6 +179,8 @@ pub struct Inspection {
     pub container: Arc<Container>,
     /// Its exec sessions that run or have not been forgotten; `None` when there are none.
     pub exec_ids: Option<Vec<ExecId>>,
+    /// Its links, `/child:/parent/alias`; `None` when it has none.
+    pub links: Option<Vec<String>>,
     /// `GraphDriver.Data`.
     pub graph: BTreeMap<String, String>,
     /// Size, when asked for.
@@ -202,7 +208,7 @@ pub struct Top {
 }
 
 /// `ContainerExec`.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecRequest {
     /// Streams the client will attach.
     pub streams: Streams,
@@ -256,6 +262,8 @@ pub struct ExecView {
     pub exit_code: Option<i32>,
     /// Process ID on the host; 0 before the start.
     pub pid: u32,
+    /// The keys that detach; empty for the default ones.
+    pub detach_keys: Vec<u8>,
     /// Whether it is about to be forgotten.
     pub can_remove: bool,
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Error;
+use crate::abilities::Abilities;
 use crate::actor::{Actor, Command, Reply};
 use crate::arriving::Arriving;
 use crate::config::Config;
@@ -101,11 +102,13 @@ impl Service {
     pub(crate) fn adopt(self: &Arc<Self>, container: Container, intent: Intent) -> Arc<Handle> {
         let id = container.id.clone();
         let (actor, (commands, state)) = Actor::new(Arc::clone(self), container, intent);
+        let files = Arc::clone(&actor.files);
         let handle = Arc::new(Handle {
             id,
             commands,
             state,
             arriving: Arriving::nobody(),
+            files,
         });
         self.index.insert(Arc::clone(&handle));
         self.tasks.spawn(actor.run());
@@ -120,8 +123,10 @@ impl Containers {
     /// [`Error::File`] when the directory of containers cannot be made.
     pub fn open(config: Config, backends: Backends) -> Result<Self, Error> {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let unified = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
         let facts = HostFacts {
-            unified: Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
+            unified,
+            abilities: Abilities::look(Path::new("/sys/fs/cgroup"), unified),
             bounding: Bounding::parse(&status),
             apparmor: arca_apparmor::is_supported(),
         };
@@ -172,6 +177,12 @@ impl Containers {
     #[must_use]
     pub fn unified_cgroups(&self) -> bool {
         self.0.facts.unified
+    }
+
+    /// What can be limited on this host.
+    #[must_use]
+    pub fn abilities(&self) -> &Abilities {
+        &self.0.facts.abilities
     }
 
     /// The settings as they are now.

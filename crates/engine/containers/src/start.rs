@@ -3,6 +3,7 @@
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arca_runtime::{CgroupSpec, ConsoleSize, ContainerStarted, RunSpec, Stdio};
 
@@ -10,6 +11,7 @@ use crate::Error;
 use crate::actor::{Actor, Command};
 use crate::config::Config;
 use crate::container::Container;
+use crate::links;
 use crate::model::{MountType, NetworkSettings};
 use crate::record::Intent;
 use crate::requests::Started;
@@ -17,8 +19,12 @@ use crate::service::Containers;
 use crate::spec::mounts::NetworkFiles;
 use crate::spec::{self, SpecInput};
 use crate::state::{Input, Process, State};
+use crate::timers::Timer;
 use crate::undo::Undo;
 use crate::users::{self, Account};
+
+/// How long a start that nobody asked for is put off while files of the container are written.
+const FILES: Duration = Duration::from_millis(100);
 
 impl Containers {
     /// Starts a container (`ContainerStart`).
@@ -30,6 +36,7 @@ impl Containers {
     pub async fn start(&self, id: &str) -> Result<Started, Error> {
         let handle = self.service().index.find(id)?;
         handle.arriving.all().await;
+        let _alone = handle.files.write().await;
         self.ask(&handle, Command::Start).await
     }
 }
@@ -151,6 +158,8 @@ impl Actor {
         let mut joined = joined_container;
         joined.network = sandbox.netns.as_deref().map(text);
         let mut oci = self.configuration(&account, &joined, files.as_ref())?;
+        let linked = service.linked(&self.c)?;
+        links::add_environment(&mut oci.process.env, &self.c.name, &linked);
         oci.process.apparmor_profile = service.apparmor_profile(&self.c.spec).await?;
         self.inject_devices(&mut oci).await?;
         let rootfs = service.storage.rootfs(&id).map_err(Error::Storage)?;
@@ -190,7 +199,8 @@ impl Actor {
                 make_source(Path::new(&point.source))?;
             }
             let groups = spec.host.group_add.as_deref().unwrap_or_default();
-            let account = users::resolve(root.as_fd(), &spec.user, groups)?;
+            let account =
+                users::resolve(root.as_fd(), &spec.user, groups).map_err(Error::into_failure)?;
             let covered = points
                 .iter()
                 .any(|point| spec.working_dir.starts_with(&point.destination));
@@ -297,6 +307,9 @@ impl Actor {
         if !matches!(self.c.state, State::Exited) {
             return;
         }
+        let Ok(_alone) = Arc::clone(&self.files).try_write_owned() else {
+            return self.timers.start(FILES, Timer::Boot);
+        };
         self.intent = Intent::default();
         if let Err(error) = self.launch().await {
             let error = arca_types::chain(&error);
@@ -309,6 +322,9 @@ impl Actor {
         if !matches!(self.c.state, State::Restarting) {
             return;
         }
+        let Ok(_alone) = Arc::clone(&self.files).try_write_owned() else {
+            return self.timers.start(FILES, Timer::Restart);
+        };
         if let Err(error) = self.launch().await {
             let error = arca_types::chain(&error);
             tracing::warn!(container.id = %self.c.id, error, "not restarted");

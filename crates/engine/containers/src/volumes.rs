@@ -37,6 +37,7 @@ impl Service {
                 service.volumes.release(&name, &id);
                 if anonymous && service.volumes.users(&name) == 0 {
                     service.volumes.remove(&name, true).await?;
+                    service.forget_anonymous(&name).await;
                 }
                 Ok(())
             });
@@ -54,20 +55,20 @@ impl Service {
     ) -> Result<(), Error> {
         let inherited = points.len();
         for bind in spec.host.binds.iter().flatten() {
-            add(points, inherited, self.of_bind(bind, spec).await?)?;
+            let point = self.of_bind(bind, spec).await?;
+            if has_tmpfs(spec, &point.destination) {
+                let text = format!("Duplicate mount point: {}", point.destination);
+                return Err(Error::Invalid(text));
+            }
+            add(points, inherited, point)?;
         }
         for mount in spec.host.mounts.iter().flatten() {
             add(points, inherited, self.of_mount(mount).await?)?;
         }
         for path in spec.volumes.iter().flatten() {
             let path = binds::clean(path);
-            let taken = points.iter().any(|point| point.destination == path)
-                || spec
-                    .host
-                    .tmpfs
-                    .iter()
-                    .flatten()
-                    .any(|(other, _)| binds::clean(other) == path);
+            let taken =
+                points.iter().any(|point| point.destination == path) || has_tmpfs(spec, &path);
             if !taken {
                 points.push(self.anonymous(path, spec).await?);
             }
@@ -93,7 +94,11 @@ impl Service {
         let mut points: Vec<MountPoint> = Vec::new();
         for source in spec.host.volumes_from.iter().flatten() {
             let (name, mode) = binds::parse_volumes_from(source)?;
-            let other = self.index.find(name)?.snapshot();
+            let other = self
+                .index
+                .find(name)
+                .map_err(Error::into_invalid)?
+                .snapshot();
             for point in other.mounts.iter() {
                 let mut point = point.clone();
                 point.rw &= !mode.read_only;
@@ -122,13 +127,16 @@ impl Service {
         }
         let driver = Some(spec.host.volume_driver.clone()).filter(|driver| !driver.is_empty());
         let anonymous = bind.source.is_empty();
-        let request = CreateRequest {
+        let mut request = CreateRequest {
             name: Some(bind.source),
             driver,
             ..CreateRequest::default()
         };
+        if anonymous {
+            request = self.anonymous_volume(request).await?;
+        }
         let volume = self.volumes.create(request).await?;
-        let shown = if bind.mode.is_empty() && !anonymous {
+        let shown = if bind.mode.is_empty() {
             "z"
         } else {
             &bind.mode
@@ -158,12 +166,15 @@ impl Service {
                 let some = |map: std::collections::BTreeMap<String, String>| {
                     Some(map).filter(|map| !map.is_empty())
                 };
-                let request = CreateRequest {
+                let mut request = CreateRequest {
                     name: Some(mount.source.clone()),
                     driver: Some(options.driver).filter(|driver| !driver.is_empty()),
                     options: some(options.driver_options),
                     labels: some(options.labels),
                 };
+                if mount.source.is_empty() {
+                    request = self.anonymous_volume(request).await?;
+                }
                 let volume = self.volumes.create(request).await?;
                 let mode = Mode {
                     no_copy: options.no_copy,
@@ -192,6 +203,7 @@ impl Service {
             driver,
             ..CreateRequest::default()
         };
+        let request = self.anonymous_volume(request).await?;
         let volume = self.volumes.create(request).await?;
         Ok(MountPoint {
             anonymous: true,
@@ -209,6 +221,11 @@ impl Service {
             ..point(MountType::Volume, target)
         }
     }
+}
+
+fn has_tmpfs(spec: &ContainerSpec, path: &str) -> bool {
+    let mut all = spec.host.tmpfs.iter().flatten();
+    all.any(|(other, _options)| binds::clean(other) == path)
 }
 
 fn point(kind: MountType, destination: String) -> MountPoint {

@@ -8,7 +8,7 @@ use axum::response::Response;
 use http::StatusCode;
 
 use crate::compat::{self, ApiVersion, has_platform_and_one_shot};
-use crate::convert::container_spec;
+use crate::convert::{container_spec, drop_windows_limits};
 use crate::error::ApiError;
 use crate::http::{Query, RequiredJson, json};
 
@@ -25,6 +25,9 @@ pub(super) async fn create(
         ));
     }
     let mut warnings = compat::create(version, &mut body)?;
+    if let Some(host) = &mut body.host_config {
+        warnings.extend(drop_windows_limits(host));
+    }
     let spec = container_spec(body)?;
     let platform = platform(&query, has_platform_and_one_shot(version))?;
     let request = CreateRequest {

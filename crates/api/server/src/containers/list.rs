@@ -55,6 +55,7 @@ pub(crate) struct ListCache(Mutex<HashMap<ContainerId, Cached>>);
 struct Cached {
     container: Arc<Container>,
     image: String,
+    link_names: Vec<String>,
     status: String,
     json: Bytes,
 }
@@ -108,6 +109,7 @@ impl Cached {
         Ok(Self {
             container: Arc::clone(&listed.container),
             image: listed.image.clone(),
+            link_names: listed.link_names.clone(),
             status,
             json: serde_json::to_vec(&summary(listed, now))
                 .map_err(unencoded)?
@@ -118,6 +120,7 @@ impl Cached {
     fn is_of(&self, listed: &Listed, status: &str) -> bool {
         Arc::ptr_eq(&self.container, &listed.container)
             && self.image == listed.image
+            && self.link_names == listed.link_names
             && self.status == status
     }
 }

@@ -51,6 +51,7 @@ routes! {
     GET "/containers/{id}/attach/ws" "ContainerAttachWebsocket" attach::websocket, Full;
     POST "/containers/{id}/wait" "ContainerWait" wait::wait, Full;
     DELETE "/containers/{id}" "ContainerDelete" remove::remove, Full;
+    DELETE "/containers/{id}/{alias}" "" remove::remove_link, Full;
     HEAD "/containers/{id}/archive" "ContainerArchiveInfo" archive::info, Full;
     GET "/containers/{id}/archive" "ContainerArchive" archive::get, Full;
     PUT "/containers/{id}/archive" "PutContainerArchive" archive::put, Full;

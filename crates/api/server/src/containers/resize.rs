@@ -21,17 +21,23 @@ pub(super) async fn resize(
 }
 
 /// The parameters `h` and `w`: rows and columns.
+///
+/// A terminal has at most 65535 of each.
 pub(crate) fn size(query: &Query) -> Result<(u16, u16), ApiError> {
     Ok((side(query, "h", "height")?, side(query, "w", "width")?))
 }
 
 fn side(query: &Query, key: &str, name: &str) -> Result<u16, ApiError> {
     let text = query.text(key);
-    text.parse::<u16>().map_err(|error| {
-        let why = match error.kind() {
-            IntErrorKind::PosOverflow => "value out of range",
+    let refused = |why: &str| ApiError::bad(format!("invalid resize {name} \"{text}\": {why}"));
+    match text.parse::<i64>() {
+        Ok(side) => match u32::try_from(side) {
+            Ok(side) => Ok(u16::try_from(side).unwrap_or(u16::MAX)),
+            Err(_) => Err(refused("value out of range")),
+        },
+        Err(error) => Err(refused(match error.kind() {
+            IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
             _ => "invalid syntax",
-        };
-        ApiError::bad(format!("invalid resize {name} \"{text}\": {why}"))
-    })
+        })),
+    }
 }

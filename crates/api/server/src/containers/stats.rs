@@ -19,6 +19,7 @@ pub(super) async fn stats(
     query: Query,
     client: Client,
 ) -> Result<Response, ApiError> {
+    containers.get(&id)?;
     let stream = query.flag_or("stream", true);
     let one_shot = has_platform_and_one_shot(version) && query.flag("one-shot");
     if stream && one_shot {

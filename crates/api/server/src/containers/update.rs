@@ -7,7 +7,7 @@ use axum::response::Response;
 use http::StatusCode;
 
 use crate::compat::{self, ApiVersion};
-use crate::convert::{resources, restart_policy};
+use crate::convert::{drop_windows_limits, resources, restart_policy};
 use crate::error::ApiError;
 use crate::http::{JsonBody, json};
 
@@ -19,6 +19,7 @@ pub(super) async fn update(
     JsonBody(mut body): JsonBody<HostConfig>,
 ) -> Result<Response, ApiError> {
     compat::update(version, &mut body);
+    let mut warnings = drop_windows_limits(&mut body);
     let policy = std::mem::take(&mut body.restart_policy);
     let request = UpdateRequest {
         resources: resources(&mut body)?,
@@ -28,7 +29,7 @@ pub(super) async fn update(
             Some(restart_policy(policy)?)
         },
     };
-    let warnings = containers.update(&id, request).await?;
+    warnings.extend(containers.update(&id, request).await?);
     let warnings = (!warnings.is_empty()).then_some(warnings);
     Ok(json(StatusCode::OK, &UpdateResponse { warnings }))
 }

@@ -4,6 +4,8 @@ use arca_containers::{Containers, ExecView};
 use arca_wire::exec::{ExecInspect, ProcessConfig};
 use axum::extract::{Path, State};
 use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 
 use crate::error::ApiError;
@@ -36,7 +38,7 @@ fn answer(view: ExecView) -> ExecInspect {
         open_stdout: request.streams.stdout,
         can_remove: view.can_remove,
         container_id: view.container.to_string(),
-        detach_keys: request.detach_keys.clone().unwrap_or_default(),
+        detach_keys: STANDARD.encode(view.detach_keys),
         pid: view.pid,
     }
 }

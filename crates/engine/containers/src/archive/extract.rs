@@ -39,7 +39,13 @@ impl Containers {
         request: ExtractRequest,
         archive: ByteStream,
     ) -> Result<(), Error> {
-        let container = self.get(id)?;
+        let handle = self.service().index.find(id)?;
+        // A start waits until everything is there.
+        let mut turn = Some(handle.files.read().await);
+        let container = handle.snapshot();
+        if container.state.process().is_some() {
+            turn = None;
+        }
         let view = self.service().view(&container).await?;
         let wanted = Wanted::new(&request.path, id);
         let mut intake = Intake::new(archive);
@@ -54,6 +60,7 @@ impl Containers {
             })
         })
         .await?;
+        drop(turn);
         let event = crate::actor::event(&container, "extract-to-dir");
         self.service().events.publish(event).await;
         Ok(())

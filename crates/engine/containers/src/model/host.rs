@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use arca_types::ContainerId;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -82,6 +83,17 @@ pub struct RestartPolicy {
     pub maximum_retry_count: i32,
 }
 
+/// A legacy link: the container knows another by an alias.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// The other container.
+    pub container: ContainerId,
+    /// Its name when the link was made, for the case that it is gone.
+    pub name: String,
+    /// What it is called.
+    pub alias: String,
+}
+
 /// `HostConfig` of `ContainerCreate`, without what [`super::ContainerSpec`] holds itself.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -130,8 +142,10 @@ pub struct HostSpec {
     pub ipc_mode: Option<IpcMode>,
     /// Cgroup to share; shown again.
     pub cgroup: String,
-    /// Links to other containers, `container[:alias]`.
+    /// Links to other containers as given, `container[:alias]`; `None` once they are found.
     pub links: Option<Vec<String>>,
+    /// The links, found.
+    pub linked: Vec<Link>,
     /// Score for the kernel's OOM killer, -1000 to 1000.
     pub oom_score_adj: i32,
     /// PID namespace.

@@ -13,7 +13,7 @@ mod resources;
 mod spec;
 
 pub use health::{Health, HealthStatus, HealthTest, Healthcheck, ProbeResult};
-pub use host::{HostSpec, LogConfig, RestartKind, RestartPolicy};
+pub use host::{HostSpec, Link, LogConfig, RestartKind, RestartPolicy};
 pub use modes::{CgroupnsMode, IpcMode, NetworkMode, PidMode, UtsMode};
 pub use mounts::{
     Bind, BindOptions, MountPoint, MountRequest, MountType, Propagation, TmpfsOptions,
