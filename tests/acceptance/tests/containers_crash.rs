@@ -1,9 +1,4 @@
 //! What a crash of arcad, or two requests at once, must not break.
-#![expect(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "helpers of tests fail where they stand"
-)]
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};

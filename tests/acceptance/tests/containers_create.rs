@@ -149,6 +149,51 @@ fn requests_are_answered_and_shown_as_by_dockerd() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
+/// Numbers that limits and modes are about, or not.
+const NUMBERS: [i64; 14] = [
+    0,
+    1,
+    -1,
+    2,
+    5,
+    10,
+    99,
+    500,
+    1000,
+    65_536,
+    6 << 20,
+    64 << 20,
+    i64::MAX,
+    i64::MIN,
+];
+/// The same for texts.
+const TEXTS: [&str; 24] = [
+    "",
+    "a",
+    "/a",
+    "a:b",
+    "/a:/b",
+    "/tmp:/b:ro",
+    "host",
+    "none",
+    "private",
+    "default",
+    "no",
+    "always",
+    "container:x",
+    "0",
+    "80/tcp",
+    "local",
+    "json-file",
+    "ALL",
+    "CHOWN",
+    "x=y",
+    "../..",
+    "\u{0}",
+    "é\u{202e}",
+    "1.2.3.4",
+];
+
 /// A small generator of numbers (xorshift64*): the same seed gives the same requests.
 struct Random(u64);
 
@@ -167,48 +212,6 @@ impl Random {
 
     /// A value of the type that the schema has, reasonable or not.
     fn value(&mut self, schema: &Value) -> Value {
-        const NUMBERS: [i64; 14] = [
-            0,
-            1,
-            -1,
-            2,
-            5,
-            10,
-            99,
-            500,
-            1000,
-            65_536,
-            6 << 20,
-            64 << 20,
-            i64::MAX,
-            i64::MIN,
-        ];
-        const TEXTS: [&str; 24] = [
-            "",
-            "a",
-            "/a",
-            "a:b",
-            "/a:/b",
-            "/tmp:/b:ro",
-            "host",
-            "none",
-            "private",
-            "default",
-            "no",
-            "always",
-            "container:x",
-            "0",
-            "80/tcp",
-            "local",
-            "json-file",
-            "ALL",
-            "CHOWN",
-            "x=y",
-            "../..",
-            "\u{0}",
-            "é\u{202e}",
-            "1.2.3.4",
-        ];
         if let Some(words) = schema["enum"].as_array()
             && self.below(3) > 0
         {

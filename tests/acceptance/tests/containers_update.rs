@@ -1,8 +1,5 @@
 //! `docker update`: each limit changes in the kernel while the container runs, is shown, and is kept.
-#![expect(
-    clippy::indexing_slicing,
-    reason = "helpers of tests fail where they stand"
-)]
+#![expect(clippy::too_many_lines, reason = "a story is told in one piece")]
 
 use arca_testkit::Engine;
 use serde_json::json;

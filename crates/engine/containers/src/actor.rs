@@ -216,15 +216,17 @@ impl Actor {
                     tracing::trace!("the prober was ended meanwhile");
                 }
             }
-            Command::Recover(found, done) => {
-                self.recover(found).await;
-                // A removal that goes on ends when the process does: the answer goes with the actor.
-                if self.intent.remove.is_some() && self.c.state.process().is_some() {
-                    self.recovering = Some(done);
-                } else if done.send(()).is_err() {
-                    tracing::debug!("nobody waits for the recovery any more");
-                }
-            }
+            Command::Recover(found, done) => self.recover_and_tell(found, done).await,
+        }
+    }
+
+    async fn recover_and_tell(&mut self, found: Found, done: oneshot::Sender<()>) {
+        self.recover(found).await;
+        // A removal that goes on ends when the process does: the answer goes with the actor.
+        if self.intent.remove.is_some() && self.c.state.process().is_some() {
+            self.recovering = Some(done);
+        } else if done.send(()).is_err() {
+            tracing::debug!("nobody waits for the recovery any more");
         }
     }
 

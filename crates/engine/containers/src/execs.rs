@@ -243,7 +243,7 @@ mod tests {
         exec.claim(at(1));
         assert_eq!(execs.of(&container).map(|ids| ids.len()), Some(2));
         let ended = execs.container_ended(&container, at(2));
-        assert_eq!(ended, [exec.id.clone()]);
+        assert_eq!(ended, std::slice::from_ref(&exec.id));
         assert_eq!(execs.of(&container), None);
         assert!(execs.get(exec.id.as_str()).is_some());
         assert!(execs.get(unused.id.as_str()).is_none());

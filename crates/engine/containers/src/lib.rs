@@ -48,6 +48,7 @@ mod network;
 mod pause;
 mod ports;
 mod prune;
+mod prune_filter;
 mod record;
 mod recover;
 mod remove;

@@ -3,7 +3,7 @@
 use arca_events::{Event, Type};
 
 use crate::Error;
-use crate::filters::PruneFilter;
+use crate::prune_filter::PruneFilter;
 use crate::requests::{Filters, Pruned, RemoveRequest};
 use crate::service::Containers;
 

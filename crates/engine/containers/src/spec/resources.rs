@@ -28,7 +28,7 @@ fn memory(limits: &Resources) -> oci::Memory {
     oci::Memory {
         limit: positive(limits.memory),
         reservation: positive(limits.memory_reservation),
-        swap: (limits.memory_swap != 0).then_some(limits.memory_swap),
+        swap: (limits.memory_swap != 0).then_some(limits.memory_swap.max(-1)),
         kernel_tcp: positive(limits.kernel_memory_tcp),
         swappiness: limits
             .memory_swappiness
