@@ -111,7 +111,7 @@ const RESOURCES: &[Row] = &[
     (
         &["--cpu-shares", "512"],
         "cg cpu/cpu.shares cpu.weight",
-        Either("512", "59"),
+        Either("512", "20"),
     ),
     (
         &["--cpuset-cpus", "0"],

@@ -39,7 +39,7 @@ fn each_limit_changes_while_the_container_runs() {
             &["--cpu-shares", "256"],
             "cpu/cpu.shares",
             "cpu.weight",
-            &["256", "35"],
+            &["256", "10"],
         ),
         (
             &["--cpus", "0.25"],
