@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::engine::Engine;
-use crate::netns::in_named_netns;
+use crate::netns::{NetNs, in_named_netns};
 use crate::poll::eventually;
 use crate::tools::{found, run};
 
@@ -32,22 +32,40 @@ pub struct Registry {
 impl Registry {
     /// Starts an empty registry that `engine` reaches by plain HTTP.
     pub fn start(engine: &Engine) -> Self {
-        Self::start_with(engine, false)
+        Self::start_with(engine, engine.free_address(), false, None)
     }
 
     /// Starts an empty registry that wants [`USER`] and [`PASSWORD`].
     pub fn start_with_login(engine: &Engine) -> Self {
-        Self::start_with(engine, true)
+        Self::start_with(engine, engine.free_address(), true, None)
     }
 
-    fn start_with(engine: &Engine, login: bool) -> Self {
+    /// Starts an empty registry on an address that is not loopback, with a certificate of a private
+    /// authority; it wants a certificate of that authority from its clients. `pki` gets `ca.crt`,
+    /// `client.cert` and `client.key`. Only for an own engine.
+    pub fn start_with_tls(engine: &Engine, pki: &Path) -> Self {
+        make_pki(pki, NetNs::HOST_ADDRESS);
+        let address = engine
+            .free_address()
+            .replace("127.0.0.1", NetNs::HOST_ADDRESS);
+        Self::start_with(engine, address, false, Some(pki))
+    }
+
+    fn start_with(engine: &Engine, address: String, login: bool, pki: Option<&Path>) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let address = engine.free_address();
         let mut config = format!(
             "version: 0.1\nlog:\n  level: error\n  accesslog:\n    disabled: true\nstorage:\n  delete:\n    enabled: true\n  \
              filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\n",
             directory.path().join("data").display()
         );
+        if let Some(pki) = pki {
+            let pki = pki.display();
+            write!(
+                config,
+                "  tls:\n    certificate: {pki}/server.pem\n    key: {pki}/server.key\n    clientcas:\n      - {pki}/ca.crt\n"
+            )
+            .unwrap();
+        }
         if login {
             let passwords = directory.path().join("htpasswd");
             std::fs::write(&passwords, format!("{USER}:{HASH}\n")).unwrap();
@@ -188,6 +206,27 @@ impl Registry {
     /// The name of an image in this registry.
     pub fn image(&self, name: &str) -> String {
         format!("{}/{name}", self.address)
+    }
+}
+
+/// Makes an authority, a certificate for the server at `address`, and one for a client.
+fn make_pki(pki: &Path, address: &str) {
+    std::fs::write(pki.join("san"), format!("subjectAltName=IP:{address}\n")).unwrap();
+    let openssl = |line: &str| {
+        let mut command = Command::new("openssl");
+        run(command
+            .args(line.split(' '))
+            .current_dir(pki)
+            .stderr(Stdio::null()))
+    };
+    openssl("req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=ca -keyout ca.key -out ca.crt");
+    for (name, certificate) in [("server", "server.pem"), ("client", "client.cert")] {
+        openssl(&format!(
+            "req -newkey rsa:2048 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr"
+        ));
+        openssl(&format!(
+            "x509 -req -in {name}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile san -out {certificate}"
+        ));
     }
 }
 
