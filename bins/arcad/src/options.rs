@@ -98,11 +98,11 @@ const CORS: &str = "DEPRECATED: The \"api-cors-header\" config parameter and the
 
 options! {
     "add-runtime" / "runtimes": Runtimes, Honoured, "Register an additional OCI compatible runtime";
-    "allow-direct-routing" / "allow-direct-routing": Bool, Only("false"), "Allow remote access to published ports on container IP addresses";
+    "allow-direct-routing" / "allow-direct-routing": Bool, Honoured, "Allow remote access to published ports on container IP addresses";
     "api-cors-header" / "api-cors-header": Text, Removed(CORS), "";
     "authorization-plugin" / "authorization-plugins": List, Only("[]"), "Authorization plugins to load";
     "bip" / "bip": Text, Honoured, "IPv4 address for the default bridge";
-    "bip6" / "bip6": Text, Only("\"\""), "IPv6 address for the default bridge";
+    "bip6" / "bip6": Text, Honoured, "IPv6 address for the default bridge";
     ('b') "bridge" / "bridge": Text, Honoured, "Name of the default network's bridge (made when it is missing)";
     "cdi-spec-dir" / "cdi-spec-dirs": List, Honoured, "CDI specification directories to use";
     "certs-dir" / "certs-dir": Text, Honoured, "Certificates and hosts.toml of registries (default: certs.d in /etc/arca and /etc/docker)";
@@ -119,7 +119,7 @@ options! {
     "default-address-pool" / "default-address-pools": Pools, Honoured, "Default address pools for local networks";
     "default-cgroupns-mode" / "default-cgroupns-mode": Text, Honoured, "Default mode for containers cgroup namespace (\"host\" | \"private\")";
     "default-gateway" / "default-gateway": Ip, Honoured, "Default gateway IPv4 address for the default bridge network";
-    "default-gateway-v6" / "default-gateway-v6": Ip, Only("\"\""), "Default gateway IPv6 address for the default bridge network";
+    "default-gateway-v6" / "default-gateway-v6": Ip, Honoured, "Default gateway IPv6 address for the default bridge network";
     "default-ipc-mode" / "default-ipc-mode": Text, Honoured, "Default mode for containers ipc (\"shareable\" | \"private\")";
     "default-network-opt" / "default-network-opts": Object, Honoured, "Default network options";
     "default-runtime" / "default-runtime": Text, Honoured, "Default OCI runtime for containers";
@@ -134,7 +134,7 @@ options! {
     "feature" / "features": Map, Only("{}"), "Enable feature in the daemon";
     "" / "builder": Object, Only("{}"), "";
     "fixed-cidr" / "fixed-cidr": Text, Honoured, "IPv4 subnet for the default bridge network";
-    "fixed-cidr-v6" / "fixed-cidr-v6": Text, Only("\"\""), "IPv6 subnet for the default bridge network";
+    "fixed-cidr-v6" / "fixed-cidr-v6": Text, Honoured, "IPv6 subnet for the default bridge network";
     ('G') "group" / "group": Text, Honoured, "Group for the unix socket";
     ('H') "host" / "hosts": Hosts, Honoured, "Daemon socket(s) to listen on";
     "host-gateway-ip" / "host-gateway-ips": Ips, Honoured, "IP addresses that host-gateway resolves to";
@@ -151,7 +151,7 @@ options! {
     "ip-masq" / "ip-masq": Bool, Honoured, "Enable IP masquerading for the default bridge network";
     "ip6tables" / "ip6tables": Bool, Only("true"), "Enable addition of IPv6 firewall rules";
     "iptables" / "iptables": Bool, Only("true"), "Enable addition of firewall rules";
-    "ipv6" / "ipv6": Bool, Only("false"), "Enable IPv6 networking for the default bridge network";
+    "ipv6" / "ipv6": Bool, Honoured, "Enable IPv6 networking for the default bridge network";
     "label" / "labels": Labels, Honoured, "Set key=value labels to the daemon";
     "live-restore" / "live-restore": Bool, Honoured, "Accepted: containers always outlive arcad";
     "log-driver" / "log-driver": Text, Honoured, "Default driver for container logs";

@@ -232,6 +232,7 @@ pub(crate) fn networks(settings: &Settings) -> anyhow::Result<NetworksConfig> {
         },
         host_gateway_ips: addresses(&settings.host_gateway_ips, "host gateway IP")?,
         userland_proxy: settings.userland_proxy,
+        direct_routing: settings.allow_direct_routing,
         dns: DnsSettings {
             servers: addresses(&settings.dns, "DNS server")?,
             search: settings.dns_search.clone(),
@@ -259,13 +260,6 @@ fn pools(settings: &Settings) -> anyhow::Result<Vec<AddressPool>> {
 
 fn bridge(settings: &Settings) -> anyhow::Result<DefaultBridge> {
     let default = DefaultBridge::default();
-    let network = |text: &str, what: &str| match text {
-        "" => Ok(None),
-        text => text
-            .parse()
-            .map(Some)
-            .map_err(|_error| anyhow!("invalid {what}: invalid CIDR address: {text}")),
-    };
     Ok(DefaultBridge {
         name: match settings.bridge.as_str() {
             "none" => None,
@@ -281,9 +275,30 @@ fn bridge(settings: &Settings) -> anyhow::Result<DefaultBridge> {
                     .map_err(|_error| anyhow!("invalid default-gateway: {text}"))?,
             ),
         },
+        ipv6: settings.ipv6,
+        address6: network(&settings.bip6, "bip6")?,
+        fixed_cidr6: network(&settings.fixed_cidr_v6, "fixed-cidr-v6")?,
+        default_gateway6: match settings.default_gateway_v6.as_str() {
+            "" => None,
+            text => Some(
+                text.parse()
+                    .map_err(|_error| anyhow!("invalid default-gateway-v6: {text}"))?,
+            ),
+        },
         icc: settings.icc,
         masquerade: settings.ip_masq,
     })
+}
+
+/// A subnet or an address with its prefix; empty is none.
+fn network<T: std::str::FromStr>(text: &str, what: &str) -> anyhow::Result<Option<T>> {
+    match text {
+        "" => Ok(None),
+        text => text
+            .parse()
+            .map(Some)
+            .map_err(|_error| anyhow!("invalid {what}: invalid CIDR address: {text}")),
+    }
 }
 
 /// The name of the firewall table: engines with different data roots may live on one host.

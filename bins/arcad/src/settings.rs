@@ -16,7 +16,9 @@ use crate::parse;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub(crate) struct Settings {
+    pub(crate) allow_direct_routing: bool,
     pub(crate) bip: String,
+    pub(crate) bip6: String,
     pub(crate) bridge: String,
     pub(crate) cdi_spec_dirs: Vec<String>,
     /// Empty: `certs.d` in arca's directory and in dockerd's.
@@ -27,6 +29,7 @@ pub(crate) struct Settings {
     pub(crate) default_address_pools: Vec<Pool>,
     pub(crate) default_cgroupns_mode: String,
     pub(crate) default_gateway: String,
+    pub(crate) default_gateway_v6: String,
     pub(crate) default_ipc_mode: String,
     pub(crate) default_network_opts: BTreeMap<String, BTreeMap<String, String>>,
     pub(crate) default_runtime: String,
@@ -40,6 +43,8 @@ pub(crate) struct Settings {
     pub(crate) exec_root: PathBuf,
     pub(crate) experimental: bool,
     pub(crate) fixed_cidr: String,
+    pub(crate) fixed_cidr_v6: String,
+    pub(crate) ipv6: bool,
     pub(crate) group: String,
     pub(crate) host_gateway_ips: Vec<String>,
     pub(crate) hosts: Vec<String>,
@@ -137,7 +142,9 @@ impl ImageGc {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            allow_direct_routing: false,
             bip: String::new(),
+            bip6: String::new(),
             bridge: String::new(),
             cdi_spec_dirs: ["/etc/cdi", "/var/run/cdi"].map(str::to_owned).into(),
             certs_dir: PathBuf::new(),
@@ -147,6 +154,7 @@ impl Default for Settings {
             default_address_pools: Vec::new(),
             default_cgroupns_mode: String::new(),
             default_gateway: String::new(),
+            default_gateway_v6: String::new(),
             default_network_opts: BTreeMap::new(),
             default_ipc_mode: "private".to_owned(),
             default_runtime: String::new(),
@@ -159,6 +167,8 @@ impl Default for Settings {
             exec_root: "/run/arca".into(),
             experimental: false,
             fixed_cidr: String::new(),
+            fixed_cidr_v6: String::new(),
+            ipv6: false,
             group: "docker".to_owned(),
             host_gateway_ips: Vec::new(),
             hosts: Vec::new(),

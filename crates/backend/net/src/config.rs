@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use crate::dns::DnsConfig;
-use crate::drivers::{BridgeConfig, NetworkDriver};
+use crate::drivers::{BridgeConfig, NetworkDriver, SubLinkConfig};
 use crate::types::{MacAddr, PublishedPort};
 
 /// The settings of the backend.
@@ -37,6 +37,8 @@ pub struct NetworkConfig {
 pub enum DriverConfig {
     /// A bridge of the host.
     Bridge(BridgeConfig),
+    /// Links that share one of the host's: macvlan, ipvlan.
+    SubLink(SubLinkConfig),
 }
 
 impl DriverConfig {
@@ -44,12 +46,14 @@ impl DriverConfig {
     pub(crate) fn has_ipv6(&self) -> bool {
         match self {
             Self::Bridge(config) => config.addresses.iter().any(|net| net.addr().is_ipv6()),
+            Self::SubLink(_) => false,
         }
     }
 
     pub(crate) fn driver(&self) -> &dyn NetworkDriver {
         match self {
             Self::Bridge(config) => config,
+            Self::SubLink(config) => config,
         }
     }
 }
@@ -75,8 +79,15 @@ impl SandboxConfig {
         for endpoint in self.endpoints.iter().filter(|endpoint| endpoint.publishes) {
             for net in &endpoint.addresses {
                 match net {
-                    IpNet::V4(net) => targets.ipv4 = targets.ipv4.or(Some(net.addr())),
-                    IpNet::V6(net) => targets.ipv6 = targets.ipv6.or(Some(net.addr())),
+                    IpNet::V4(net) if targets.ipv4.is_none() => {
+                        targets.ipv4 = Some(net.addr());
+                        targets.routed.0 = endpoint.routed.0;
+                    }
+                    IpNet::V6(net) if targets.ipv6.is_none() => {
+                        targets.ipv6 = Some(net.addr());
+                        targets.routed.1 = endpoint.routed.1;
+                    }
+                    _ => {}
                 }
             }
         }
@@ -91,6 +102,20 @@ pub struct Targets {
     pub ipv4: Option<Ipv4Addr>,
     /// The IPv6 address.
     pub ipv6: Option<Ipv6Addr>,
+    /// For IPv4 and for IPv6: whether others reach those addresses themselves, so that a published port is
+    /// opened there and no port of the host is led to it.
+    pub routed: (bool, bool),
+}
+
+impl Targets {
+    /// Whether ports of the family of `ip` are opened at the target itself.
+    pub(crate) fn is_routed(&self, ip: std::net::IpAddr) -> bool {
+        if ip.is_ipv4() {
+            self.routed.0
+        } else {
+            self.routed.1
+        }
+    }
 }
 
 /// A link into a sandbox.
@@ -106,10 +131,13 @@ pub struct EndpointConfig {
     pub mac: MacAddr,
     /// Its addresses, with the length of the network's prefix.
     pub addresses: Vec<IpNet>,
-    /// The gateways that the sandbox's default routes go through, where those go here.
+    /// The gateways that the sandbox's default routes go through, where those go here; `0.0.0.0` or `::` is
+    /// the link itself.
     pub gateways: Vec<std::net::IpAddr>,
     /// Whether published ports may lead to it.
     pub publishes: bool,
+    /// As in [`Targets::routed`].
+    pub routed: (bool, bool),
     /// Settings of the interface: the key below `net`, with the interface's name in it, and the value.
     pub sysctls: Vec<(String, String)>,
 }

@@ -61,6 +61,9 @@ pub enum Error {
     /// The network is not known to the driver.
     #[error("network {0} is not set up")]
     NoNetwork(String),
+    /// Something the kernel or the host does not let us do, in full words.
+    #[error("{0}")]
+    Refused(String),
     /// An option the driver cannot honour.
     #[error("{0}")]
     Unsupported(String),

@@ -216,6 +216,9 @@ pub(crate) fn forwards(ports: &[PublishedPort], to: Targets) -> Vec<Forward> {
             IpAddr::V4(_) => IpAddr::V4(to.ipv4?),
             IpAddr::V6(_) => IpAddr::V6(to.ipv6?),
         };
+        if port.host_port == 0 && !to.is_routed(port.host_ip) {
+            return None;
+        }
         Some(Forward {
             protocol: port.protocol,
             host_ip: port.host_ip,

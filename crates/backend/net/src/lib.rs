@@ -27,7 +27,7 @@ mod types;
 
 pub use config::{Config, DriverConfig, EndpointConfig, NetworkConfig, SandboxConfig, Targets};
 pub use dns::{DnsConfig, Named, Names};
-pub use drivers::BridgeConfig;
+pub use drivers::{BridgeConfig, SubLinkConfig, SubLinkKind};
 pub use error::{BindError, Error};
 pub use firewall::Obstacle;
 pub use net::Net;

@@ -28,18 +28,22 @@ fn bridge(name: &str, subnet: u8) -> NetworkConfig {
             foreign: false,
             mac: MacAddr([2, 0, 0, 0, 0, subnet]),
             addresses: vec![format!("10.77.{subnet}.1/24").parse().unwrap()],
-            routed_by_host: true,
+            isolated: (false, false),
             mtu: 1500,
             icc: true,
             masquerade: (true, true),
             internal: false,
-            open: false,
+            open: (false, false),
+            routed: (false, false),
+            trusted: Vec::new(),
         }),
     }
 }
 
 fn change(mut network: NetworkConfig, change: impl FnOnce(&mut BridgeConfig)) -> NetworkConfig {
-    let DriverConfig::Bridge(config) = &mut network.driver;
+    let DriverConfig::Bridge(config) = &mut network.driver else {
+        unreachable!("only bridges are changed");
+    };
     change(config);
     network
 }
@@ -53,6 +57,7 @@ fn endpoint(network: &str, subnet: u8, host: u8) -> EndpointConfig {
         addresses: vec![format!("10.77.{subnet}.{host}/24").parse().unwrap()],
         gateways: vec![ip(&format!("10.77.{subnet}.1"))],
         publishes: true,
+        routed: (false, false),
         sysctls: Vec::new(),
     }
 }

@@ -166,7 +166,7 @@ pub struct PublishedPort {
     pub container_port: u16,
     /// The host's address; `0.0.0.0` and `::` are every address of the family.
     pub host_ip: IpAddr,
-    /// The port of the host.
+    /// The port of the host; 0 when none leads there and the port is open at the container's own address.
     pub host_port: u16,
 }
 

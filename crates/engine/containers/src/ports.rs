@@ -114,7 +114,11 @@ pub(crate) fn shown(
             .get_or_insert_default()
             .push(PortBinding {
                 host_ip: port.host_ip.to_string(),
-                host_port: port.host_port.to_string(),
+                // None of the host leads there: the container has an address that others reach.
+                host_port: match port.host_port {
+                    0 => String::new(),
+                    number => number.to_string(),
+                },
             });
     }
     all

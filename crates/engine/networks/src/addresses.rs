@@ -146,7 +146,10 @@ fn net(address: IpAddr, prefix: u8) -> IpNet {
 pub(crate) fn gateways(network: &Network) -> (Option<Ipv4Addr>, Option<Ipv6Addr>) {
     let mut gateways = (None, None);
     for pool in &network.ipam.pools {
-        match pool.gateway {
+        let chosen = ["DefaultGatewayIPv4", "DefaultGatewayIPv6"]
+            .iter()
+            .find_map(|name| pool.auxiliary.get(*name));
+        match *chosen.unwrap_or(&pool.gateway) {
             IpAddr::V4(address) => gateways.0 = gateways.0.or(Some(address)),
             IpAddr::V6(address) => gateways.1 = gateways.1.or(Some(address)),
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// The settings of the network service.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub struct Config {
     pub host_gateway_ips: Vec<IpAddr>,
     /// Whether connections that the kernel cannot redirect are carried by arca (`userland-proxy`).
     pub userland_proxy: bool,
+    /// Whether published ports are reached at containers' own addresses, too (`allow-direct-routing`).
+    pub direct_routing: bool,
     /// Name servers, search domains and options for containers that name none.
     pub dns: DnsSettings,
     /// The host's resolver configuration; `None` is `/etc/resolv.conf`.
@@ -46,6 +48,14 @@ pub struct DefaultBridge {
     pub fixed_cidr: Option<Ipv4Net>,
     /// The gateway told to containers, when not the bridge itself.
     pub default_gateway: Option<std::net::Ipv4Addr>,
+    /// Whether it has IPv6 (`ipv6`).
+    pub ipv6: bool,
+    /// The bridge's IPv6 address and prefix (`bip6`); `None` takes the first of `fixed_cidr6`, or of a pool.
+    pub address6: Option<Ipv6Net>,
+    /// Where IPv6 addresses of containers are taken from (`fixed-cidr-v6`).
+    pub fixed_cidr6: Option<Ipv6Net>,
+    /// The IPv6 gateway told to containers, when not the bridge itself (`default-gateway-v6`).
+    pub default_gateway6: Option<std::net::Ipv6Addr>,
     /// Whether containers on it may talk to each other.
     pub icc: bool,
     /// Whether containers' addresses are hidden behind the host's.
@@ -84,6 +94,7 @@ impl Default for Config {
             default_host_ip: None,
             host_gateway_ips: Vec::new(),
             userland_proxy: true,
+            direct_routing: false,
             dns: DnsSettings::default(),
             resolv_conf: None,
             default_network_options: BTreeMap::new(),
@@ -98,6 +109,10 @@ impl Default for DefaultBridge {
             address: None,
             fixed_cidr: None,
             default_gateway: None,
+            ipv6: false,
+            address6: None,
+            fixed_cidr6: None,
+            default_gateway6: None,
             icc: true,
             masquerade: true,
         }

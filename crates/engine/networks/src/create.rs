@@ -10,20 +10,15 @@ use ipnet::IpNet;
 
 use crate::Networks;
 use crate::addresses::Addresses;
+use crate::create_check::{refuse_same_bridge, refuse_several_subnets};
 use crate::error::Error;
 use crate::network::{Ipam, IpamPool, Network};
-use crate::options::BridgeOptions;
 use crate::predefined::pools;
 use crate::record::NetworkRecord;
 use crate::service::{Inner, State};
+use crate::sublink::{is_sublink, refuse_same_parent};
 use crate::subnets::{self, PoolSpec};
-use crate::translate::{self, BRIDGE, HOST, NULL};
-
-/// Names that nobody can give.
-const RESERVED: &[&str] = &["bridge", "host", "none", "default"];
-/// dockerd's answer to what only a swarm has.
-const NO_SWARM: &str = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm \
-                        join\" to connect this node to swarm and try again.";
+use crate::translate::{self, NULL};
 
 /// What is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -90,97 +85,6 @@ impl Networks {
 }
 
 impl Inner {
-    /// Refuses what can be refused by itself, and fills in what another network configures.
-    fn checked(&self, mut spec: NetworkSpec) -> Result<NetworkSpec, Error> {
-        if spec.name.trim().is_empty() {
-            return Err(Error::Invalid("invalid name: name is empty".to_owned()));
-        }
-        if RESERVED.contains(&spec.name.as_str()) {
-            return Err(Error::PredefinedName(spec.name));
-        }
-        if spec.ingress {
-            let text = "Ingress network can only be global scope network";
-            return Err(Error::Forbidden(text.to_owned()));
-        }
-        if spec.scope == "swarm" {
-            let text = "cannot create a swarm scoped network when swarm is not active";
-            return Err(Error::Forbidden(text.to_owned()));
-        }
-        if !spec.config_from.is_empty() {
-            self.configured(&mut spec)?;
-        }
-        for (key, value) in self
-            .config
-            .default_network_options
-            .get(BRIDGE)
-            .into_iter()
-            .flatten()
-        {
-            if matches!(spec.driver.as_str(), "" | BRIDGE) && !spec.config_only {
-                spec.options
-                    .entry(key.clone())
-                    .or_insert_with(|| value.clone());
-            }
-        }
-        match spec.driver.as_str() {
-            "" | BRIDGE => BRIDGE.clone_into(&mut spec.driver),
-            HOST | NULL => {
-                let text = format!(
-                    "only one instance of \"{}\" network is allowed",
-                    spec.driver
-                );
-                return Err(Error::Forbidden(text));
-            }
-            "overlay" => return Err(Error::Forbidden(NO_SWARM.to_owned())),
-            other => return Err(Error::NoDriver(other.to_owned())),
-        }
-        match spec.ipam_driver.as_str() {
-            "" | "default" => "default".clone_into(&mut spec.ipam_driver),
-            other => return Err(Error::NoDriver(other.to_owned())),
-        }
-        if spec
-            .ipam_options
-            .as_ref()
-            .is_some_and(|options| !options.is_empty())
-        {
-            return Err(Error::Unsupported(
-                "options of the default IPAM driver".to_owned(),
-            ));
-        }
-        if spec.ipv4 == Some(false) && spec.ipv6 != Some(true) {
-            return Err(Error::Invalid("IPv4 or IPv6 must be enabled".to_owned()));
-        }
-        BridgeOptions::parse(&spec.options)?;
-        Ok(spec)
-    }
-
-    /// Takes over what a configuration-only network says.
-    fn configured(&self, spec: &mut NetworkSpec) -> Result<(), Error> {
-        let missing = || Error::NoConfiguration(spec.config_from.clone());
-        let state = self.state();
-        let of = state
-            .resolve(&spec.config_from)
-            .map_err(|_not_found| missing())?;
-        if !of.config_only {
-            return Err(missing());
-        }
-        if !spec.pools.is_empty() || !spec.options.is_empty() {
-            return Err(Error::Forbidden(
-                "user specified configurations are not supported if the network depends on a \
-                 configuration network"
-                    .to_owned(),
-            ));
-        }
-        let (from, options, labels) = (of.name.clone(), of.options.clone(), of.labels.clone());
-        spec.pools = of.configuration.clone();
-        spec.options = options;
-        if spec.labels.is_empty() {
-            spec.labels = labels;
-        }
-        spec.config_from = from;
-        Ok(())
-    }
-
     /// Gives the network its ID, subnets and name, which nobody else gets from now on.
     fn register(&self, spec: &NetworkSpec, occupied: &[IpNet]) -> Result<Network, Error> {
         let mut guard = self.state();
@@ -219,11 +123,17 @@ impl Inner {
             labels: spec.labels.clone(),
         };
         if spec.config_only {
+            network.ipam.pools = parsed;
             state.networks.insert(network.id.clone(), network.clone());
             return Ok(network);
         }
         network.ipam.pools = self.settle_pools(state, &network, parsed, occupied)?;
-        refuse_same_bridge(state, &network)?;
+        if is_sublink(&network.driver) {
+            refuse_same_parent(&network, state.networks.values())?;
+        } else {
+            refuse_several_subnets(&network)?;
+            refuse_same_bridge(state, &network)?;
+        }
         state
             .addresses
             .insert(network.id.clone(), Addresses::of(&network));
@@ -242,6 +152,7 @@ impl Inner {
         let mut taken: Vec<IpNet> = state
             .networks
             .values()
+            .filter(|other| !other.config_only)
             .flat_map(|other| &other.ipam.pools)
             .map(|pool| pool.subnet)
             .collect();
@@ -269,7 +180,7 @@ impl Inner {
             .partition(|(base, _)| base.addr().is_ipv4());
         if network.ipv4 && !has(&settled, true) {
             let subnet = ipam::choose(&ipv4, &taken).ok_or(Error::NoPool)?;
-            settled.insert(0, subnets::chosen_by_us(subnet));
+            settled.push(subnets::chosen_by_us(subnet));
         }
         if network.ipv6 && !has(&settled, false) {
             if ipv6.is_empty() {
@@ -286,9 +197,12 @@ impl Inner {
         if !network.config_only
             && let Some(config) = translate::network(network, &self.config)?
         {
-            let failed = |cause| Error::Network {
-                network: network.name.clone(),
-                cause,
+            let failed = |cause| match cause {
+                arca_net::Error::Refused(_) => Error::Driver(cause),
+                cause => Error::Network {
+                    network: network.name.clone(),
+                    cause,
+                },
             };
             self.net.ensure_network(config).await.map_err(failed)?;
         }
@@ -315,30 +229,8 @@ impl Inner {
     }
 }
 
-fn refuse_same_bridge(state: &State, network: &Network) -> Result<(), Error> {
-    let name = |network: &Network| {
-        let options = BridgeOptions::parse(&network.options)?;
-        Ok::<_, Error>(translate::bridge_name(network, &options))
-    };
-    let own = name(network)?;
-    for other in state
-        .networks
-        .values()
-        .filter(|other| other.driver == BRIDGE)
-    {
-        if name(other)? == own {
-            return Err(Error::Forbidden(format!(
-                "cannot create network {} ({own}): conflicts with network {} ({own}): networks have \
-                 same bridge name",
-                network.id, other.id
-            )));
-        }
-    }
-    Ok(())
-}
-
 /// Bytes that are this engine's own and stay the same: from the ID of a predefined network.
-fn host_bytes(state: &State) -> [u8; 5] {
+pub(crate) fn host_bytes(state: &State) -> [u8; 5] {
     let none = state
         .networks
         .values()

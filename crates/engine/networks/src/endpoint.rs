@@ -1,5 +1,7 @@
 //! Endpoints: what a container asks of a network, and what it gets.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use arca_net::{EndpointConfig, MacAddr};
 use arca_types::{ContainerId, EndpointId};
 
@@ -7,10 +9,11 @@ use crate::addresses::{Assigned, gateways};
 use crate::check::{canonical, check};
 use crate::error::Error;
 use crate::network::Network;
-use crate::options::{BridgeOptions, EndpointOptions};
+use crate::options::{BridgeOptions, EndpointOptions, GatewayMode};
 use crate::recover::assigned;
 use crate::service::State;
 use crate::spec::{Endpoint, EndpointSpec, SandboxSpec};
+use crate::sublink::{SubLinkOptions, is_sublink};
 use crate::translate::{BRIDGE, local_mac};
 
 /// Makes the endpoints a container asks for; when one cannot be, none has taken an address.
@@ -56,15 +59,18 @@ pub(crate) fn endpoint(
             network: network.name,
         });
     }
+    if network.config_only {
+        return Err(Error::NotFound(network.name));
+    }
     check(&network, wish)?;
     let endpoint_id = EndpointId::random();
-    if network.driver != BRIDGE {
+    if network.driver != BRIDGE && !is_sublink(&network.driver) {
         return Ok(without_interface(endpoint_id, &network, wish));
     }
-    let options = BridgeOptions::parse(&network.options)?;
+    let way = Way::of(&network)?;
     let interface = match EndpointOptions::parse(&wish.driver_opts)?.interface {
         Some(name) => name,
-        None => free_interface(&options.interface_prefix, others),
+        None => free_interface(&way.interface_prefix, others),
     };
     if others.iter().any(|other| other.interface == interface) {
         return Err(Error::Invalid(format!(
@@ -80,7 +86,17 @@ pub(crate) fn endpoint(
         Some(net) => MacAddr::of_ipv4(net.addr()),
         None => local_mac(endpoint_id.as_str()),
     });
-    let reachable = !network.internal && !options.isolated;
+    let gateway4 = if way.by_link {
+        assigned.ipv4.map(|_| Ipv4Addr::UNSPECIFIED)
+    } else {
+        gateway4
+    };
+    let gateway6 = if way.by_link {
+        assigned.ipv6.map(|_| Ipv6Addr::UNSPECIFIED)
+    } else {
+        gateway6
+    };
+    let reachable = !network.internal && !way.leads_nowhere;
     Ok(Endpoint {
         host_link: EndpointConfig::host_link_of(endpoint_id.as_str()),
         interface,
@@ -89,7 +105,9 @@ pub(crate) fn endpoint(
         gateway4: gateway4.filter(|_| reachable),
         ipv6: assigned.ipv6,
         gateway6: gateway6.filter(|_| reachable),
-        publishes: reachable,
+        publishes: reachable && way.publishes,
+        routed4: way.routed.0,
+        routed6: way.routed.1,
         dns_names: dns_names(&network, id, (&sandbox.name, &sandbox.hostname), wish),
         ..without_interface(endpoint_id, &network, wish)
     })
@@ -111,7 +129,48 @@ fn without_interface(id: EndpointId, network: &Network, wish: &EndpointSpec) -> 
         default4: false,
         default6: false,
         publishes: false,
+        routed4: false,
+        routed6: false,
         dns_names: Vec::new(),
+    }
+}
+
+/// What a network's driver means for its endpoints.
+struct Way {
+    interface_prefix: String,
+    /// Whether published ports lead there at all.
+    publishes: bool,
+    /// Whether they are open at the endpoint's own address, for IPv4 and IPv6.
+    routed: (bool, bool),
+    /// Whether packets leave without a gateway.
+    by_link: bool,
+    /// Whether there is nothing outside.
+    leads_nowhere: bool,
+}
+
+impl Way {
+    fn of(network: &Network) -> Result<Self, Error> {
+        if is_sublink(&network.driver) {
+            let options = SubLinkOptions::parse(&network.driver, &network.options)?;
+            return Ok(Self {
+                interface_prefix: "eth".to_owned(),
+                publishes: false,
+                routed: (false, false),
+                by_link: options.routes_by_link(),
+                leads_nowhere: options.parent.is_none(),
+            });
+        }
+        let options = BridgeOptions::parse(&network.options)?;
+        Ok(Self {
+            interface_prefix: options.interface_prefix,
+            publishes: true,
+            routed: (
+                options.mode4 == GatewayMode::Routed,
+                options.mode6 == GatewayMode::Routed,
+            ),
+            by_link: false,
+            leads_nowhere: false,
+        })
     }
 }
 

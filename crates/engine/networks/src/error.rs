@@ -50,6 +50,9 @@ pub enum Error {
     Conflict(String),
     #[error("{0}")]
     Forbidden(String),
+    /// What dockerd answers with 500, in full words.
+    #[error("{0}")]
+    Failed(String),
     #[error("Address already in use")]
     AddressInUse,
     #[error(
@@ -77,6 +80,8 @@ pub enum Error {
         #[source]
         cause: arca_net::Error,
     },
+    #[error(transparent)]
+    Driver(arca_net::Error),
     #[error("failed to set up network {network}")]
     Network {
         network: String,
@@ -108,12 +113,14 @@ impl Classify for Error {
             | Self::EndpointExists { .. }
             | Self::Forbidden(_) => ErrorKind::Forbidden,
             Self::Unsupported(_) => ErrorKind::NotImplemented,
-            Self::NotConnected { .. }
+            Self::Failed(_)
+            | Self::NotConnected { .. }
             | Self::NotPlanned { .. }
             | Self::Exhausted { .. }
             | Self::Publish { .. }
             | Self::Backend { .. }
             | Self::Network { .. }
+            | Self::Driver(_)
             | Self::Store(_) => ErrorKind::Internal,
         }
     }

@@ -9,6 +9,7 @@ mod check;
 mod config;
 mod connect;
 mod create;
+mod create_check;
 mod detach;
 mod endpoint;
 mod error;
@@ -22,6 +23,7 @@ mod recover;
 mod remove;
 mod service;
 mod spec;
+mod sublink;
 mod subnets;
 #[cfg(test)]
 mod testing;

@@ -92,9 +92,7 @@ impl Filter {
             && any(&self.drivers, &|driver| network.driver == driver)
             && any(&self.scopes, &|scope| scope == "local")
             && self.labels.iter().all(|label| has_label(network, label))
-            && self
-                .predefined
-                .is_none_or(|predefined| network.predefined == predefined)
+            && (self.kinds.is_empty() || self.kinds.contains(&network.predefined))
             && self.dangling.is_none_or(|dangling| {
                 let unused = state.endpoints_on(&network.id).next().is_none();
                 (!network.predefined && unused) == dangling

@@ -110,8 +110,8 @@ pub struct Filter {
     pub scopes: Vec<String>,
     /// Labels, `key` or `key=value`; all of them have to match.
     pub labels: Vec<String>,
-    /// Whether it is one of the predefined networks (`type=builtin`) or not (`type=custom`).
-    pub predefined: Option<bool>,
+    /// Whether it is one of the predefined networks (`type=builtin`) or not (`type=custom`): either of these.
+    pub kinds: Vec<bool>,
     /// Whether no container is on it (`dangling`).
     pub dangling: Option<bool>,
 }

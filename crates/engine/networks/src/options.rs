@@ -23,8 +23,9 @@ const INHIBIT_IPV4: &str = "com.docker.network.bridge.inhibit_ipv4";
 const GATEWAY_MODE_4: &str = "com.docker.network.bridge.gateway_mode_ipv4";
 const GATEWAY_MODE_6: &str = "com.docker.network.bridge.gateway_mode_ipv6";
 const INTERFACE_PREFIX: &str = "com.docker.network.container_iface_prefix";
-const ENABLE_IPV4: &str = "com.docker.network.enable_ipv4";
-const ENABLE_IPV6: &str = "com.docker.network.enable_ipv6";
+const TRUSTED: &str = "com.docker.network.bridge.trusted_host_interfaces";
+pub(crate) const ENABLE_IPV4: &str = "com.docker.network.enable_ipv4";
+pub(crate) const ENABLE_IPV6: &str = "com.docker.network.enable_ipv6";
 const ENDPOINT_SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
 const ENDPOINT_INTERFACE: &str = "com.docker.network.endpoint.ifname";
 
@@ -38,10 +39,12 @@ pub(crate) struct BridgeOptions {
     pub(crate) mtu: Option<u32>,
     /// Whether the bridge has no IPv4 address of its own.
     pub(crate) inhibit_ipv4: bool,
-    /// Whether packets routed here from outside are let in without a published port.
-    pub(crate) open: bool,
-    /// Whether the host is no part of the network.
-    pub(crate) isolated: bool,
+    /// How the host treats IPv4 packets to and from it.
+    pub(crate) mode4: GatewayMode,
+    /// The same for IPv6.
+    pub(crate) mode6: GatewayMode,
+    /// Links of the host from which published ports are reached at the containers' own addresses.
+    pub(crate) trusted: Vec<String>,
     pub(crate) interface_prefix: String,
 }
 
@@ -56,8 +59,9 @@ impl BridgeOptions {
             host_binding: None,
             mtu: None,
             inhibit_ipv4: false,
-            open: false,
-            isolated: false,
+            mode4: GatewayMode::Nat,
+            mode6: GatewayMode::Nat,
+            trusted: Vec::new(),
             interface_prefix: "eth".to_owned(),
         };
         for (key, value) in options {
@@ -68,7 +72,12 @@ impl BridgeOptions {
                 HOST_BINDING => parsed.host_binding = host_binding(key, value)?,
                 MTU => parsed.mtu = Some(mtu(key, value)?),
                 INHIBIT_IPV4 => parsed.inhibit_ipv4 = boolean(key, value)?,
-                GATEWAY_MODE_4 | GATEWAY_MODE_6 => parsed.gateway_mode(key, value)?,
+                GATEWAY_MODE_4 => parsed.mode4 = GatewayMode::parse(key, value)?,
+                GATEWAY_MODE_6 => parsed.mode6 = GatewayMode::parse(key, value)?,
+                TRUSTED => {
+                    let names = value.split(':').filter(|name| !name.is_empty());
+                    parsed.trusted = names.map(str::to_owned).collect();
+                }
                 INTERFACE_PREFIX => parsed.interface_prefix = value.clone(),
                 DEFAULT_BRIDGE => {
                     boolean(key, value)?;
@@ -85,19 +94,42 @@ impl BridgeOptions {
         Ok(parsed)
     }
 
-    fn gateway_mode(&mut self, key: &str, value: &str) -> Result<(), Error> {
-        match value {
-            "nat" => {}
-            "nat-unprotected" => self.open = true,
-            "isolated" => self.isolated = true,
-            "routed" => return Err(Error::Unsupported("gateway mode routed".to_owned())),
-            _ => {
-                return Err(Error::Invalid(format!(
-                    "unknown gateway mode {value}: {key}"
-                )));
-            }
+    /// What cannot be said without knowing the network.
+    pub(crate) fn check(&self, internal: bool) -> Result<(), Error> {
+        let isolated = [self.mode4, self.mode6].contains(&GatewayMode::Isolated);
+        if isolated && !internal {
+            return Err(Error::Failed(
+                "gateway mode 'isolated' can only be used for an internal network".to_owned(),
+            ));
         }
         Ok(())
+    }
+}
+
+/// How a bridge's packets pass the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GatewayMode {
+    /// Behind the host's addresses; published ports are redirected.
+    Nat,
+    /// The same, and everything routed to a container is let in.
+    NatUnprotected,
+    /// With addresses of their own; published ports are opened.
+    Routed,
+    /// The host is no part of the network.
+    Isolated,
+}
+
+impl GatewayMode {
+    fn parse(key: &str, value: &str) -> Result<Self, Error> {
+        match value {
+            "nat" => Ok(Self::Nat),
+            "nat-unprotected" => Ok(Self::NatUnprotected),
+            "routed" => Ok(Self::Routed),
+            "isolated" => Ok(Self::Isolated),
+            _ => Err(Error::Invalid(format!(
+                "failed to parse {key} value: {value} (unknown gateway mode {value})"
+            ))),
+        }
     }
 }
 
@@ -199,25 +231,25 @@ pub(crate) fn boolean(key: &str, value: &str) -> Result<bool, Error> {
 }
 
 fn host_binding(key: &str, value: &str) -> Result<Option<IpAddr>, Error> {
-    let ip: IpAddr = value.parse().ok().filter(IpAddr::is_ipv4).ok_or_else(|| {
-        Error::Invalid(format!(
-            "failed to parse {key} value: {value} (invalid ipv4 address)"
-        ))
-    })?;
+    let bad = |why: &str| Error::Invalid(format!("failed to parse {key} value: {value} ({why})"));
+    let ip: IpAddr = value.parse().ok().ok_or_else(|| bad("nil ip"))?;
+    if ip.is_ipv6() {
+        return Err(bad("not an IPv4 address"));
+    }
     Ok(Some(ip).filter(|ip| !ip.is_unspecified()))
 }
 
-fn mtu(key: &str, value: &str) -> Result<u32, Error> {
-    let invalid = || {
+/// A packet's size, bytes; what the kernel does not take is refused when the link is made.
+pub(crate) fn mtu(key: &str, value: &str) -> Result<u32, Error> {
+    let number: i64 = value.parse().ok().ok_or_else(|| {
         Error::Invalid(format!(
-            "failed to parse {key} value: {value} (value must be greater than or equal to 0)"
+            "failed to parse {key} value: {value} (strconv.Atoi: parsing \"{value}\": invalid syntax)"
         ))
-    };
-    value
-        .parse()
+    })?;
+    u32::try_from(number)
         .ok()
-        .filter(|mtu| *mtu <= 65_535)
-        .ok_or_else(invalid)
+        .filter(|number| *number <= 65_535)
+        .ok_or_else(|| Error::Invalid(format!("invalid MTU number: {number}")))
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ pub(crate) fn complete(state: &mut State, config: &Config, now: Timestamp) -> Re
         let mut network = known.cloned().unwrap_or_else(|| new(driver, name, now));
         if driver == BRIDGE {
             network.options = bridge_options(config);
+            network.ipv6 = config.bridge.ipv6;
         }
         if known != Some(&network) {
             let id = network.id.to_string();
@@ -113,12 +114,21 @@ pub(crate) async fn settle_bridge(inner: &Inner, in_use: bool) -> Result<Option<
     let Some(mut network) = found else {
         return Ok(None);
     };
-    let before = network.ipam.pools.first().and_then(pool_address);
+    let before = network.ipam.pools.iter().find_map(pool_address);
+    let before6 = network
+        .ipam
+        .pools
+        .iter()
+        .find(|pool| pool.subnet.addr().is_ipv6())
+        .cloned();
     let address = match inner.config.bridge.address {
         Some(address) => address,
         None => choose(inner, name, before, in_use).await?,
     };
     network.ipam.pools = vec![pool(inner, address)];
+    if inner.config.bridge.ipv6 {
+        network.ipam.pools.push(pool6(inner, before6)?);
+    }
     Ok(Some(network))
 }
 
@@ -198,6 +208,46 @@ fn pool_address(pool: &IpamPool) -> Option<Ipv4Net> {
         IpAddr::V4(gateway) => Ipv4Net::new(gateway, pool.subnet.prefix_len()).ok(),
         IpAddr::V6(_) => None,
     }
+}
+
+/// The IPv6 subnet: that of the configuration, of the last time, or one of the engine's own.
+fn pool6(inner: &Inner, before: Option<IpamPool>) -> Result<IpamPool, Error> {
+    let bridge = &inner.config.bridge;
+    let auxiliary: BTreeMap<String, IpAddr> = bridge
+        .default_gateway6
+        .map(|gateway| ("DefaultGatewayIPv6".to_owned(), IpAddr::V6(gateway)))
+        .into_iter()
+        .collect();
+    let made = |net: IpNet, gateway: Option<IpAddr>, range: Option<IpNet>| IpamPool {
+        range,
+        auxiliary: auxiliary.clone(),
+        gateway: gateway.unwrap_or_else(|| crate::create::first_address(net.trunc(), None)),
+        ..crate::subnets::chosen_by_us(net.trunc())
+    };
+    if let Some(net) = bridge.address6 {
+        let range = bridge.fixed_cidr6.map(|net| IpNet::V6(net.trunc()));
+        return Ok(made(IpNet::V6(net), Some(IpAddr::V6(net.addr())), range));
+    }
+    if let Some(net) = bridge.fixed_cidr6 {
+        return Ok(made(IpNet::V6(net), None, None));
+    }
+    if let Some(before) = before {
+        return Ok(made(before.subnet, None, None));
+    }
+    let state = inner.state();
+    let mut ours: Vec<(IpNet, u8)> = pools(&inner.config);
+    ours.retain(|(base, _)| base.addr().is_ipv6());
+    if ours.is_empty() {
+        ours.push(ipam::unique_local_pool(crate::create::host_bytes(&state)));
+    }
+    let taken: Vec<IpNet> = state
+        .networks
+        .values()
+        .flat_map(|network| &network.ipam.pools)
+        .map(|pool| pool.subnet)
+        .collect();
+    let net = ipam::choose(&ours, &taken).ok_or(Error::NoPool)?;
+    Ok(made(net, None, None))
 }
 
 fn pool(inner: &Inner, address: Ipv4Net) -> IpamPool {

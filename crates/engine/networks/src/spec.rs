@@ -110,6 +110,12 @@ pub struct Endpoint {
     pub default6: bool,
     /// Whether published ports may lead here.
     pub publishes: bool,
+    /// Whether published ports are open at the IPv4 address itself, and no port of the host leads there.
+    #[serde(default)]
+    pub routed4: bool,
+    /// The same for IPv6.
+    #[serde(default)]
+    pub routed6: bool,
     /// The names that DNS answers on this network; empty on predefined networks.
     pub dns_names: Vec<String>,
 }

@@ -10,9 +10,10 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use crate::config::Config;
 use crate::error::Error;
 use crate::network::Network;
-use crate::options::{BridgeOptions, EndpointOptions};
+use crate::options::{BridgeOptions, EndpointOptions, GatewayMode};
 use crate::record::SandboxRecord;
 use crate::spec::{Endpoint, Sandbox};
+use crate::sublink::{self, is_sublink};
 
 /// The largest packet when nothing says it, bytes.
 const MTU: u32 = 1500;
@@ -32,6 +33,15 @@ pub(crate) fn bridge_name(network: &Network, options: &BridgeOptions) -> String 
 
 /// What the backend has to make for a network; `None` for those without anything in the kernel.
 pub(crate) fn network(network: &Network, config: &Config) -> Result<Option<NetworkConfig>, Error> {
+    if network.config_only {
+        return Ok(None);
+    }
+    if is_sublink(&network.driver) {
+        return Ok(Some(NetworkConfig {
+            id: network.id.to_string(),
+            driver: DriverConfig::SubLink(sublink::config(network)?),
+        }));
+    }
     if network.driver != BRIDGE {
         return Ok(None);
     }
@@ -45,18 +55,27 @@ pub(crate) fn network(network: &Network, config: &Config) -> Result<Option<Netwo
         .filter(|pool| !(options.inhibit_ipv4 && pool.subnet.addr().is_ipv4()))
         .filter_map(address)
         .collect();
+    let is = |mode| (options.mode4 == mode, options.mode6 == mode);
     let default_mtu = if config.mtu == 0 { MTU } else { config.mtu };
     let bridge = BridgeConfig {
         mac: bridge_mac(&addresses, network),
         name,
         foreign: false,
-        routed_by_host: !options.isolated,
+        isolated: is(GatewayMode::Isolated),
         addresses,
         mtu: options.mtu.filter(|mtu| *mtu != 0).unwrap_or(default_mtu),
         icc: options.icc,
-        masquerade: (options.masquerade, options.masquerade),
+        masquerade: (
+            options.masquerade && options.mode4 != GatewayMode::Routed,
+            options.masquerade && options.mode6 != GatewayMode::Routed,
+        ),
         internal: network.internal,
-        open: options.open,
+        open: is(GatewayMode::NatUnprotected),
+        routed: (
+            config.direct_routing || options.mode4 == GatewayMode::Routed,
+            config.direct_routing || options.mode6 == GatewayMode::Routed,
+        ),
+        trusted: options.trusted,
     };
     let id = network.id.to_string();
     Ok(Some(NetworkConfig {
@@ -110,7 +129,9 @@ pub(crate) fn dns(record: &SandboxRecord) -> Option<DnsConfig> {
         .map(|endpoint| endpoint.network.to_string())
         .collect();
     // Who has no way out does not get one by asking for names.
-    let has_way_out = endpoints.iter().any(|endpoint| endpoint.publishes);
+    let has_way_out = endpoints.iter().any(|endpoint| {
+        endpoint.publishes || endpoint.gateway4.is_some() || endpoint.gateway6.is_some()
+    });
     let upstreams = if has_way_out {
         record.upstreams.clone()
     } else {
@@ -152,6 +173,7 @@ pub(crate) fn endpoint(of: &Endpoint) -> Result<EndpointConfig, Error> {
         addresses: own.chain(link_local).collect(),
         gateways,
         publishes: of.publishes,
+        routed: (of.routed4, of.routed6),
         sysctls,
     })
 }

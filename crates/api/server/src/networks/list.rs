@@ -35,26 +35,21 @@ fn filter(filters: Filters) -> Result<Filter, ApiError> {
         drivers: values("driver"),
         scopes: values("scope"),
         labels: values("label"),
-        predefined: predefined(filters.get("type"))?,
+        kinds: kinds(filters.get("type"))?,
         dangling: dangling(filters.get("dangling"))?,
     })
 }
 
-fn predefined(values: &[String]) -> Result<Option<bool>, ApiError> {
-    let mut found = None;
-    for value in values {
-        found = match value.as_str() {
-            "builtin" => Some(true),
-            "custom" => Some(false),
-            // 500, as dockerd has it
-            other => {
-                return Err(ApiError::internal(&format!(
-                    "invalid filter: 'type'='{other}'"
-                )));
-            }
-        };
-    }
-    Ok(found)
+fn kinds(values: &[String]) -> Result<Vec<bool>, ApiError> {
+    let kind = |value: &String| match value.as_str() {
+        "builtin" => Ok(true),
+        "custom" => Ok(false),
+        // 500, as dockerd has it
+        other => Err(ApiError::internal(&format!(
+            "invalid filter: 'type'='{other}'"
+        ))),
+    };
+    values.iter().map(kind).collect()
 }
 
 fn dangling(values: &[String]) -> Result<Option<bool>, ApiError> {

@@ -28,8 +28,8 @@ pub struct BridgeConfig {
     pub mac: MacAddr,
     /// Its addresses, which are the gateways of the network.
     pub addresses: Vec<IpNet>,
-    /// Whether it has addresses at all: an isolated bridge has none, and the host is no part of the network.
-    pub routed_by_host: bool,
+    /// Whether the bridge has no address of IPv4, of IPv6: the host is no part of the network then.
+    pub isolated: (bool, bool),
     /// The largest packet, bytes.
     pub mtu: u32,
     /// Whether endpoints may talk to each other.
@@ -38,8 +38,12 @@ pub struct BridgeConfig {
     pub masquerade: (bool, bool),
     /// Whether nothing outside is reachable.
     pub internal: bool,
-    /// Whether packets routed here from outside are let in without a published port.
-    pub open: bool,
+    /// For IPv4 and for IPv6: whether packets routed here from outside are let in without a published port.
+    pub open: (bool, bool),
+    /// For IPv4 and for IPv6: whether published ports are reached at the endpoints' own addresses.
+    pub routed: (bool, bool),
+    /// Links of the host from which published ports are reached at the endpoints' own addresses, too.
+    pub trusted: Vec<String>,
 }
 
 impl BridgeConfig {
@@ -57,6 +61,8 @@ impl BridgeConfig {
             icc: self.icc,
             internal: self.internal,
             open: self.open,
+            routed: self.routed,
+            trusted: self.trusted.clone(),
         }
     }
 
@@ -64,8 +70,8 @@ impl BridgeConfig {
     fn ensure(&self, host: &Host) -> Result<link::Link, Error> {
         if let Some(found) = host.link(&self.name)? {
             if found.kind != "bridge" {
-                return Err(Error::Unsupported(format!(
-                    "cannot use the link {} for a network: it is not a bridge",
+                return Err(Error::Refused(format!(
+                    "existing interface {} is not a bridge",
                     self.name
                 )));
             }
@@ -93,11 +99,11 @@ impl BridgeConfig {
     fn configure(&self, host: &Host, bridge: &link::Link) -> Result<(), Error> {
         let present = host.addresses(bridge.index)?;
         let mut requests = Vec::new();
-        let wanted: &[IpNet] = if self.routed_by_host {
-            &self.addresses
-        } else {
-            &[]
+        let has_address = |net: &&IpNet| match net {
+            IpNet::V4(_) => !self.isolated.0,
+            IpNet::V6(_) => !self.isolated.1,
         };
+        let wanted: Vec<IpNet> = self.addresses.iter().filter(has_address).copied().collect();
         for net in wanted.iter().filter(|net| !present.contains(net)) {
             requests.push(address::add(bridge.index, *net));
         }
@@ -137,7 +143,11 @@ impl BridgeConfig {
             // everybody behind the bridge from using it.
             sysctl::set(&format!("ipv4/conf/{name}/route_localnet"), "1")?;
         }
-        let ipv6_off = if has(false) { "0" } else { "1" };
+        let ipv6_off = if has(false) && !self.isolated.1 {
+            "0"
+        } else {
+            "1"
+        };
         sysctl::set(&format!("ipv6/conf/{name}/disable_ipv6"), ipv6_off)?;
         sysctl::set(&format!("ipv6/conf/{name}/accept_ra"), "0")?;
         Ok(())

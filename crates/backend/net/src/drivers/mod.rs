@@ -1,12 +1,14 @@
 //! The kinds of networks. Each is one file behind [`NetworkDriver`].
 
 mod bridge;
+mod sublink;
 
 use std::fmt;
 use std::os::fd::BorrowedFd;
 
 pub use bridge::BridgeConfig;
 pub(crate) use bridge::LINK_PREFIX;
+pub use sublink::{SubLinkConfig, SubLinkKind};
 
 use crate::config::EndpointConfig;
 use crate::error::Error;

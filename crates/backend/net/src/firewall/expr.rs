@@ -203,6 +203,23 @@ impl Expressions {
         })
     }
 
+    /// Goes on when protocol, destination address and port are in the set. Says the family itself.
+    pub(crate) fn for_target(self, family: u8, set: &str) -> Self {
+        let address = if family == IPV4 { 4 } else { 16 };
+        let offset = if family == IPV4 { 16 } else { 24 };
+        self.family(family)
+            .meta(16, 1)
+            .payload(1, offset, address, 9)
+            .payload(2, 2, 2, 9 + address / 4)
+            .lookup(set, false, None)
+    }
+
+    /// Goes on when the packet is of ICMP, or of ICMPv6.
+    pub(crate) fn ping(self, family: u8) -> Self {
+        let protocol = if family == IPV4 { 1 } else { 58 };
+        self.meta(16, 1).compare(true, &[protocol])
+    }
+
     /// Goes on when the packet is for a port. The family is known by now.
     pub(crate) fn port(self, protocol: u8, port: u16) -> Self {
         self.meta(16, 1)
@@ -228,6 +245,38 @@ impl Expressions {
     /// Hides the source behind the address of the interface the packet leaves by. Ends the rule.
     pub(crate) fn masquerade(self) -> Message {
         self.add("masq", |data| data).0
+    }
+
+    /// Goes on when the packet opens a TCP connection, in either direction.
+    pub(crate) fn opens_tcp(self) -> Self {
+        const TCP: u8 = 6;
+        // Of the flags, SYN and RST: SYN alone.
+        self.meta(16, 1)
+            .compare(true, &[TCP])
+            .payload(2, 13, 1, 1)
+            .mask(&[0x06])
+            .compare(true, &[0x02])
+    }
+
+    /// Lowers the largest segment that the packet announces to what its route takes. Ends the rule.
+    pub(crate) fn clamp_segment(self) -> Message {
+        self.add("rt", |data| data.attr_be32(1, 1).attr_be32(2, 3))
+            .add("byteorder", |data| {
+                data.attr_be32(1, 1)
+                    .attr_be32(2, 1)
+                    .attr_be32(3, 1)
+                    .attr_be32(4, 2)
+                    .attr_be32(5, 2)
+            })
+            .add("exthdr", |data| {
+                // Option 2 of TCP, its two bytes after kind and length.
+                data.attr_be32(7, 1)
+                    .attr(2, &[2])
+                    .attr_be32(3, 2)
+                    .attr_be32(4, 2)
+                    .attr_be32(6, 1)
+            })
+            .0
     }
 
     /// Counts the packets that come this far.

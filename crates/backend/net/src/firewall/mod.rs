@@ -7,7 +7,9 @@
 
 mod expr;
 mod monitor;
+mod published;
 mod ruleset;
+mod sets;
 mod table;
 
 use std::io;
@@ -110,7 +112,7 @@ impl Firewall {
         let mut state = self.lock();
         state.rules.forwards.extend(forwards);
         let mut change = Transaction::new(&self.table);
-        ruleset::publish(&mut change, forwards);
+        published::publish(&mut change, forwards);
         if let Err(cause) = change.commit(&mut state.socket) {
             tracing::debug!(%cause, "writing the whole table");
             self.install(&mut state)?;
@@ -130,7 +132,7 @@ impl Firewall {
             return Ok(());
         }
         let mut change = Transaction::new(&self.table);
-        ruleset::withdraw(&mut change, &known);
+        published::withdraw(&mut change, &known, &state.rules.forwards);
         if let Err(cause) = change.commit(&mut state.socket) {
             tracing::debug!(%cause, "writing the whole table");
             self.install(&mut state)?;
@@ -181,6 +183,11 @@ impl Firewall {
                 self.table
             )))?;
         state.installed = !state.rules.bridges.is_empty();
+        if state.installed {
+            let table = format!("{}-user", self.table);
+            let made = ruleset::administrators(&table).commit(&mut state.socket);
+            made.map_err(Error::system(format!("make the nftables table {table:?}")))?;
+        }
         Ok(())
     }
 
@@ -221,7 +228,7 @@ pub(crate) fn redirect_dns(address: Ipv4Addr, (udp, tcp): (u16, u16)) -> Result<
 fn forget(socket: &mut Socket, forwards: &[Forward]) -> Result<(), Error> {
     let ports: Vec<UdpPort> = forwards
         .iter()
-        .filter(|forward| forward.protocol == Protocol::Udp)
+        .filter(|forward| forward.protocol == Protocol::Udp && forward.host_port != 0)
         .map(|forward| UdpPort {
             host_port: forward.host_port,
             container: forward.target.ip(),

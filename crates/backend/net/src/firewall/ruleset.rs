@@ -6,8 +6,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::expr::{Expressions, IPV4, IPV6, Side, Verdict, interface_name};
-use super::table::{Element, Hook, Set, Transaction, kind};
-use crate::netlink::address::octets;
+use super::published::publish;
+use super::sets::{
+    BRIDGES, INTERNAL, OPEN4, OPEN6, ROUTED4, ROUTED6, TALK, TARGETS4, TARGETS6, TRUSTED, V4,
+    V4_ANY, V6, V6_ANY,
+};
+use super::table::{Element, Hook, Set, Transaction};
 use crate::types::Protocol;
 
 /// A bridge and what may pass it.
@@ -19,8 +23,12 @@ pub(crate) struct BridgeRules {
     pub(crate) icc: bool,
     /// Whether nothing of it leaves to elsewhere.
     pub(crate) internal: bool,
-    /// Whether packets that come from elsewhere without being redirected are let in.
-    pub(crate) open: bool,
+    /// For IPv4 and for IPv6: whether packets that come from elsewhere without being redirected are let in.
+    pub(crate) open: (bool, bool),
+    /// For IPv4 and for IPv6: whether published ports are reached at the containers' own addresses.
+    pub(crate) routed: (bool, bool),
+    /// Interfaces from which they are, too.
+    pub(crate) trusted: Vec<String>,
 }
 
 /// A redirection: what arrives at a port of the host goes to a container.
@@ -30,7 +38,7 @@ pub(crate) struct Forward {
     pub(crate) protocol: Protocol,
     /// The host's address; `0.0.0.0` and `::` are all of the family.
     pub(crate) host_ip: IpAddr,
-    /// The host's port.
+    /// The host's port; 0 is none: the target is opened, and nothing is led there.
     pub(crate) host_port: u16,
     /// Where to, of the same family.
     pub(crate) target: SocketAddr,
@@ -54,55 +62,6 @@ pub(crate) struct Ruleset {
     pub(crate) guard: Guard,
 }
 
-const BRIDGES: Set = Set {
-    name: "bridges",
-    key: &[kind::INTERFACE],
-    key_length: 16,
-    value: None,
-};
-const INTERNAL: Set = Set {
-    name: "internal",
-    key: &[kind::INTERFACE],
-    key_length: 16,
-    value: None,
-};
-const OPEN: Set = Set {
-    name: "open",
-    key: &[kind::INTERFACE],
-    key_length: 16,
-    value: None,
-};
-const TALK: Set = Set {
-    name: "talk",
-    key: &[kind::INTERFACE, kind::INTERFACE],
-    key_length: 32,
-    value: None,
-};
-const V4: Set = Set {
-    name: "published4",
-    key: &[kind::PROTOCOL, kind::IPV4, kind::PORT],
-    key_length: 12,
-    value: Some((&[kind::IPV4, kind::PORT], 8)),
-};
-const V4_ANY: Set = Set {
-    name: "published4_any",
-    key: &[kind::PROTOCOL, kind::PORT],
-    key_length: 8,
-    value: Some((&[kind::IPV4, kind::PORT], 8)),
-};
-const V6: Set = Set {
-    name: "published6",
-    key: &[kind::PROTOCOL, kind::IPV6, kind::PORT],
-    key_length: 24,
-    value: Some((&[kind::IPV6, kind::PORT], 20)),
-};
-const V6_ANY: Set = Set {
-    name: "published6_any",
-    key: &[kind::PROTOCOL, kind::PORT],
-    key_length: 8,
-    value: Some((&[kind::IPV6, kind::PORT], 20)),
-};
-
 /// `127.0.0.0/8`.
 fn loopback4() -> IpNet {
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8))
@@ -113,13 +72,28 @@ fn loopback6() -> IpNet {
     IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128))
 }
 
+/// The table of the administrator, with an empty chain that forwarded packets pass before ours; nothing
+/// changes when they are there. It is never emptied and never removed by us.
+pub(crate) fn administrators(table: &str) -> Transaction<'_> {
+    let mut change = Transaction::new(table);
+    change.ensure_table();
+    let hook = Hook {
+        kind: "filter",
+        number: 2,
+        priority: -10,
+    };
+    change.chain("forward", Some(hook));
+    change
+}
+
 impl Ruleset {
     /// Writes the whole table anew.
     pub(crate) fn replace<'a>(&self, table: &'a str) -> Transaction<'a> {
         let mut change = Transaction::new(table);
         change.recreate_table();
         for set in [
-            &BRIDGES, &INTERNAL, &OPEN, &TALK, &V4, &V4_ANY, &V6, &V6_ANY,
+            &BRIDGES, &INTERNAL, &OPEN4, &OPEN6, &ROUTED4, &ROUTED6, &TRUSTED, &TALK, &TARGETS4,
+            &TARGETS6, &V4, &V4_ANY, &V6, &V6_ANY,
         ] {
             change.set(set);
         }
@@ -147,7 +121,16 @@ impl Ruleset {
         change.chain("prerouting", hook("nat", 0, -100));
         change.chain("output", hook("nat", 3, -100));
         change.chain("postrouting", hook("nat", 4, 100));
+        change.chain("segments", hook("filter", 2, -150));
         change.chain("forward", hook("filter", 2, 0));
+        // A tunnel on the way may take less than a bridge does, and the answer that says so is often lost.
+        for side in [Side::In, Side::Out] {
+            change.rule("segments", |rule| {
+                rule.interface_in(side, BRIDGES.name, true)
+                    .opens_tcp()
+                    .clamp_segment()
+            });
+        }
         // The bridges route 127.0.0.0/8, for published ports: nobody behind them may use that.
         change.rule("loopback", |rule| {
             rule.interface_in(Side::In, BRIDGES.name, true)
@@ -187,14 +170,18 @@ impl Ruleset {
     }
 
     fn forwarding(&self, change: &mut Transaction<'_>) {
+        // Whoever is on an internal network reaches that network.
         change.rule("forward", |rule| {
-            rule.interface_in(Side::Out, BRIDGES.name, true)
-                .verdict(Verdict::Jump("into"))
+            rule.interfaces_in(TALK.name).verdict(Verdict::Jump("into"))
         });
         change.rule("forward", |rule| {
             rule.interface_in(Side::In, INTERNAL.name, true)
                 .counted()
                 .verdict(Verdict::Drop)
+        });
+        change.rule("forward", |rule| {
+            rule.interface_in(Side::Out, BRIDGES.name, true)
+                .verdict(Verdict::Jump("into"))
         });
         let guarded = [(self.guard.ipv4, IPV4), (self.guard.ipv6, IPV6)];
         for (_, family) in guarded.into_iter().filter(|(guarded, _)| *guarded) {
@@ -210,11 +197,33 @@ impl Ruleset {
         change.rule("into", |rule| {
             rule.interfaces_in(TALK.name).verdict(Verdict::Accept)
         });
-        change.rule("into", |rule| {
-            rule.interface_in(Side::Out, OPEN.name, true)
-                .interface_in(Side::In, BRIDGES.name, false)
-                .verdict(Verdict::Accept)
-        });
+        for (family, open, routed, targets) in [
+            (IPV4, &OPEN4, &ROUTED4, &TARGETS4),
+            (IPV6, &OPEN6, &ROUTED6, &TARGETS6),
+        ] {
+            change.rule("into", |rule| {
+                rule.family(family)
+                    .interface_in(Side::Out, open.name, true)
+                    .interface_in(Side::In, BRIDGES.name, false)
+                    .verdict(Verdict::Accept)
+            });
+            change.rule("into", |rule| {
+                rule.family(family)
+                    .interface_in(Side::Out, routed.name, true)
+                    .ping(family)
+                    .verdict(Verdict::Accept)
+            });
+            change.rule("into", |rule| {
+                rule.interface_in(Side::Out, routed.name, true)
+                    .for_target(family, targets.name)
+                    .verdict(Verdict::Accept)
+            });
+            change.rule("into", |rule| {
+                rule.interfaces_in(TRUSTED.name)
+                    .for_target(family, targets.name)
+                    .verdict(Verdict::Accept)
+            });
+        }
         change.rule("into", |rule| rule.counted().verdict(Verdict::Drop));
     }
 
@@ -230,7 +239,23 @@ impl Ruleset {
         };
         change.add(BRIDGES.name, &named(&|_| true));
         change.add(INTERNAL.name, &named(&|rules| rules.internal));
-        change.add(OPEN.name, &named(&|rules| rules.open && !rules.internal));
+        change.add(OPEN4.name, &named(&|rules| rules.open.0 && !rules.internal));
+        change.add(OPEN6.name, &named(&|rules| rules.open.1 && !rules.internal));
+        change.add(
+            ROUTED4.name,
+            &named(&|rules| rules.routed.0 && !rules.internal),
+        );
+        change.add(
+            ROUTED6.name,
+            &named(&|rules| rules.routed.1 && !rules.internal),
+        );
+        let trusted = self.bridges.iter().flat_map(|(bridge, rules)| {
+            rules.trusted.iter().map(|link| Element {
+                key: [interface_name(link), interface_name(bridge)].concat(),
+                value: Vec::new(),
+            })
+        });
+        change.add(TRUSTED.name, &trusted.collect::<Vec<_>>());
         let mut pairs = named(&|rules| rules.icc);
         for pair in &mut pairs {
             pair.key = pair.key.repeat(2);
@@ -262,48 +287,4 @@ fn published(change: &mut Transaction<'_>) {
     change.rule("published", redirect(IPV4, &V4_ANY, true));
     change.rule("published", redirect(IPV6, &V6, false));
     change.rule("published", redirect(IPV6, &V6_ANY, true));
-}
-
-/// Adds redirections to the maps.
-pub(crate) fn publish(change: &mut Transaction<'_>, forwards: &[Forward]) {
-    for (map, elements) in by_map(forwards) {
-        change.add(map, &elements);
-    }
-}
-
-/// Removes redirections from the maps.
-pub(crate) fn withdraw(change: &mut Transaction<'_>, forwards: &[Forward]) {
-    for (map, elements) in by_map(forwards) {
-        change.remove(map, &elements);
-    }
-}
-
-fn by_map(forwards: &[Forward]) -> BTreeMap<&'static str, Vec<Element>> {
-    let mut maps: BTreeMap<&'static str, Vec<Element>> = BTreeMap::new();
-    for forward in forwards {
-        let any = forward.host_ip.is_unspecified();
-        let map = match (forward.host_ip.is_ipv4(), any) {
-            (true, true) => &V4_ANY,
-            (true, false) => &V4,
-            (false, true) => &V6_ANY,
-            (false, false) => &V6,
-        };
-        let mut key = vec![forward.protocol.number(), 0, 0, 0];
-        if !any {
-            key.extend(octets(forward.host_ip));
-        }
-        key.extend(padded(forward.host_port));
-        let mut value = octets(forward.target.ip());
-        value.extend(padded(forward.target.port()));
-        maps.entry(map.name)
-            .or_default()
-            .push(Element { key, value });
-    }
-    maps
-}
-
-/// A port in network order, padded to four bytes.
-fn padded(port: u16) -> [u8; 4] {
-    let [high, low] = port.to_be_bytes();
-    [high, low, 0, 0]
 }

@@ -112,6 +112,11 @@ impl<'a> Transaction<'a> {
         self.messages.push(self.begin(NEWTABLE, CREATE));
     }
 
+    /// Makes the table unless it is there.
+    pub(crate) fn ensure_table(&mut self) {
+        self.messages.push(self.begin(NEWTABLE, CREATE));
+    }
+
     /// Deletes the table; no harm when there is none.
     pub(crate) fn delete_table(&mut self) {
         self.messages.push(self.begin(NEWTABLE, CREATE));

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use super::message::{CREATE, EXCLUSIVE, Message, attribute, attributes, text, u32_at};
 use super::socket::Socket;
+use crate::drivers::SubLinkKind;
 use crate::types::MacAddr;
 
 const RTM_NEWLINK: u16 = 16;
@@ -17,9 +18,11 @@ const RTM_SETLINK: u16 = 19;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_TXQLEN: u16 = 13;
 const IFLA_LINKINFO: u16 = 18;
+const IFLA_IFALIAS: u16 = 20;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
@@ -47,6 +50,25 @@ pub(crate) struct Link {
     pub(crate) up: bool,
     /// The largest packet, bytes.
     pub(crate) mtu: u32,
+    /// What somebody noted about it.
+    pub(crate) alias: String,
+}
+
+/// A link on another one to make in another namespace, down.
+#[derive(Debug)]
+pub(crate) struct SubLink<'a> {
+    /// Its name there.
+    pub(crate) name: &'a str,
+    /// The link it is on.
+    pub(crate) parent: u32,
+    /// The namespace.
+    pub(crate) netns: BorrowedFd<'a>,
+    /// What it is.
+    pub(crate) kind: SubLinkKind,
+    /// Its hardware address, where it has one of its own.
+    pub(crate) mac: MacAddr,
+    /// The largest packet, bytes, when not the parent's.
+    pub(crate) mtu: Option<u32>,
 }
 
 /// A veth pair to make: one end here, enslaved and up, the other in another namespace, down.
@@ -113,6 +135,58 @@ pub(crate) fn new_veth(pair: &VethPair<'_>) -> Message {
         .nest(IFLA_LINKINFO, |info| {
             info.attr_str(IFLA_INFO_KIND, "veth")
                 .nest(IFLA_INFO_DATA, |data| data.nest(VETH_INFO_PEER, peer))
+        })
+}
+
+/// A request that makes a link on another one.
+pub(crate) fn new_sublink(new: &SubLink<'_>) -> Message {
+    let message = Message::new(RTM_NEWLINK, CREATE | EXCLUSIVE)
+        .raw(&header(0, 0, 0))
+        .attr_str(IFLA_IFNAME, new.name)
+        .attr_u32(IFLA_LINK, new.parent)
+        .attr(IFLA_NET_NS_FD, &new.netns.as_raw_fd().to_ne_bytes());
+    let message = match new.mtu {
+        Some(mtu) => message.attr_u32(IFLA_MTU, mtu),
+        None => message,
+    };
+    match new.kind {
+        SubLinkKind::Macvlan { mode } => {
+            message
+                .attr(IFLA_ADDRESS, &new.mac.0)
+                .nest(IFLA_LINKINFO, |info| {
+                    info.attr_str(IFLA_INFO_KIND, "macvlan")
+                        .nest(IFLA_INFO_DATA, |data| data.attr_u32(1, mode))
+                })
+        }
+        SubLinkKind::Ipvlan { mode, flag } => message.nest(IFLA_LINKINFO, |info| {
+            info.attr_str(IFLA_INFO_KIND, "ipvlan")
+                .nest(IFLA_INFO_DATA, |data| {
+                    data.attr(1, &mode.to_ne_bytes())
+                        .attr(2, &flag.to_ne_bytes())
+                })
+        }),
+    }
+}
+
+/// A request that makes a link that leads nowhere, with a note about it.
+pub(crate) fn new_dummy(name: &str, alias: &str) -> Message {
+    Message::new(RTM_NEWLINK, CREATE | EXCLUSIVE)
+        .raw(&header(0, IFF_UP, IFF_UP))
+        .attr_str(IFLA_IFNAME, name)
+        .attr(IFLA_IFALIAS, alias.as_bytes())
+        .nest(IFLA_LINKINFO, |info| info.attr_str(IFLA_INFO_KIND, "dummy"))
+}
+
+/// A request that makes the VLAN of that number on a link, with a note about it.
+pub(crate) fn new_vlan(name: &str, below: u32, number: u16, alias: &str) -> Message {
+    Message::new(RTM_NEWLINK, CREATE | EXCLUSIVE)
+        .raw(&header(0, IFF_UP, IFF_UP))
+        .attr_str(IFLA_IFNAME, name)
+        .attr_u32(IFLA_LINK, below)
+        .attr(IFLA_IFALIAS, alias.as_bytes())
+        .nest(IFLA_LINKINFO, |info| {
+            info.attr_str(IFLA_INFO_KIND, "vlan")
+                .nest(IFLA_INFO_DATA, |data| data.attr(1, &number.to_ne_bytes()))
         })
 }
 
@@ -196,11 +270,13 @@ fn parse(payload: &[u8]) -> Option<Link> {
         master: None,
         up: u32_at(payload, 8)? & IFF_UP != 0,
         mtu: 0,
+        alias: String::new(),
     };
     for (kind, value) in attributes(attrs) {
         match kind {
             IFLA_IFNAME => link.name = text(value),
             IFLA_MASTER => link.master = u32_at(value, 0),
+            IFLA_IFALIAS => link.alias = text(value),
             IFLA_MTU => link.mtu = u32_at(value, 0).unwrap_or(0),
             IFLA_LINKINFO => {
                 link.kind = attribute(value, IFLA_INFO_KIND)

@@ -18,6 +18,7 @@ const RTA_TABLE: u16 = 15;
 const TABLE_MAIN: u8 = 254;
 const PROTO_BOOT: u8 = 3;
 const TYPE_UNICAST: u8 = 1;
+const SCOPE_LINK: u8 = 253;
 
 /// A route of the main table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,9 +47,17 @@ fn header(family: u8, prefix: u8, scope: u8) -> [u8; 12] {
     ]
 }
 
-/// A request that sets the default route of the gateway's family.
+/// A request that sets the default route of the gateway's family; the unspecified address is no gateway, but
+/// the link itself.
 pub(crate) fn add_default(gateway: IpAddr, link: u32) -> Message {
-    Message::new(RTM_NEWROUTE, CREATE | REPLACE)
+    let request = Message::new(RTM_NEWROUTE, CREATE | REPLACE);
+    if gateway.is_unspecified() {
+        let scope = if gateway.is_ipv4() { SCOPE_LINK } else { 0 };
+        return request
+            .raw(&header(family(gateway), 0, scope))
+            .attr_u32(RTA_OIF, link);
+    }
+    request
         .raw(&header(family(gateway), 0, 0))
         .attr(RTA_GATEWAY, &octets(gateway))
         .attr_u32(RTA_OIF, link)

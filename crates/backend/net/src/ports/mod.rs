@@ -71,7 +71,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        for port in self.held.keys() {
+        for port in self.held.keys().filter(|port| port.host_port != 0) {
             taken.release(port);
         }
     }
@@ -114,7 +114,22 @@ impl Ports {
         targets: Targets,
         host_ip: Option<IpAddr>,
     ) -> Result<(), Error> {
-        let addresses = self.addresses(spec, targets, host_ip)?;
+        let (routed, addresses): (Vec<IpAddr>, Vec<IpAddr>) = self
+            .addresses(spec, targets, host_ip)?
+            .into_iter()
+            .partition(|ip| targets.is_routed(*ip));
+        for ip in routed {
+            let open = PublishedPort {
+                protocol: spec.protocol,
+                container_port: spec.container_port,
+                host_ip: crate::host::any(ip),
+                host_port: 0,
+            };
+            reservation.held.insert(open, Held::nothing());
+        }
+        if addresses.is_empty() {
+            return Ok(());
+        }
         let mut choice = Choice::new(spec.host_ports);
         let mut last = None;
         loop {
@@ -216,6 +231,10 @@ impl Ports {
     pub(crate) fn rebind(&self, ports: &[PublishedPort], targets: Targets) -> Reservation {
         let mut held = BTreeMap::new();
         for port in ports {
+            if port.host_port == 0 {
+                held.insert(port.clone(), Held::nothing());
+                continue;
+            }
             self.taken
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)

@@ -18,6 +18,7 @@ fn targets() -> Targets {
     Targets {
         ipv4: Some(Ipv4Addr::new(10, 0, 0, 2)),
         ipv6: None,
+        routed: (false, false),
     }
 }
 
