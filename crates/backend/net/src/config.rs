@@ -21,6 +21,9 @@ pub struct Config {
     pub ip_forward: bool,
     /// Whether connections that the kernel cannot redirect are carried by a proxy.
     pub userland_proxy: bool,
+    /// The program that answers DNS questions also while this process is away; without it, this process
+    /// does.
+    pub dns_program: Option<PathBuf>,
 }
 
 /// A network.

@@ -7,13 +7,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::{Config, EndpointConfig, NetworkConfig, SandboxConfig, Targets};
-use crate::dns::{DnsConfig, Names, Server, Sockets};
+use crate::dns::{Kept, Names, Sockets};
 use crate::error::Error;
 use crate::firewall::{Forward, Monitor};
 use crate::forwarding;
 use crate::host::Host;
 use crate::netns::{self, Netns};
 use crate::ports::Ports;
+use crate::resolvers::Resolvers;
 use crate::sandbox::Inside;
 use crate::types::PublishedPort;
 
@@ -25,7 +26,8 @@ pub(crate) struct Inner {
     pub(crate) networks: Mutex<BTreeMap<String, NetworkConfig>>,
     pub(crate) ports: Ports,
     pub(crate) names: Arc<Names>,
-    pub(crate) servers: Mutex<BTreeMap<String, Server>>,
+    pub(crate) resolvers: Mutex<Resolvers>,
+    pub(crate) kept: Option<Arc<Kept>>,
     pub(crate) monitor: Mutex<Option<Monitor>>,
 }
 
@@ -98,21 +100,8 @@ impl Inner {
         attached.map(|sockets| (path, sockets))
     }
 
-    /// Begins to answer on the sockets of a sandbox.
-    pub(crate) fn serve(
-        &self,
-        sandbox: String,
-        dns: &DnsConfig,
-        sockets: Sockets,
-    ) -> Result<(), Error> {
-        let names = Arc::clone(&self.names);
-        let server = Server::start(sockets, names, dns.networks.clone(), dns.upstreams())?;
-        lock(&self.servers).insert(sandbox, server);
-        Ok(())
-    }
-
     pub(crate) fn detach(&self, sandbox: &SandboxConfig) -> Result<(), Error> {
-        drop(lock(&self.servers).remove(&sandbox.id));
+        self.end_dns(&sandbox.id);
         let withdrawn = self
             .host
             .firewall

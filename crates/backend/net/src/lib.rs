@@ -17,6 +17,7 @@ mod net;
 mod netlink;
 mod netns;
 mod ports;
+mod resolvers;
 mod sandbox;
 mod sysctl;
 #[cfg(test)]
@@ -26,7 +27,9 @@ mod tests;
 mod types;
 
 pub use config::{Config, DriverConfig, EndpointConfig, NetworkConfig, SandboxConfig, Targets};
-pub use dns::{DnsConfig, Named, Names};
+#[doc(hidden)]
+pub use dns::survives as dns_survives;
+pub use dns::{DnsConfig, Named, Names, keep_names};
 pub use drivers::{BridgeConfig, SubLinkConfig, SubLinkKind};
 pub use error::{BindError, Error};
 pub use firewall::Obstacle;

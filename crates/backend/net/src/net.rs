@@ -7,13 +7,12 @@ use std::sync::{Arc, Mutex};
 use ipnet::IpNet;
 
 use crate::config::{Config, EndpointConfig, NetworkConfig, SandboxConfig, Targets};
-use crate::dns::{DnsConfig, Names};
+use crate::dns::{DnsConfig, Kept, Names};
 use crate::error::Error;
 use crate::firewall::Obstacle;
 use crate::host::Host;
 use crate::inner::{Inner, forwards, lock};
 use crate::ports::{Ports, Reservation};
-use crate::sandbox::Inside;
 use crate::types::PublishedPort;
 
 /// The network backend. A cheap handle; every function may be called from any task.
@@ -27,13 +26,21 @@ impl Net {
     /// When the kernel's netlink sockets cannot be opened.
     pub fn open(config: Config) -> Result<Self, Error> {
         let host = Host::open(&config.table)?;
+        let names: Arc<Names> = Arc::default();
+        let run_dir = config.netns_dir.parent().unwrap_or(&config.netns_dir);
+        let kept = config.dns_program.clone().map(|program| {
+            let kept = Arc::new(Kept::new(program, run_dir.to_owned()));
+            names.follow(Arc::clone(&kept));
+            kept
+        });
         Ok(Self(Arc::new(Inner {
             ports: Ports::new(config.userland_proxy),
             config,
             host,
             networks: Mutex::default(),
-            names: Arc::default(),
-            servers: Mutex::default(),
+            names,
+            resolvers: Mutex::default(),
+            kept,
             monitor: Mutex::default(),
         })))
     }
@@ -129,12 +136,14 @@ impl Net {
     /// # Errors
     /// When the kernel refuses; nothing is left behind then.
     pub async fn attach(&self, sandbox: SandboxConfig) -> Result<PathBuf, Error> {
-        let (id, dns) = (sandbox.id.clone(), sandbox.dns.clone());
-        let (path, sockets) = self.blocking(move |inner| inner.attach(&sandbox)).await?;
-        if let (Some(dns), Some(sockets)) = (dns, sockets) {
-            self.0.serve(id, &dns, sockets)?;
-        }
-        Ok(path)
+        self.blocking_shared(move |inner| {
+            let (path, sockets) = inner.attach(&sandbox)?;
+            if let (Some(dns), Some(sockets)) = (&sandbox.dns, sockets) {
+                inner.serve(&sandbox.id, dns, Some(sockets))?;
+            }
+            Ok(path)
+        })
+        .await
     }
 
     /// Gives a sandbox a DNS server, or tells the one it has which networks it is on now.
@@ -142,14 +151,8 @@ impl Net {
     /// # Errors
     /// When the kernel refuses.
     pub async fn serve_dns(&self, sandbox: String, dns: DnsConfig) -> Result<(), Error> {
-        if let Some(server) = lock(&self.0.servers).get(&sandbox) {
-            server.set_networks(dns.networks);
-            return Ok(());
-        }
-        let name = sandbox.clone();
-        let open = move |inner: &Inner| inner.enter(&name, |_| Inside::open_dns());
-        let sockets = self.blocking(open).await?;
-        self.0.serve(sandbox, &dns, sockets)
+        self.blocking_shared(move |inner| inner.serve(&sandbox, &dns, None))
+            .await
     }
 
     /// Removes a sandbox and all that belongs to it, whatever there is of it. The namespace and its links
@@ -222,17 +225,15 @@ impl Net {
         networks: Vec<NetworkConfig>,
         live: Vec<SandboxConfig>,
     ) -> Result<(), Error> {
-        let with_dns: Vec<_> = live
+        let with_dns = live
             .iter()
             .filter_map(|sandbox| Some((sandbox.id.clone(), sandbox.dns.clone()?)))
             .collect();
-        let mut result = self
-            .blocking(move |inner| inner.recover(networks, &live))
-            .await;
-        for (id, dns) in with_dns {
-            result = result.and(self.serve_dns(id, dns).await);
-        }
-        result
+        self.blocking_shared(move |inner| {
+            let recovered = inner.recover(networks, &live);
+            recovered.and(inner.recover_dns(with_dns))
+        })
+        .await
     }
 
     /// Binds the host's side of ports that were published before a restart. What cannot be bound any
@@ -245,6 +246,13 @@ impl Net {
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Inner) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.blocking_shared(move |inner| work(inner)).await
+    }
+
+    async fn blocking_shared<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Arc<Inner>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let inner = Arc::clone(&self.0);
         tokio::task::spawn_blocking(move || work(&inner))

@@ -90,6 +90,7 @@ impl World {
             table: TABLE.to_owned(),
             ip_forward: true,
             userland_proxy: true,
+            dns_program: None,
         })
         .unwrap()
     }
@@ -629,6 +630,7 @@ fn a_sandbox_finds_its_name_server_before_and_after_a_restart() {
         a.dns = Some(DnsConfig {
             networks: vec!["br1".to_owned()],
             upstreams: Vec::new(),
+            links: std::collections::BTreeMap::new(),
         });
         world.net.attach(a.clone()).await.unwrap();
         for _ in 0..2 {

@@ -31,6 +31,9 @@ pub struct Config {
     pub direct_routing: bool,
     /// Name servers, search domains and options for containers that name none.
     pub dns: DnsSettings,
+    /// The program that answers containers' DNS questions also while arcad is away (`arca-dns`); without it
+    /// arcad does.
+    pub dns_program: Option<PathBuf>,
     /// The host's resolver configuration; `None` is `/etc/resolv.conf`.
     pub resolv_conf: Option<PathBuf>,
     /// Options for new networks of a driver (`default-network-opts`), by driver.
@@ -96,6 +99,7 @@ impl Default for Config {
             userland_proxy: true,
             direct_routing: false,
             dns: DnsSettings::default(),
+            dns_program: None,
             resolv_conf: None,
             default_network_options: BTreeMap::new(),
         }

@@ -68,6 +68,7 @@ impl Networks {
             table: config.firewall_table.clone(),
             ip_forward: config.ip_forward,
             userland_proxy: config.userland_proxy,
+            dns_program: config.dns_program.clone(),
         })
         .map_err(|cause| Error::Network {
             network: "bridge".to_owned(),

@@ -1,5 +1,6 @@
 //! From Docker's words to the backend's.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use arca_net::{
@@ -140,7 +141,18 @@ pub(crate) fn dns(record: &SandboxRecord) -> Option<DnsConfig> {
     (!networks.is_empty()).then_some(DnsConfig {
         networks,
         upstreams,
+        links: links(endpoints),
     })
+}
+
+/// Names that containers asked for by links: `name:alias`, or the name alone.
+fn links(endpoints: &[Endpoint]) -> BTreeMap<String, String> {
+    let all = endpoints.iter().flat_map(|endpoint| &endpoint.spec.links);
+    all.map(|link| {
+        let (name, alias) = link.split_once(':').unwrap_or((link, link));
+        (alias.to_ascii_lowercase(), name.to_ascii_lowercase())
+    })
+    .collect()
 }
 
 /// The name of the file that keeps a sandbox's namespace.

@@ -2,11 +2,20 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use serde::{Deserialize, Serialize};
+
+use super::kept::Kept;
+use super::orders::{Entry, Order};
 
 /// The names of every network. Changed by whoever knows them, asked by the servers.
 #[derive(Debug, Default)]
-pub struct Names(RwLock<HashMap<String, Zone>>);
+pub struct Names {
+    zones: RwLock<HashMap<String, Zone>>,
+    /// The process that answers, and has to know them, too.
+    kept: OnceLock<Arc<Kept>>,
+}
 
 /// The names of one network.
 #[derive(Debug, Default)]
@@ -18,7 +27,7 @@ struct Zone {
 }
 
 /// An endpoint with its names.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Named {
     /// Its names, the first one being its own.
     pub names: Vec<String>,
@@ -30,6 +39,14 @@ impl Names {
     /// Gives an endpoint its names on a network, in place of those it had.
     pub fn set(&self, network: &str, network_name: &str, endpoint: &str, named: Named) {
         let mut zones = self.write();
+        if let Some(kept) = self.kept.get() {
+            kept.tell(&Order::Name(Entry {
+                network: network.to_owned(),
+                network_name: network_name.to_owned(),
+                endpoint: endpoint.to_owned(),
+                named: named.clone(),
+            }));
+        }
         let zone = zones.entry(network.to_owned()).or_default();
         network_name.clone_into(&mut zone.name);
         zone.remove(endpoint);
@@ -45,11 +62,43 @@ impl Names {
     /// Forgets an endpoint.
     pub fn remove(&self, network: &str, endpoint: &str) {
         let mut zones = self.write();
+        if let Some(kept) = self.kept.get() {
+            kept.tell(&Order::Forget(network.to_owned(), endpoint.to_owned()));
+        }
         if let Some(zone) = zones.get_mut(network) {
             zone.remove(endpoint);
             if zone.endpoints.is_empty() {
                 zones.remove(network);
             }
+        }
+    }
+
+    /// Tells changes to the process that answers, from now on.
+    pub(crate) fn follow(&self, kept: Arc<Kept>) {
+        // Set once: there is one process.
+        let _known = self.kept.set(kept);
+    }
+
+    /// Calls `work` with everything that is known; nothing changes meanwhile.
+    pub(crate) fn with_all<T>(&self, work: impl FnOnce(Vec<Entry>) -> T) -> T {
+        let zones = self.write();
+        let entries = zones.iter().flat_map(|(network, zone)| {
+            zone.endpoints.iter().map(|(endpoint, named)| Entry {
+                network: network.clone(),
+                network_name: zone.name.clone(),
+                endpoint: endpoint.clone(),
+                named: named.clone(),
+            })
+        });
+        work(entries.collect())
+    }
+
+    /// Puts these in the place of all.
+    pub(super) fn replace(&self, entries: Vec<Entry>) {
+        self.write().clear();
+        for entry in entries {
+            let (network, name) = (&entry.network, &entry.network_name);
+            self.set(network, name, &entry.endpoint, entry.named);
         }
     }
 
@@ -87,11 +136,11 @@ impl Names {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, HashMap<String, Zone>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.zones.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, HashMap<String, Zone>> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.zones.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
+use super::DnsConfig;
 use super::message::{self, Answer, Query, code, kind};
 use super::names::Names;
 use super::upstream::{Transport, Upstreams, receive, send};
@@ -30,8 +31,8 @@ const DATAGRAM: usize = 4096;
 /// Sockets inside a sandbox, on ports that the kernel chose.
 #[derive(Debug)]
 pub(crate) struct Sockets {
-    udp: UdpSocket,
-    tcp: TcpListener,
+    pub(super) udp: UdpSocket,
+    pub(super) tcp: TcpListener,
 }
 
 impl Sockets {
@@ -64,9 +65,9 @@ pub(crate) struct Server {
 #[derive(Debug)]
 struct Shared {
     names: Arc<Names>,
-    /// The networks whose names are known here, in order.
-    networks: RwLock<Vec<String>>,
-    upstreams: Upstreams,
+    /// What is known here.
+    config: RwLock<DnsConfig>,
+    upstreams: RwLock<Arc<Upstreams>>,
     waiting: Semaphore,
 }
 
@@ -81,7 +82,16 @@ impl Server {
     pub(crate) fn start(
         sockets: Sockets,
         names: Arc<Names>,
-        networks: Vec<String>,
+        config: &DnsConfig,
+    ) -> Result<Self, Error> {
+        Self::start_with(sockets, names, config, config.upstreams())
+    }
+
+    /// The same, with other servers to ask.
+    pub(super) fn start_with(
+        sockets: Sockets,
+        names: Arc<Names>,
+        config: &DnsConfig,
         upstreams: Upstreams,
     ) -> Result<Self, Error> {
         let failed = || Error::system("serve DNS in a namespace");
@@ -89,8 +99,8 @@ impl Server {
         let tcp = tokio::net::TcpListener::from_std(sockets.tcp).map_err(failed())?;
         let shared = Arc::new(Shared {
             names,
-            networks: RwLock::new(networks),
-            upstreams,
+            config: RwLock::new(config.clone()),
+            upstreams: RwLock::new(Arc::new(upstreams)),
             waiting: Semaphore::new(WAITING),
         });
         let tasks = [
@@ -100,13 +110,20 @@ impl Server {
         Ok(Self { tasks, shared })
     }
 
-    /// Sets the networks whose names are known here.
-    pub(crate) fn set_networks(&self, networks: Vec<String>) {
-        *self
-            .shared
-            .networks
+    /// Changes what is known here.
+    pub(crate) fn configure(&self, config: &DnsConfig) {
+        let shared = &self.shared;
+        let mut own = shared
+            .config
             .write()
-            .unwrap_or_else(PoisonError::into_inner) = networks;
+            .unwrap_or_else(PoisonError::into_inner);
+        if own.upstreams != config.upstreams {
+            *shared
+                .upstreams
+                .write()
+                .unwrap_or_else(PoisonError::into_inner) = Arc::new(config.upstreams());
+        }
+        own.clone_from(config);
     }
 }
 
@@ -202,13 +219,15 @@ impl Shared {
         if !query.is_internet {
             return None;
         }
-        let networks = self.networks.read().unwrap_or_else(PoisonError::into_inner);
+        let config = self.config.read().unwrap_or_else(PoisonError::into_inner);
+        let networks = &config.networks;
         if query.kind == kind::PTR {
             let address = message::reverse(&query.name)?;
-            let name = self.names.reverse(&networks, address)?;
+            let name = self.names.reverse(networks, address)?;
             return Some(vec![Answer::Name(name)]);
         }
-        let mut addresses = self.names.lookup(&networks, &query.name)?;
+        let name = config.links.get(&query.name).unwrap_or(&query.name);
+        let mut addresses = self.names.lookup(networks, name)?;
         addresses.retain(|address| {
             matches!(
                 (query.kind, address),
@@ -224,7 +243,11 @@ impl Shared {
         let Ok(_permit) = self.waiting.try_acquire() else {
             return failed(code::REFUSED);
         };
-        let answer = self.upstreams.ask(request, query, transport).await;
+        let upstreams = {
+            let current = self.upstreams.read();
+            Arc::clone(&current.unwrap_or_else(PoisonError::into_inner))
+        };
+        let answer = upstreams.ask(request, query, transport).await;
         answer.unwrap_or_else(|| failed(code::SERVER))
     }
 }

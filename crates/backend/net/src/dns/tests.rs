@@ -27,6 +27,15 @@ fn names() -> Arc<Names> {
     Arc::new(names)
 }
 
+/// On the network, with a link to `web`.
+fn config() -> DnsConfig {
+    DnsConfig {
+        networks: vec![NETWORK.to_owned()],
+        upstreams: Vec::new(),
+        links: [("shop".to_owned(), "web".to_owned())].into(),
+    }
+}
+
 /// Starts a server whose upstreams are at the given addresses; returns it with its address.
 fn start(upstreams: &[IpAddr], port: u16) -> (Server, SocketAddr) {
     let sockets = Sockets::bind().unwrap();
@@ -34,7 +43,7 @@ fn start(upstreams: &[IpAddr], port: u16) -> (Server, SocketAddr) {
     let tcp = sockets.ports().unwrap().1;
     assert_ne!(tcp, 0);
     let upstreams = Upstreams::new(upstreams, port);
-    let server = Server::start(sockets, names(), vec![NETWORK.to_owned()], upstreams).unwrap();
+    let server = Server::start_with(sockets, names(), &config(), upstreams).unwrap();
     (server, address)
 }
 
@@ -82,6 +91,7 @@ fn names_of_the_network_are_answered() {
             addresses(address, "DB.front", kind::A).await,
             [ip("10.0.0.3")]
         );
+        assert_eq!(addresses(address, "Shop", kind::A).await, [ip("10.0.0.2")]);
         let all = addresses(address, "all", kind::A).await;
         assert_eq!(all, [ip("10.0.0.2"), ip("10.0.0.3")]);
         // The name exists, an address of this family does not.
@@ -133,8 +143,7 @@ fn questions_by_tcp_are_answered_and_forwarded_by_tcp() {
         let sockets = Sockets::bind().unwrap();
         let address = SocketAddr::new(ADDRESS.into(), sockets.ports().unwrap().1);
         let upstreams = Upstreams::new(&[ip("127.0.0.1")], port);
-        let networks = vec![NETWORK.to_owned()];
-        let _server = Server::start(sockets, names(), networks, upstreams).unwrap();
+        let _server = Server::start_with(sockets, names(), &config(), upstreams).unwrap();
         let mut stream = TcpStream::connect(address).await.unwrap();
         for (name, count) in [("web", 1), ("example.org", 100)] {
             let request = message::ask(name, kind::A);
@@ -144,4 +153,71 @@ fn questions_by_tcp_are_answered_and_forwarded_by_tcp() {
             assert_eq!(message::addresses(&response, &query).len(), count);
         }
     });
+}
+
+#[test]
+fn a_process_of_its_own_answers_while_nobody_tells_it_anything() {
+    in_namespace(async {
+        let directory = tempfile::TempDir::new().unwrap();
+        let path = directory.path().to_owned();
+        let keeper = std::thread::spawn(move || keep_names(&path));
+        while !directory.path().join("dns.sock").exists() {
+            tokio::task::yield_now().await;
+        }
+        let sockets = Sockets::bind().unwrap();
+        let address = SocketAddr::new(ADDRESS.into(), sockets.ports().unwrap().0);
+        let kept = || Arc::new(Kept::new("/nowhere".into(), directory.path().to_owned()));
+        let sandboxes = || [("s".to_owned(), config())].into();
+        let first = kept();
+        let names = names();
+        let begin = |kept: &Arc<Kept>| names.with_all(|all| kept.begin(all, sandboxes(), || {}));
+        assert_eq!(begin(&first).unwrap(), ["s"]);
+        let order = Order::Serve("s".to_owned(), config());
+        first.order(&order, Some(&sockets)).unwrap();
+        drop(sockets);
+        assert_eq!(addresses(address, "web", kind::A).await, [ip("10.0.0.2")]);
+        names.follow(Arc::clone(&first));
+        let later = Named {
+            names: vec!["late".to_owned()],
+            addresses: vec![ip("10.0.0.4")],
+        };
+        names.set(NETWORK, "front", "e3", later);
+        // An order with an answer comes after those without.
+        let order = Order::Configure("s".to_owned(), config());
+        first.order(&order, None).unwrap();
+        drop(first);
+        assert_eq!(addresses(address, "late", kind::A).await, [ip("10.0.0.4")]);
+        // The next one finds everything in its place.
+        let second = kept();
+        assert!(begin(&second).unwrap().is_empty());
+        second.order(&Order::End("s".to_owned()), None).unwrap();
+        drop((second, names));
+        drop(directory);
+        assert!(!keeper.is_finished());
+    });
+}
+
+/// Bytes that are the same in every run.
+fn noise(state: &mut u64) -> u8 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    state.to_le_bytes()[3]
+}
+
+#[test]
+fn whatever_comes_is_answered_or_dropped_and_never_a_panic() {
+    let rounds = std::env::var("ARCA_TEST_ROUNDS").map_or(1, |text| text.parse().unwrap());
+    let mut state = 0x9e37_79b9_7f4a_7c15;
+    for _ in 0..rounds * 20_000 {
+        let mut bytes = message::ask("web.front.example", kind::A);
+        for _ in 0..noise(&mut state) % 8 {
+            let at = usize::from(noise(&mut state)) % bytes.len();
+            bytes[at] = noise(&mut state);
+        }
+        bytes.truncate(usize::from(noise(&mut state)) % (bytes.len() + 1));
+        if let Some(answer) = survives(&bytes) {
+            assert_eq!(message::id(&answer), message::id(&bytes));
+        }
+    }
 }

@@ -1,0 +1,204 @@
+//! The process that answers, also while arcad is away. Its program is `arca-dns`.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::names::Names;
+use super::orders::{Everything, Order, Reply, SOCKET, VERSION, read, write};
+use super::server::{Server, Sockets};
+use crate::error::Error;
+
+/// How often it looks whether anybody needs it.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long it waits for the first one to say something.
+const FIRST: Duration = Duration::from_secs(30);
+
+/// Answers the questions of sandboxes as it is told by the socket in `directory`, until nobody needs it.
+///
+/// # Errors
+/// When the socket or the runtime cannot be had.
+pub fn keep_names(directory: &Path) -> Result<(), Error> {
+    // Of a session of its own: signals for arcad's are not for this process.
+    if let Err(error) = rustix::process::setsid() {
+        tracing::debug!(%error, "leads a session already");
+    }
+    let failed = || Error::system("serve DNS in a process of its own");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(failed())?;
+    let path = directory.join(SOCKET);
+    let listener = listen(&path).map_err(failed())?;
+    let keeper = Arc::new(Keeper {
+        names: Arc::default(),
+        began: Instant::now(),
+        state: Mutex::default(),
+        runtime: runtime.handle().clone(),
+    });
+    while keeper.is_needed(&path) {
+        match accept(&listener) {
+            Ok(Some(stream)) => keeper.listen_to(stream).map_err(failed())?,
+            Ok(None) => {}
+            Err(error) => return Err(failed()(error)),
+        }
+    }
+    Ok(())
+}
+
+/// Takes the place of a socket that nobody listens on any more.
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    let own = path.with_extension(format!("{}", std::process::id()));
+    let listener = UnixListener::bind(&own)?;
+    std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::rename(&own, path)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Waits a while for somebody who has something to say.
+fn accept(listener: &UnixListener) -> io::Result<Option<UnixStream>> {
+    let wait = Timespec {
+        tv_sec: LOOK.as_secs().cast_signed(),
+        tv_nsec: 0,
+    };
+    let mut fds = [PollFd::new(listener, PollFlags::IN)];
+    match poll(&mut fds, Some(&wait)) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    match listener.accept() {
+        Ok((stream, _)) => {
+            stream.set_nonblocking(false)?;
+            Ok(Some(stream))
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[derive(Debug)]
+struct Keeper {
+    names: Arc<Names>,
+    began: Instant,
+    state: Mutex<State>,
+    runtime: tokio::runtime::Handle,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    servers: BTreeMap<String, Server>,
+    /// How many there are who may have something to say.
+    listening: usize,
+    /// Whether there ever was one.
+    heard: bool,
+    /// Another version takes over.
+    over: bool,
+}
+
+impl Keeper {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_needed(&self, path: &Path) -> bool {
+        let state = self.state();
+        let alone = state.listening == 0 && (state.servers.is_empty() || !path.exists());
+        let waits = !state.heard && self.began.elapsed() < FIRST;
+        !state.over && (waits || !alone)
+    }
+
+    fn listen_to(self: &Arc<Self>, mut stream: UnixStream) -> io::Result<()> {
+        {
+            let mut state = self.state();
+            state.listening += 1;
+            state.heard = true;
+        }
+        let keeper = Arc::clone(self);
+        let obey = move || {
+            while let Ok(Some((order, descriptors))) = read::<Order>(&mut stream) {
+                let reply = keeper.obey(order, descriptors);
+                if reply.is_some_and(|reply| write(&mut stream, &reply, &[]).is_err()) {
+                    break;
+                }
+            }
+            keeper.state().listening -= 1;
+        };
+        std::thread::Builder::new()
+            .name("orders".to_owned())
+            .spawn(obey)
+            .map(drop)
+    }
+
+    fn obey(&self, order: Order, descriptors: Vec<OwnedFd>) -> Option<Reply> {
+        let _runtime = self.runtime.enter();
+        match order {
+            Order::Everything(all) => return Some(self.begin_anew(all)),
+            Order::Serve(sandbox, dns) => {
+                let made = sockets(descriptors).and_then(|sockets| {
+                    let names = Arc::clone(&self.names);
+                    Server::start(sockets, names, &dns).map_err(io::Error::other)
+                });
+                match made {
+                    Ok(server) => drop(self.state().servers.insert(sandbox, server)),
+                    Err(error) => return Some(Reply::Failed(error.to_string())),
+                }
+            }
+            Order::Configure(sandbox, dns) => match self.state().servers.get(&sandbox) {
+                Some(server) => server.configure(&dns),
+                None => return Some(Reply::Lacks(vec![sandbox])),
+            },
+            Order::End(sandbox) => drop(self.state().servers.remove(&sandbox)),
+            Order::Name(entry) => {
+                let (network, name) = (&entry.network, &entry.network_name);
+                self.names.set(network, name, &entry.endpoint, entry.named);
+                return None;
+            }
+            Order::Forget(network, endpoint) => {
+                self.names.remove(&network, &endpoint);
+                return None;
+            }
+        }
+        Some(Reply::Done)
+    }
+
+    fn begin_anew(&self, all: Everything) -> Reply {
+        let mut state = self.state();
+        if all.version != VERSION {
+            state.over = true;
+            return Reply::OtherVersion;
+        }
+        self.names.replace(all.names);
+        state
+            .servers
+            .retain(|name, _| all.sandboxes.contains_key(name));
+        let mut lacking = Vec::new();
+        for (sandbox, dns) in all.sandboxes {
+            match state.servers.get(&sandbox) {
+                Some(server) => server.configure(&dns),
+                None => lacking.push(sandbox),
+            }
+        }
+        Reply::Lacks(lacking)
+    }
+}
+
+fn sockets(descriptors: Vec<OwnedFd>) -> io::Result<Sockets> {
+    let mut descriptors = descriptors.into_iter();
+    match (descriptors.next(), descriptors.next()) {
+        (Some(udp), Some(tcp)) => Ok(Sockets {
+            udp: UdpSocket::from(udp),
+            tcp: TcpListener::from(tcp),
+        }),
+        _ => Err(io::Error::other("two sockets should have come along")),
+    }
+}
