@@ -201,6 +201,13 @@ fn dns_settings(spec: &crate::model::ContainerSpec) -> Result<arca_networks::Dns
 /// [`Error::Invalid`] for what is not an address.
 pub(crate) fn endpoint_specs(container: &Container) -> Result<Vec<EndpointSpec>, Error> {
     let main = container.spec.host.network_mode.to_string();
+    let linked = container.spec.host.links.iter().flatten().next().is_some();
+    if linked && main == "bridge" {
+        return Err(Error::Unsupported(
+            "HostConfig.Links is not supported on the default bridge: use a network of your own"
+                .to_owned(),
+        ));
+    }
     let mut endpoints = Vec::new();
     for (network, endpoint) in &container.network.networks {
         let converted = endpoint_spec(network, &endpoint.request)?;
