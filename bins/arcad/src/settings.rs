@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+
+pub(crate) use crate::setting_types::{Pool, Runtime, Ulimit};
 use serde_json::{Map, Value};
 
 use crate::cli::{Cli, Program};
@@ -140,6 +142,7 @@ impl ImageGc {
 }
 
 impl Default for Settings {
+    #[expect(clippy::too_many_lines, reason = "one line a field")]
     fn default() -> Self {
         Self {
             allow_direct_routing: false,
