@@ -14,7 +14,6 @@ mod pidfile;
 mod reload;
 mod run;
 mod services;
-mod setting_types;
 mod settings;
 
 use std::io::Write;

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-pub(crate) use crate::setting_types::{Pool, Runtime, Ulimit};
 use serde_json::{Map, Value};
 
 use crate::cli::{Cli, Program};
