@@ -138,34 +138,53 @@ impl Copy<'_> {
 
 /// Copies what is not a directory.
 fn copy_leaf(node: &Node, parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
-    match node.kind() {
-        FileType::RegularFile => copy_file(node, parent, name),
+    let from = (node.parent.as_fd(), node.name.as_slice());
+    if node.kind() == FileType::RegularFile {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let source = rustix::fs::openat(from.0, from.1, flags, Mode::empty())?;
+        let xattrs = node::xattrs(source.as_fd())?;
+        return copy_file(&source, (parent, name), &attributes(&node.stat, &xattrs));
+    }
+    let wanted = attributes(&node.stat, &[]);
+    copy_other(from, (parent, name), &node.stat, &wanted)
+}
+
+/// Copies a link, a device or a pipe.
+pub(crate) fn copy_other(
+    (from, old): (BorrowedFd<'_>, &[u8]),
+    (parent, name): (BorrowedFd<'_>, &[u8]),
+    stat: &Stat,
+    wanted: &Attributes<'_>,
+) -> Result<(), Errno> {
+    match FileType::from_raw_mode(stat.st_mode) {
         FileType::Symlink => {
-            let target = rustix::fs::readlinkat(&*node.parent, node.name.as_slice(), Vec::new())?;
+            let target = rustix::fs::readlinkat(from, old, Vec::new())?;
             rustix::fs::symlinkat(target, parent, name)?;
-            node::set_symlink(parent, name, &attributes(&node.stat, &[]))
+            node::set_symlink(parent, name, wanted)
         }
         // A socket means nothing without who listens.
         FileType::Socket => Ok(()),
         kind => {
             let mode = Mode::from_raw_mode(0o600);
-            rustix::fs::mknodat(parent, name, kind, mode, node.stat.st_rdev)?;
+            rustix::fs::mknodat(parent, name, kind, mode, stat.st_rdev)?;
             let made = node::open_node(parent, name)?;
-            node::set_node(made.as_fd(), &attributes(&node.stat, &[]))?;
-            node::set_times(parent, name, mtime(&node.stat))
+            node::set_node(made.as_fd(), wanted)?;
+            node::set_times(parent, name, wanted.mtime)
         }
     }
 }
 
-fn copy_file(node: &Node, parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let source = rustix::fs::openat(&*node.parent, node.name.as_slice(), flags, Mode::empty())?;
+/// Copies a regular file, which is open.
+pub(crate) fn copy_file(
+    source: &OwnedFd,
+    (parent, name): (BorrowedFd<'_>, &[u8]),
+    wanted: &Attributes<'_>,
+) -> Result<(), Errno> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let target = rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o600))?;
-    let size = u64::try_from(node.stat.st_size).unwrap_or(0);
-    copy_data(&source, &target, size)?;
-    let xattrs = node::xattrs(source.as_fd())?;
-    node::set_file(&target, &attributes(&node.stat, &xattrs))
+    let size = u64::try_from(rustix::fs::fstat(source)?.st_size).unwrap_or(0);
+    copy_data(source, &target, size)?;
+    node::set_file(&target, wanted)
 }
 
 /// Copies the parts of a file that are not holes.
@@ -251,7 +270,7 @@ fn attributes<'a>(stat: &Stat, xattrs: &'a [(Vec<u8>, Vec<u8>)]) -> Attributes<'
     }
 }
 
-fn mtime(stat: &Stat) -> (i64, u32) {
+pub(crate) fn mtime(stat: &Stat) -> (i64, u32) {
     (
         stat.st_mtime,
         u32::try_from(stat.st_mtime_nsec).unwrap_or(0),

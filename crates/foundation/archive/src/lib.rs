@@ -10,6 +10,7 @@
 //! - [`extract`] unpacks: a layer into the upper directory of an overlay, a layer on top of a tree, or an
 //!   ordinary archive as of `docker cp`.
 //! - [`pack`] makes an archive: of a tree, or of an overlay's upper directory as a layer.
+//! - [`Transfer`] copies parts of a tree with changes, [`Walk`] goes through one.
 //! - [`copy_tree`], [`remove_tree`] and [`tree_size`] do to trees what these do to archives.
 //!
 //! Everything blocks. Compression and digests are the business of others.
@@ -30,14 +31,18 @@ mod sparse;
 mod spread;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod walk;
 
 pub use copy::copy_tree;
 pub use error::Error;
 pub use extract::{ExtractOptions, Extracted, Whiteouts, extract};
+pub use node::{Xattrs, xattrs};
 pub use pack::{PackFormat, PackOptions, Packer, pack};
 pub use path::{open_in_root, open_root};
 pub use reader::{Entry, Kind, Reader};
 pub use remove::{remove_contents, remove_tree};
 pub use size::tree_size;
 pub use spread::spread_directories;
+pub use transfer::{Select, Transfer};
+pub use walk::{Node, Walk};

@@ -12,7 +12,7 @@ pub(crate) const OPAQUE: &[u8] = b"trusted.overlay.opaque";
 const RESERVED: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
 
 /// Extended attributes: names and values.
-pub(crate) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
+pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Attributes as they are to be.
 #[derive(Debug, Clone, Copy)]
@@ -128,7 +128,10 @@ pub(crate) fn is_whiteout(stat: &rustix::fs::Stat) -> bool {
 /// Reads all extended attributes of the opened node but those reserved, ordered by name.
 ///
 /// `node` may be opened with `O_PATH`, but must not be a symbolic link.
-pub(crate) fn xattrs(node: BorrowedFd<'_>) -> Result<Xattrs, Errno> {
+///
+/// # Errors
+/// Those of `listxattr(2)` and `getxattr(2)`; a file system without them has none.
+pub fn xattrs(node: BorrowedFd<'_>) -> Result<Xattrs, Errno> {
     let path = magic_path(node);
     let mut names = vec![0_u8; 1024];
     let length = loop {

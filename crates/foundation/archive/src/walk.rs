@@ -12,27 +12,30 @@ use crate::path;
 
 /// One entry of a tree.
 #[derive(Debug)]
-pub(crate) struct Node {
+pub struct Node {
     /// The directory it is in.
-    pub(crate) parent: Rc<OwnedFd>,
+    pub parent: Rc<OwnedFd>,
     /// Its name there.
-    pub(crate) name: Vec<u8>,
+    pub name: Vec<u8>,
     /// Its path below the root of the walk.
-    pub(crate) path: Vec<u8>,
-    pub(crate) stat: Stat,
+    pub path: Vec<u8>,
+    /// What it is; a link's own.
+    pub stat: Stat,
     /// Its directory, opened for reading, if it is one.
-    pub(crate) directory: Option<Rc<OwnedFd>>,
+    pub directory: Option<Rc<OwnedFd>>,
 }
 
 impl Node {
-    pub(crate) fn kind(&self) -> FileType {
+    /// What kind of entry it is.
+    #[must_use]
+    pub fn kind(&self) -> FileType {
         FileType::from_raw_mode(self.stat.st_mode)
     }
 }
 
 /// A walk: directories before what is in them. Entries that vanish meanwhile are left out.
 #[derive(Debug)]
-pub(crate) struct Walk {
+pub struct Walk {
     levels: Vec<Level>,
 }
 
@@ -47,14 +50,20 @@ struct Level {
 
 impl Walk {
     /// Everything below `root`, which is open for reading, but not itself.
-    pub(crate) fn below(root: OwnedFd) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Tree`] when it cannot be read.
+    pub fn below(root: OwnedFd) -> Result<Self, Error> {
         let mut walk = Self { levels: Vec::new() };
         walk.descend(Rc::new(root), Vec::new())?;
         Ok(walk)
     }
 
     /// The next entry, or the end.
-    pub(crate) fn next_node(&mut self) -> Result<Option<Node>, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Tree`] when a directory cannot be read.
+    pub fn next_node(&mut self) -> Result<Option<Node>, Error> {
         loop {
             let Some(level) = self.levels.last_mut() else {
                 return Ok(None);
