@@ -51,6 +51,8 @@ pub enum Error {
     },
     #[error("storage-driver {0} is not supported")]
     Driver(String),
+    #[error("making a layer of what was written needs the storage driver overlay2")]
+    NotOverlay,
     #[error("a task of storage has panicked")]
     Panicked,
 }
@@ -72,6 +74,7 @@ impl Classify for Error {
             | Self::Decompress(_)
             | Self::Abandoned
             | Self::Mount { .. }
+            | Self::NotOverlay
             | Self::Panicked => ErrorKind::Internal,
         }
     }

@@ -16,6 +16,7 @@
 mod blobs;
 mod changes;
 mod collect;
+mod commit;
 mod digest;
 mod error;
 mod ingest;
@@ -33,6 +34,7 @@ mod storage;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod trees;
 mod verify;
 
 pub use blobs::BlobInfo;

@@ -48,6 +48,11 @@ impl Paths {
         self.snapshots().join(number.to_string())
     }
 
+    /// A directory that stays empty.
+    pub(crate) fn nothing(&self) -> PathBuf {
+        self.root.join("nothing")
+    }
+
     /// What is being written.
     pub(crate) fn tmp(&self) -> PathBuf {
         self.root.join("tmp")

@@ -199,6 +199,7 @@ fn make_directories(paths: &Paths) -> Result<(), Error> {
         paths.snapshots(),
         paths.tmp(),
         paths.trash(),
+        paths.nothing(),
     ];
     for directory in directories {
         std::fs::create_dir_all(&directory).map_err(Error::io("create", &directory))?;

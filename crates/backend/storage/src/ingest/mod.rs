@@ -8,6 +8,8 @@ mod intake;
 mod publish;
 mod unpack;
 
+pub(crate) use publish::Candidate;
+
 use std::io::{BufRead, Read};
 
 use arca_types::{DiffId, Digest};

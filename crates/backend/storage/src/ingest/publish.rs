@@ -12,12 +12,12 @@ use crate::record::LayerRecord;
 use crate::storage::Inner;
 
 /// A layer that may become one. What is left of it when it is dropped goes away.
-pub(super) struct Candidate<'a> {
+pub(crate) struct Candidate<'a> {
     inner: &'a Inner,
     /// Where what arrives is written to.
-    pub(super) file: PathBuf,
+    pub(crate) file: PathBuf,
     /// Where it is unpacked to; none when the layer is known to be there.
-    pub(super) tree: Option<PathBuf>,
+    pub(crate) tree: Option<PathBuf>,
 }
 
 impl Drop for Candidate<'_> {
@@ -30,6 +30,15 @@ impl Drop for Candidate<'_> {
 }
 
 impl<'a> Candidate<'a> {
+    /// One whose tree is there.
+    pub(crate) fn of(inner: &'a Inner, tree: PathBuf) -> Self {
+        Self {
+            inner,
+            file: inner.tmp(),
+            tree: Some(tree),
+        }
+    }
+
     pub(super) fn begin(inner: &'a Inner, source: &LayerSource) -> Result<Self, Error> {
         let known = source
             .diff_id
@@ -49,7 +58,7 @@ impl<'a> Candidate<'a> {
     }
 
     /// Moves blob and directory to their places and registers them, unless somebody else has.
-    pub(super) fn publish(
+    pub(crate) fn publish(
         self,
         inner: &Inner,
         lease: u64,
