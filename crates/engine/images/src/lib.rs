@@ -9,6 +9,7 @@
 //! it means is durable. What nothing refers to is collected by storage.
 
 mod add;
+mod built;
 mod changes;
 mod config;
 mod decompress;
@@ -48,6 +49,7 @@ pub use add::NewImage;
 pub use arca_registry::{
     Auth, AuthHeaderError, Descriptor, DescriptorPlatform, Found, Login, Registry, Secret,
 };
+pub use built::{Built, BuiltImage};
 pub use config::{ConfigError, Healthcheck, HistoryEntry, ImageConfig, RunConfig};
 pub use distribution::Distribution;
 pub use error::Error;
@@ -64,7 +66,7 @@ pub use manifest::check_manifest;
 pub use manifests::{ImageHere, ManifestKind, ManifestSummary, Manifests};
 pub use progress::{Detail, Progress, ProgressSink, bar};
 pub use prune::Pruned;
-pub use pull::PullRequest;
+pub use pull::{Base, Described, PullRequest};
 pub use push::PushRequest;
 pub use remove::{RemoveOptions, Removed};
 pub use save::SaveRequest;

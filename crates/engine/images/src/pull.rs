@@ -1,5 +1,6 @@
 //! Images from registries (`ImageCreate` with `fromImage`).
 
+mod base;
 mod fetch;
 mod in_flight;
 
@@ -14,6 +15,7 @@ use crate::leftovers::Leftovers;
 use crate::progress::{Progress, ProgressSink, tell};
 use crate::record::NameRecord;
 use crate::tag::with_tag;
+pub use base::{Base, Described};
 use fetch::Fetched;
 pub(crate) use in_flight::InFlight;
 

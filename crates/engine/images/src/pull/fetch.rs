@@ -62,7 +62,7 @@ impl Images {
     }
 
     /// Reads a manifest from storage, else from the registry.
-    async fn manifest(
+    pub(super) async fn manifest(
         &self,
         remote: &Remote,
         descriptor: &Descriptor,
@@ -144,7 +144,11 @@ impl Images {
         })
     }
 
-    async fn fetch_config(&self, remote: &Remote, config: &Descriptor) -> Result<Bytes, Error> {
+    pub(super) async fn fetch_config(
+        &self,
+        remote: &Remote,
+        config: &Descriptor,
+    ) -> Result<Bytes, Error> {
         if self.storage().blob(&config.digest).is_some() {
             return Ok(Bytes::from(self.blob(&config.digest).await?));
         }
