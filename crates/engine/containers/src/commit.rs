@@ -151,6 +151,18 @@ impl Commit<'_> {
     }
 }
 
+impl Containers {
+    /// Takes what a container has changed in as a layer, which `lease` holds; `None` when it has changed
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; failures of storage.
+    pub async fn written_layer(&self, id: &str, lease: &Lease) -> Result<Option<Layer>, Error> {
+        let container = self.get(id)?;
+        self.service().changed_layer(&container.id, lease).await
+    }
+}
+
 impl Service {
     /// Takes what a container has changed in as a layer; `None` when it has changed nothing.
     async fn changed_layer(&self, id: &ContainerId, lease: &Lease) -> Result<Option<Layer>, Error> {

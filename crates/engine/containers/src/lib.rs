@@ -62,6 +62,7 @@ mod spec;
 mod start;
 mod state;
 mod stats;
+mod step;
 mod stop;
 mod sweep;
 #[cfg(test)]
@@ -96,4 +97,5 @@ pub use seccomp::SeccompError;
 pub use service::{Backends, Containers};
 pub use state::{Before, Input, Process, Refused, Run, State};
 pub use stats::{Sample, StatsRequest, StatsStream};
+pub use step::{StepEnd, StepMount, StepOutput, StepRequest, read_frames};
 pub use wait::Waiting;

@@ -178,7 +178,13 @@ impl Actor {
     }
 }
 
-fn dns_settings(spec: &crate::model::ContainerSpec) -> Result<arca_networks::DnsSettings, Error> {
+/// The name servers and search domains that a specification asks for.
+///
+/// # Errors
+/// [`Error::Invalid`] for what is not an address.
+pub(crate) fn dns_settings(
+    spec: &crate::model::ContainerSpec,
+) -> Result<arca_networks::DnsSettings, Error> {
     let mut servers = Vec::new();
     for server in spec.host.dns.iter().flatten() {
         let parsed = IpAddr::from_str(server).map_err(|_error| {
