@@ -23,13 +23,15 @@ pub enum Error {
     Failed(String),
     #[error("process {command:?} did not complete successfully: exit code: {code}")]
     Exit { command: String, code: i32 },
+    #[error("The command '{command}' returned a non-zero code: {code}")]
+    Command { command: String, code: i32 },
     #[error("context canceled")]
     Cancelled,
-    #[error("failed to solve")]
+    #[error("{}", arca_types::chain(&**cause))]
     Vertex {
         /// The vertex that failed.
         digest: Box<Digest>,
-        #[source]
+        /// Why.
         cause: std::sync::Arc<Error>,
     },
     #[error("{0}")]
@@ -123,6 +125,7 @@ impl Classify for Error {
             Self::Storage(cause) => cause.kind(),
             Self::Failed(_)
             | Self::Exit { .. }
+            | Self::Command { .. }
             | Self::Cancelled
             | Self::File { .. }
             | Self::Archive(_)

@@ -1,5 +1,7 @@
 //! Where results go: what is asked for.
 
+pub(crate) mod config;
+
 use std::collections::BTreeMap;
 
 /// What becomes of the result (`Exporter` of BuildKit's `SolveRequest`).

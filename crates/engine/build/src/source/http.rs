@@ -1,0 +1,146 @@
+//! Files from web servers.
+
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arca_types::{Digest, random_hex};
+use futures_util::StreamExt as _;
+use sha2::Digest as _;
+
+use super::Content;
+use crate::graph::{HttpSource, digest_json};
+use crate::solve::{Step, blocking};
+use crate::{Error, Tree};
+
+/// A file that was downloaded; it goes with this.
+#[derive(Debug)]
+pub(super) struct Download {
+    directory: Directory,
+    digest: Digest,
+}
+
+/// A directory that is removed with its owner.
+#[derive(Debug)]
+struct Directory(PathBuf);
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::warn!(%error, "a downloaded file is left behind");
+        }
+    }
+}
+
+pub(super) async fn key(step: &Step, source: &HttpSource) -> Result<Digest, Error> {
+    let digest = match &source.checksum {
+        Some(digest) => digest.clone(),
+        None => {
+            let download = fetch(step, source).await?;
+            let digest = download.digest.clone();
+            step.source.put(Content::File(download));
+            digest
+        }
+    };
+    let owner = (source.uid, source.gid, source.mode);
+    Ok(digest_json(&("http", digest, file_name(source), owner)))
+}
+
+pub(super) async fn run(step: &Step, source: &HttpSource) -> Result<Tree, Error> {
+    let download = match step.source.take() {
+        Some(Content::File(download)) => download,
+        _ => fetch(step, source).await?,
+    };
+    if let Some(expected) = source.checksum.as_ref().filter(|d| **d != download.digest) {
+        let actual = &download.digest;
+        return Err(Error::Failed(format!(
+            "digest mismatch {actual}: {expected}"
+        )));
+    }
+    let path = download.directory.0.clone();
+    let tree = Tree::of_directory(path, Arc::default(), download);
+    step.layered(&tree).await
+}
+
+/// The name that the file gets.
+fn file_name(source: &HttpSource) -> String {
+    if !source.filename.is_empty() {
+        return source.filename.clone();
+    }
+    let path = source.url.split(['?', '#']).next().unwrap_or_default();
+    let path = path.split_once("://").map_or(path, |(_, rest)| rest);
+    match path
+        .split_once('/')
+        .and_then(|(_, path)| path.rsplit('/').next())
+    {
+        Some(name) if !matches!(name, "" | "." | "..") => name.to_owned(),
+        _ => "download".to_owned(),
+    }
+}
+
+async fn fetch(step: &Step, source: &HttpSource) -> Result<Download, Error> {
+    if !source.headers.is_empty() || !source.auth_header_secret.is_empty() {
+        let text = "headers of an HTTP source are not supported";
+        return Err(Error::Unsupported(text.to_owned()));
+    }
+    let service = &step.job.0.service;
+    let failed = |cause: arca_registry::Error| Error::Http {
+        what: format!("failed to load {}", source.url),
+        cause: Box::new(cause),
+    };
+    let fetched = service.backends.registry.fetch(&source.url).await;
+    let mut content = fetched.map_err(failed)?.content;
+    let root = service.root().join("http");
+    let directory = Directory(root.join(random_hex(8)));
+    let path = directory.0.join(file_name(source));
+    let (made, name) = (directory.0.clone(), path.clone());
+    let mut file = blocking(move || {
+        std::fs::create_dir_all(&made).map_err(Error::file("create", &made))?;
+        std::fs::File::create_new(&name).map_err(Error::file("create", &name))
+    })
+    .await?;
+    let mut hasher = sha2::Sha256::new();
+    while let Some(piece) = content.next().await {
+        let piece = piece.map_err(Error::file("download", &source.url))?;
+        hasher.update(&piece);
+        let name = path.clone();
+        file = blocking(move || {
+            file.write_all(&piece)
+                .map_err(Error::file("write", &name))?;
+            Ok(file)
+        })
+        .await?;
+    }
+    let mode = source.mode.unwrap_or(0o600) & 0o7777;
+    let owner = (source.uid, source.gid);
+    blocking(move || {
+        std::os::unix::fs::chown(&path, owner.0, owner.1).map_err(Error::file("chown", &path))?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))
+            .map_err(Error::file("chmod", &path))
+    })
+    .await?;
+    Ok(Download {
+        directory,
+        digest: Digest::sha256(&hasher.finalize().into()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_named_by_its_address() {
+        let name = |url: &str| {
+            file_name(&HttpSource {
+                url: url.to_owned(),
+                ..HttpSource::default()
+            })
+        };
+        assert_eq!(name("https://host/a/b.tar.gz?x=1#y"), "b.tar.gz");
+        assert_eq!(name("https://host/a/"), "download");
+        assert_eq!(name("https://host"), "download");
+        assert_eq!(name("https://host/.."), "download");
+    }
+}
