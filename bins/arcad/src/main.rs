@@ -3,6 +3,7 @@
 //! Nothing here but wiring. What a flag means is in [`options`], what the two sources of settings
 //! say together in [`settings`], and what each service gets of it in `services`.
 
+mod builds;
 mod cli;
 mod file;
 mod listen;

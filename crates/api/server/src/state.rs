@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arca_build::Builder;
 use arca_containers::Containers;
 use arca_engine::{Engine, System};
 use arca_events::Events;
@@ -63,6 +64,7 @@ macro_rules! parts {
 }
 
 parts! {
+    Builder = builder;
     Containers = containers;
     Events = events;
     Images = images;
@@ -71,9 +73,14 @@ parts! {
     Volumes = volumes;
 }
 
-impl FromRef<App> for (System, Volumes) {
+impl FromRef<App> for (System, Volumes, Builder) {
     fn from_ref(app: &App) -> Self {
-        (app.engine.system.clone(), app.engine.volumes.clone())
+        let engine = &app.engine;
+        (
+            engine.system.clone(),
+            engine.volumes.clone(),
+            engine.builder.clone(),
+        )
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arca_build::Builder;
 use arca_containers::Containers;
 use arca_events::Events;
 use arca_images::Images;
@@ -38,6 +39,8 @@ pub struct Config {
     pub networks: arca_networks::Config,
     /// Containers.
     pub containers: arca_containers::Config,
+    /// Builds.
+    pub builds: arca_build::Config,
     /// What `info` and `version` say.
     pub system: SystemConfig,
 }
@@ -53,6 +56,8 @@ pub struct Engine {
     pub networks: Networks,
     /// Volumes.
     pub volumes: Volumes,
+    /// Builds.
+    pub builder: Builder,
     /// The journal of events.
     pub events: Events,
     /// What can be read of all of it.
@@ -69,6 +74,7 @@ struct Opened {
     images: Images,
     volumes: Volumes,
     networks: Networks,
+    registry: Registry,
     clock: Arc<dyn Clock>,
     id: String,
     rebooted: bool,
@@ -81,12 +87,13 @@ impl Engine {
     /// # Errors
     /// When a service cannot be opened; each has its variant.
     pub async fn open(config: Config, registry: Registry) -> Result<Self, Error> {
+        let builds = config.builds.clone();
         let settings = (config.containers.clone(), config.system.clone());
         let opened = tokio::task::spawn_blocking(move || open(config, registry));
         let opened = opened.await.map_err(|_cancelled| Error::ShuttingDown)??;
         let (containers_config, system_config) = settings;
         let backends = arca_containers::Backends {
-            store: opened.store,
+            store: opened.store.clone(),
             storage: opened.storage.clone(),
             runtime: opened.runtime.clone(),
             images: opened.images.clone(),
@@ -97,10 +104,20 @@ impl Engine {
         };
         let containers = Containers::open(containers_config, backends)
             .map_err(|cause| Error::Containers(Box::new(cause)))?;
+        let builder_backends = arca_build::Backends {
+            store: opened.store.clone(),
+            storage: opened.storage.clone(),
+            images: opened.images.clone(),
+            containers: containers.clone(),
+            registry: opened.registry,
+            events: opened.events.clone(),
+            clock: Arc::clone(&opened.clock),
+        };
         containers
             .recover(opened.rebooted)
             .await
             .map_err(|cause| Error::Containers(Box::new(cause)))?;
+        let builder = open_builder(builds, builder_backends).await?;
         let system = System::new(
             system::Services {
                 containers: containers.clone(),
@@ -115,6 +132,7 @@ impl Engine {
         );
         let engine = Self {
             containers,
+            builder,
             images: opened.images,
             networks: opened.networks,
             volumes: opened.volumes,
@@ -132,6 +150,7 @@ impl Engine {
 
     /// Lets everything that runs in this process end. Containers run on.
     pub async fn close(&self) {
+        self.builder.close().await;
         self.containers.close().await;
         if let Err(error) = self.images.save_uses().await {
             let error = arca_types::chain(&error);
@@ -139,6 +158,17 @@ impl Engine {
         }
         self.runtime.close().await;
     }
+}
+
+/// The cache of builds holds its layers before anything is collected.
+async fn open_builder(
+    config: arca_build::Config,
+    backends: arca_build::Backends,
+) -> Result<Builder, Error> {
+    tokio::task::spawn_blocking(move || Builder::open(config, backends))
+        .await
+        .map_err(|_cancelled| Error::ShuttingDown)?
+        .map_err(|cause| Error::Builds(Box::new(cause)))
 }
 
 fn open(config: Config, registry: Registry) -> Result<Opened, Error> {
@@ -164,7 +194,7 @@ fn open(config: Config, registry: Registry) -> Result<Opened, Error> {
     let images = Images::open(arca_images::Backends {
         store: store.clone(),
         storage: storage.clone(),
-        registry,
+        registry: registry.clone(),
         events: events.clone(),
         clock: Arc::clone(&clock),
     })
@@ -177,6 +207,7 @@ fn open(config: Config, registry: Registry) -> Result<Opened, Error> {
         images,
         volumes,
         networks,
+        registry,
         clock,
         id,
         rebooted,

@@ -31,6 +31,8 @@ pub enum Error {
     Networks(Box<arca_networks::Error>),
     #[error(transparent)]
     Containers(Box<arca_containers::Error>),
+    #[error(transparent)]
+    Builds(Box<arca_build::Error>),
     #[error("the daemon is shutting down")]
     ShuttingDown,
 }
@@ -53,6 +55,7 @@ impl Classify for Error {
             Self::Volumes(cause) => cause.kind(),
             Self::Networks(cause) => cause.kind(),
             Self::Containers(cause) => cause.kind(),
+            Self::Builds(cause) => cause.kind(),
             Self::ShuttingDown => ErrorKind::Unavailable,
             _ => ErrorKind::Internal,
         }

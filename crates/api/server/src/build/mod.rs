@@ -1,29 +1,27 @@
-//! `/build`, `/grpc`, `/session`: refused until there is a builder. `/_ping` does not announce BuildKit,
-//! so that clients do not try.
+//! `/build`: the classic builder; `/build/prune` and `/build/cancel`. `/grpc` and `/session` are refused until
+//! BuildKit's services are there; `/_ping` does not announce them, so that clients do not try.
 
-use arca_wire::system::BuildPruneResponse;
-use axum::response::Response;
-use http::StatusCode;
+mod cancel;
+mod classic;
+mod prune;
+mod request;
+mod stream;
 
 use crate::error::ApiError;
-use crate::http::json;
 use crate::routes::{Support::*, routes};
 
+pub(crate) use prune::cache_item;
+
 routes! {
-    POST "/build" "ImageBuild" refused, Refused;
-    POST "/build/prune" "BuildPrune" prune, Partial("there is no build cache: nothing is reclaimed");
-    POST "/build/cancel" "" refused, Refused;
+    POST "/build" "ImageBuild" classic::build, Partial("version=2 is refused");
+    POST "/build/prune" "BuildPrune" prune::prune, Full;
+    POST "/build/cancel" "" cancel::cancel, Full;
     POST "/session" "Session" refused, Refused;
     POST "/grpc" "" refused, Refused;
 }
 
-/// There is no cache to prune. `docker system prune` asks for it in any case.
-async fn prune() -> Response {
-    json(StatusCode::OK, &BuildPruneResponse::default())
-}
-
 async fn refused() -> Result<(), ApiError> {
     Err(ApiError::unsupported(
-        "building images is not supported yet",
+        "building images with BuildKit is not supported yet",
     ))
 }

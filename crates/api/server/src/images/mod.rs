@@ -20,6 +20,7 @@ mod store;
 mod tag;
 
 pub(crate) use list::summary;
+pub(crate) use progress::message;
 
 use crate::routes::{Support::*, routes};
 

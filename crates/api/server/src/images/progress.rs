@@ -94,7 +94,12 @@ impl Report {
 }
 
 fn encode(progress: Progress) -> Result<Bytes, serde_json::Error> {
-    line(&match progress {
+    line(&message(progress))
+}
+
+/// A line of progress as the API has it.
+pub(crate) fn message(progress: Progress) -> JsonMessage {
+    match progress {
         Progress::Status { id, status } => JsonMessage {
             status,
             id: id.unwrap_or_default(),
@@ -127,7 +132,7 @@ fn encode(progress: Progress) -> Result<Bytes, serde_json::Error> {
             "originalIndex": descriptor(index),
             "selectedManifest": descriptor(manifest),
         })),
-    })
+    }
 }
 
 fn aux(value: serde_json::Value) -> JsonMessage {

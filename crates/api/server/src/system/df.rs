@@ -1,5 +1,6 @@
 //! `GET /system/df`.
 
+use arca_build::Builder;
 use arca_engine::{Kinds, System, VolumeUsage};
 use arca_types::{Clock, SystemClock};
 use arca_volumes::Volumes;
@@ -9,6 +10,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 
+use crate::build::cache_item;
 use crate::compat::{self, ApiVersion, ignores_usage_types};
 use crate::convert;
 use crate::error::ApiError;
@@ -18,12 +20,16 @@ use crate::volumes::volume;
 
 /// Shows how much room everything takes; kinds that were not asked for are `null`.
 pub(super) async fn df(
-    State((system, volumes)): State<(System, Volumes)>,
+    State((system, volumes, builder)): State<(System, Volumes, Builder)>,
     version: ApiVersion,
     query: Query,
 ) -> Result<Response, ApiError> {
     let kinds = kinds(version, &query)?;
     let usage = system.disk_usage(kinds).await?;
+    let build_cache = match kinds.build_cache {
+        true => Some(builder.usage().await?.into_iter().map(cache_item).collect()),
+        false => None,
+    };
     let now = SystemClock.now();
     let answer = DiskUsage {
         layers_size: signed(usage.layers_size),
@@ -38,7 +44,7 @@ pub(super) async fn df(
         volumes: usage
             .volumes
             .map(|all| all.iter().map(|one| used(&volumes, one)).collect()),
-        build_cache: kinds.build_cache.then(Vec::new),
+        build_cache,
         builder_size: None,
     };
     Ok(json(StatusCode::OK, &compat::disk_usage(version, answer)))
