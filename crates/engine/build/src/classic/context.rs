@@ -113,9 +113,7 @@ impl Context {
             let failed = Error::file("read", "context");
             let mut input =
                 unpack::decoder(BufReader::with_capacity(64 << 10, input)).map_err(failed)?;
-            arca_archive::extract(&mut input, &root, &options).map_err(|error| {
-                Error::Archive(error).context("Error processing tar file(exit status 1)")
-            })?;
+            arca_archive::extract(&mut input, &root, &options).map_err(Error::Archive)?;
             // What follows the archive is of no interest, but has to be taken.
             let drained = std::io::copy(&mut input, &mut std::io::sink());
             drained.map(drop).map_err(Error::file("read", "context"))

@@ -65,10 +65,15 @@ impl Build {
         let image = match number.and_then(|number| self.stages.get(number)) {
             Some(image) => image.clone(),
             None if from.parse::<usize>().is_ok() => {
-                let text = format!("invalid from flag value {from}: invalid context value");
+                let text = format!("invalid from flag value {from}: index out of bounds");
                 return Err(Error::Invalid(text));
             }
-            None => Some(self.base(from, false).await?),
+            None => {
+                let base = self.base(from, false).await;
+                let worded =
+                    |error: Error| error.context(format!("invalid from flag value {from}"));
+                Some(base.map_err(worded)?)
+            }
         };
         let layers = image.map(|image| image.layers).unwrap_or_default();
         let storage = self.builder.0.storage();
@@ -112,7 +117,7 @@ impl Build {
         if self.take_cached(&key, &command).await? {
             return Ok(());
         }
-        let unpacks = name == "ADD";
+        let (unpacks, instruction) = (name == "ADD", name.to_owned());
         let layer = self
             .changed(move |to| {
                 let owner = owner(to, &chown)?;
@@ -127,14 +132,15 @@ impl Build {
                             create_dest_path: true,
                             ..Copy::default()
                         };
-                        copy::copy(group.root.as_fd(), to.as_fd(), &wanted, Some(owner))?;
+                        copy::copy(group.root.as_fd(), to.as_fd(), &wanted, Some(owner))
+                            .map_err(|error| error.context(format!("{instruction} failed")))?;
                     }
                 }
                 Ok(())
             })
             .await;
         drop(downloads);
-        let layer = layer.map_err(|error| error.context(format!("{name} failed")))?;
+        let layer = layer?;
         let made = self.finish(&command, Some(layer.0)).await?;
         drop(layer.1);
         self.remember(&key, &made).await
@@ -215,7 +221,7 @@ impl Build {
         };
         let fetched = self.builder.0.backends.registry.fetch(address).await;
         let mut fetched = fetched.map_err(|cause| Error::Http {
-            what: format!("ADD failed: failed to GET {address}"),
+            what: "ADD failed".to_owned(),
             cause: Box::new(cause),
         })?;
         let (made, target) = (download.path.clone(), download.path.join(name));
@@ -269,13 +275,18 @@ impl Build {
         if self.take_cached(&key, &command).await? {
             return Ok(());
         }
-        self.show_container(&command).await?;
         let layer = self
             .changed(move |to| {
                 let at = edit::resolved(to.as_fd(), directory.as_bytes())?;
+                let there = digest::stat_of(to.as_fd(), &at)?;
+                if there.is_some_and(|stat| !path::is_dir(&stat)) {
+                    let text = format!("Cannot mkdir: {directory} is not a directory");
+                    return Err(Error::Failed(text));
+                }
                 edit::make_dirs(to.as_fd(), &at, 0o755, (Some((0, 0)), None))
             })
             .await?;
+        self.show_container(&command).await?;
         let made = self.finish(&command, Some(layer.0)).await?;
         drop(layer.1);
         self.remember(&key, &made).await
@@ -389,22 +400,23 @@ fn owner(root: &OwnedFd, chown: &str) -> Result<(u32, u32), Error> {
         Some((user, group)) => (user, group),
         None => (chown, chown),
     };
-    let wrong = |what: &str, name: &str, error: Error| {
-        error.context(format!(
-            "unable to convert uid/gid chown string to host mapping: can't find {what} for {name}"
+    let unknown = |what: &str, kind: &str, name: &str| {
+        Error::Failed(format!(
+            "unable to convert uid/gid chown string to host mapping: can't find {what} for {kind} {name}: no such {kind}: {name}"
         ))
     };
     let uid = match user.parse() {
         Ok(uid) => uid,
-        Err(_) => {
-            users::user(root.as_fd(), user)
-                .map_err(|e| wrong("uid", user, e))?
-                .0
-        }
+        Err(_) => match users::user(root.as_fd(), user) {
+            Ok((uid, _)) => uid,
+            Err(_) => return Err(unknown("uid", "user", user)),
+        },
     };
     let gid = match group.parse() {
         Ok(gid) => gid,
-        Err(_) => users::group(root.as_fd(), group).map_err(|e| wrong("gid", group, e))?,
+        Err(_) => {
+            users::group(root.as_fd(), group).map_err(|_missing| unknown("gid", "group", group))?
+        }
     };
     Ok((uid, gid))
 }
