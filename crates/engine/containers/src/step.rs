@@ -116,7 +116,7 @@ impl Service {
         } = request;
         check::check(&spec)?;
         let env = std::mem::take(&mut spec.env);
-        merge::daemon(&mut spec, &self.config, self.facts.unified)?;
+        merge::daemon(&mut spec, &self.config(), self.facts.unified)?;
         let dir = self.directory(&id);
         make_directory(dir.clone(), undo).await?;
         let sandbox_spec = sandbox_spec(&id, &spec)?;
@@ -154,7 +154,7 @@ impl Service {
         let mut events = self.runtime.subscribe();
         let (client, reader) = client()?;
         let rootfs = self.storage.rootfs(id).map_err(Error::Storage)?;
-        let runtime = self.config.runtimes.get(&spec.host.runtime).cloned();
+        let runtime = self.config().runtimes.get(&spec.host.runtime).cloned();
         let runtime = runtime.unwrap_or_default();
         let run = RunSpec {
             rootfs: crate::backend::rootfs(rootfs),
@@ -166,7 +166,7 @@ impl Service {
             runtime,
             cgroup: CgroupSpec {
                 path: oci.linux.cgroups_path.clone(),
-                systemd: self.config.systemd_cgroups,
+                systemd: self.config().systemd_cgroups,
             },
             oci: serde_json::value::to_raw_value(&oci).map_err(|error| {
                 Error::Failed(format!("cannot write the configuration: {error}"))
@@ -261,20 +261,20 @@ impl Service {
             joined: &joined,
             init: None,
             cgroups_path: self.step_cgroup(id, &spec.host.resources.cgroup_parent),
-            ulimits: &self.config.ulimits,
-            no_new_privileges: self.config.no_new_privileges,
-            seccomp_profile: self.config.seccomp_profile.as_deref(),
+            ulimits: &self.config().ulimits,
+            no_new_privileges: self.config().no_new_privileges,
+            seccomp_profile: self.config().seccomp_profile.as_deref(),
             facts: &self.facts,
         })
     }
 
     fn step_cgroup(&self, id: &ContainerId, own: &str) -> String {
         let parent = if own.is_empty() {
-            &self.config.cgroup_parent
+            &self.config().cgroup_parent
         } else {
             own
         };
-        match (self.config.systemd_cgroups, parent) {
+        match (self.config().systemd_cgroups, parent) {
             (true, "") => format!("system.slice:docker:{id}"),
             (true, parent) => format!("{parent}:docker:{id}"),
             (false, "") => format!("/docker/buildkit/{id}"),

@@ -87,11 +87,10 @@ impl Engine {
     /// # Errors
     /// When a service cannot be opened; each has its variant.
     pub async fn open(config: Config, registry: Registry) -> Result<Self, Error> {
-        let builds = config.builds.clone();
-        let settings = (config.containers.clone(), config.system.clone());
+        let (builds, containers_config) = (config.builds.clone(), config.containers.clone());
+        let system_config = config.system.clone();
         let opened = tokio::task::spawn_blocking(move || open(config, registry));
         let opened = opened.await.map_err(|_cancelled| Error::ShuttingDown)??;
-        let (containers_config, system_config) = settings;
         let backends = arca_containers::Backends {
             store: opened.store.clone(),
             storage: opened.storage.clone(),
