@@ -197,7 +197,7 @@ impl Job {
     }
 
     /// A vertex of an exporter's own work.
-    fn begin(&self, name: &str) -> VertexState {
+    pub(super) fn begin(&self, name: &str) -> VertexState {
         let random = arca_types::random_hex(16);
         let digest: Digest = digest_json(&(name, random));
         let state = VertexState {
@@ -215,7 +215,11 @@ impl Job {
         state
     }
 
-    fn finish(&self, mut state: VertexState, done: Result<(), Error>) -> Result<(), Error> {
+    pub(super) fn finish(
+        &self,
+        mut state: VertexState,
+        done: Result<(), Error>,
+    ) -> Result<(), Error> {
         state.completed = Some(self.progress().now());
         if let Err(error) = &done {
             state.error = arca_types::chain(error);
@@ -223,6 +227,14 @@ impl Job {
         self.progress()
             .tell(Event::Vertex(std::sync::Arc::new(state)));
         done
+    }
+
+    /// Tells that a vertex has failed.
+    pub(super) fn fail(&self, mut state: VertexState, error: String) {
+        state.completed = Some(self.progress().now());
+        state.error = error;
+        let state = std::sync::Arc::new(state);
+        self.progress().tell(Event::Vertex(state));
     }
 
     fn note(&self, vertex: &VertexState, id: &str, completed: Option<Timestamp>) {

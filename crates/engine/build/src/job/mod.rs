@@ -1,6 +1,7 @@
 //! One build.
 
 mod export;
+mod gateway;
 mod inspect;
 mod resolve;
 
@@ -99,6 +100,7 @@ impl Job {
                 refs: BTreeMap::from([(String::new(), input.definition.clone())]),
                 metadata: BTreeMap::new(),
             },
+            "dockerfile.v0" | "gateway.v0" => crate::frontend::dockerfile(&input, self).await?,
             other => return Err(Error::Invalid(format!("invalid frontend {other}"))),
         };
         for edge in result.refs.values().flatten() {
