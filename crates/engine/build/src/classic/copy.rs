@@ -3,9 +3,9 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use arca_dockerfile::{Add, Copy as CopyInstruction, Transfer};
-use arca_types::{ContainerId, DiffId, Digest, random_hex};
-use futures_util::StreamExt as _;
+use arca_types::{ContainerId, DiffId, Digest};
 
+use super::download::Download;
 use super::instruction::requires_buildkit;
 use super::stage::Build;
 use crate::Error;
@@ -201,61 +201,6 @@ impl Build {
         Ok((downloads, sources))
     }
 
-    /// Downloads a file.
-    async fn download(&self, address: &str) -> Result<Download, Error> {
-        let name = address.split(['?', '#']).next().unwrap_or_default();
-        let name = name.rsplit('/').next().unwrap_or_default();
-        if matches!(name, "" | "." | "..")
-            || !address
-                .split_once("://")
-                .is_some_and(|(_, r)| r.contains('/'))
-        {
-            let text = format!("cannot determine filename from url: {address}");
-            return Err(Error::Invalid(text));
-        }
-        let directory = self.builder.0.root().join("http").join(random_hex(8));
-        let mut download = Download {
-            path: directory,
-            name: name.to_owned(),
-            hash: String::new(),
-        };
-        let fetched = self.builder.0.backends.registry.fetch(address).await;
-        let mut fetched = fetched.map_err(|cause| Error::Http {
-            what: "ADD failed".to_owned(),
-            cause: Box::new(cause),
-        })?;
-        let (made, target) = (download.path.clone(), download.path.join(name));
-        let mut file = blocking(move || {
-            std::fs::create_dir_all(&made).map_err(Error::file("create", &made))?;
-            std::fs::File::create_new(&target).map_err(Error::file("create", &target))
-        })
-        .await?;
-        self.line("Downloading ").await;
-        while let Some(piece) = fetched.content.next().await {
-            let piece = piece.map_err(Error::file("download", address))?;
-            file = blocking(move || {
-                std::io::Write::write_all(&mut file, &piece)
-                    .map_err(Error::file("write", "download"))?;
-                Ok(file)
-            })
-            .await?;
-        }
-        self.line("\n").await;
-        let (path, at) = (download.path.clone(), name.as_bytes().to_vec());
-        download.hash = blocking(move || {
-            let file = path.join(String::from_utf8_lossy(&at).into_owned());
-            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-            std::fs::set_permissions(&file, mode).map_err(Error::file("chmod", &file))?;
-            let root = arca_archive::open_root(&path).map_err(Error::errno("open", &path))?;
-            let digest = digest::of_path(root.as_fd(), &at, None, None)?;
-            Ok(digest
-                .map(|digest| format!("file:{}", digest.hex()))
-                .unwrap_or_default())
-        })
-        .await?;
-        Ok(download)
-    }
-
     pub(super) async fn workdir(&mut self, text: &str) -> Result<(), Error> {
         let text = self.expand(text)?;
         let base = match self.state.run.working_dir.as_str() {
@@ -320,21 +265,6 @@ impl Build {
                 }
                 Err(error)
             }
-        }
-    }
-}
-
-/// A file that was downloaded; it goes with this.
-struct Download {
-    path: std::path::PathBuf,
-    name: String,
-    hash: String,
-}
-
-impl Drop for Download {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.path) {
-            tracing::warn!(%error, "a downloaded file is left behind");
         }
     }
 }

@@ -10,6 +10,7 @@ mod commit;
 mod container;
 mod context;
 mod copy;
+mod download;
 mod instruction;
 mod reader;
 mod record;
