@@ -114,7 +114,7 @@ impl Service {
             output,
             cancel,
         } = request;
-        check::check(&spec)?;
+        check::check(&mut spec, &self.facts.abilities)?;
         let env = std::mem::take(&mut spec.env);
         merge::daemon(&mut spec, &self.config(), self.facts.unified)?;
         let dir = self.directory(&id);
