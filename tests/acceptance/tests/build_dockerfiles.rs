@@ -13,6 +13,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 use arca_testkit::Engine;
 use serde_json::{Map, Value, json};
@@ -211,30 +212,42 @@ fn tar_list(archive: &Path) -> BTreeSet<String> {
     text.lines().filter_map(line).collect()
 }
 
-/// Builds all cases and compares, or records.
+/// Builds one case and compares, or records. Returns how it differs.
+fn check(engine: &Engine, name: &str, builder: Builder, base: &BTreeSet<String>) -> Option<String> {
+    let path = corpus().join(format!("golden/{name}.json"));
+    let mine = build(engine, name, builder, base);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|_| "{}".to_owned());
+    let mut golden: Value = serde_json::from_str(&text).unwrap();
+    if std::env::var_os("ARCA_TEST_RECORD").is_some() && !engine.is_own() {
+        golden[builder.name()] = mine;
+        std::fs::write(&path, format!("{golden:#}\n")).unwrap();
+        return None;
+    }
+    let known = DIFFERENT.iter().any(|(known, _)| *known == name) && engine.is_own();
+    let golden = &golden[builder.name()];
+    (mine != *golden && !known).then(|| format!("{name}\n  here     {mine}\n  recorded {golden}"))
+}
+
+/// Builds all cases, some at a time.
 fn compare(builder: Builder) {
     let engine = Engine::start();
-    let record = std::env::var_os("ARCA_TEST_RECORD").is_some() && !engine.is_own();
     let base = listing(&engine, "busybox");
-    let mut wrong = Vec::new();
-    for name in cases() {
-        let path = corpus().join(format!("golden/{name}.json"));
-        let mine = build(&engine, &name, builder, &base);
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|_| "{}".to_owned());
-        let mut golden: Value = serde_json::from_str(&text).unwrap();
-        if record {
-            golden[builder.name()] = mine;
-            std::fs::write(&path, format!("{golden:#}\n")).unwrap();
-            continue;
+    let waiting = Mutex::new(cases());
+    let wrong = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                loop {
+                    let Some(name) = waiting.lock().unwrap().pop() else {
+                        return;
+                    };
+                    let found = check(&engine, &name, builder, &base);
+                    wrong.lock().unwrap().extend(found);
+                }
+            });
         }
-        let known = DIFFERENT.iter().any(|(known, _)| *known == name) && engine.is_own();
-        if mine != golden[builder.name()] && !known {
-            wrong.push(format!(
-                "{name}\n  here     {mine}\n  recorded {}",
-                golden[builder.name()]
-            ));
-        }
-    }
+    });
+    let wrong = wrong.into_inner().unwrap();
     assert!(
         wrong.is_empty(),
         "{} differ:\n{}",
