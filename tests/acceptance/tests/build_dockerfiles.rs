@@ -18,20 +18,82 @@ use std::sync::Mutex;
 use arca_testkit::Engine;
 use serde_json::{Map, Value, json};
 
+/// Cases that ask a registry on dockerd: they end as its network is.
+const OF_THE_NETWORK: &[(Builder, &str)] = &[
+    (Builder::BuildKit, "syntax-directive"),
+    (Builder::Classic, "stage-circular"),
+    (Builder::Classic, "stage-forward"),
+];
+
 /// Cases that end otherwise on arca, and why.
-const DIFFERENT: &[(&str, &str)] = &[
+const DIFFERENT: &[(Builder, &str, &[&str])] = &[
     (
-        "syntax-directive",
-        "docker/dockerfile is built in: it is not pulled",
+        Builder::BuildKit,
+        "stable since version 1.20 of the syntax, which is newer than dockerd's",
+        &["copy-parents-unknown"],
     ),
     (
-        "copy-parents-unknown",
-        "stable since version 1.20 of the syntax, which is newer than dockerd's",
+        Builder::Classic,
+        "refused as flags of BuildKit, where dockerd's classic builder ignores or does not know them",
+        &["copy-exclude", "add-checksum-local", "copy-parents-unknown"],
+    ),
+    (
+        Builder::Classic,
+        "mounts are refused before they are read",
+        &[
+            "run-mount-type-bad",
+            "run-mount-secret-nameless",
+            "run-mount-no-value",
+            "run-mount-mode-on-bind",
+            "run-mount-key-bad",
+        ],
+    ),
+    (
+        Builder::Classic,
+        "the error is the same in other words",
+        &[
+            "copy-outside",
+            "copy-owner-unknown",
+            "copy-url",
+            "empty",
+            "env-missing-equals",
+            "env-one-word",
+            "escape-invalid",
+            "escape-twice",
+            "expose-bad",
+            "expose-not-a-port",
+            "from-bad-platform",
+            "from-bad-reference",
+            "from-platform",
+            "json-not-strings",
+            "lint-from",
+            "only-arg",
+            "run-heredoc-unterminated",
+            "stage-from-variable",
+            "stage-index-out-of-range",
+        ],
+    ),
+    (
+        Builder::Classic,
+        "the last stage of a name counts, as with BuildKit",
+        &["stage-names-clash"],
+    ),
+    (
+        Builder::Classic,
+        "the history names the destination in full",
+        &["copy-directory"],
     ),
 ];
 
+/// Whether a case is not compared.
+fn is_left_out(engine: &Engine, name: &str, builder: Builder) -> bool {
+    let mut different = DIFFERENT.iter().filter(|(of, _, _)| *of == builder);
+    OF_THE_NETWORK.contains(&(builder, name))
+        || engine.is_own() && different.any(|(_, _, names)| names.contains(&name))
+}
+
 /// Which builder the client asks for (`DOCKER_BUILDKIT`).
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Builder {
     Classic,
     BuildKit,
@@ -133,7 +195,7 @@ fn image(engine: &Engine, tag: &str, base: &BTreeSet<String>) -> Value {
     let (_, steps) = engine.http().get(&format!("/v1.51/images/{tag}/history"));
     let steps = steps.as_array().unwrap().iter().rev();
     let history: Vec<Value> = steps
-        .map(|step| json!({ "by": step["CreatedBy"], "comment": step["Comment"] }))
+        .map(|step| json!({ "by": without_hash(&step["CreatedBy"]), "comment": step["Comment"] }))
         .collect();
     let files: Vec<String> = listing(engine, tag).difference(base).cloned().collect();
     let mut shape = json!({
@@ -149,6 +211,18 @@ fn image(engine: &Engine, tag: &str, base: &BTreeSet<String>) -> Value {
         shape["author"] = image["Author"].clone();
     }
     shape
+}
+
+/// A step without the hash of the files that it copies: how it is made is the engine's business.
+fn without_hash(step: &Value) -> String {
+    let words = step.as_str().unwrap().split(' ');
+    let word = |word: &str| match word.split_once(':') {
+        Some((kind @ ("file" | "dir" | "multi"), hash)) if hash.len() == 64 => {
+            format!("{kind}:HASH")
+        }
+        _ => word.to_owned(),
+    };
+    words.map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// What there is of a configuration: what is empty is as good as not there.
@@ -223,9 +297,9 @@ fn check(engine: &Engine, name: &str, builder: Builder, base: &BTreeSet<String>)
         std::fs::write(&path, format!("{golden:#}\n")).unwrap();
         return None;
     }
-    let known = DIFFERENT.iter().any(|(known, _)| *known == name) && engine.is_own();
     let golden = &golden[builder.name()];
-    (mine != *golden && !known).then(|| format!("{name}\n  here     {mine}\n  recorded {golden}"))
+    let same = mine == *golden || is_left_out(engine, name, builder);
+    (!same).then(|| format!("{name}\n  here     {mine}\n  recorded {golden}"))
 }
 
 /// Builds all cases, some at a time.
@@ -257,7 +331,7 @@ fn compare(builder: Builder) {
 }
 
 #[test]
-#[ignore = "arca does not serve POST /build yet"]
+#[ignore = "POST /build is not served yet"]
 fn the_classic_builder_makes_what_dockerds_makes() {
     compare(Builder::Classic);
 }
