@@ -5,6 +5,7 @@
 //! and each resource has a directory whose `mod.rs` is its route table. [`operations`] lists them all.
 
 mod build;
+mod buildkit;
 mod compat;
 mod containers;
 mod convert;

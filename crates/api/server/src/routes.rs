@@ -3,7 +3,9 @@
 use axum::Router;
 
 use crate::http::not_found_page;
-use crate::{App, build, containers, exec, images, networks, plugins, swarm, system, volumes};
+use crate::{
+    App, build, buildkit, containers, exec, images, networks, plugins, swarm, system, volumes,
+};
 
 /// How far an operation is supported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +59,7 @@ pub fn operations() -> Vec<Operation> {
         exec::OPERATIONS,
         images::OPERATIONS,
         build::OPERATIONS,
+        buildkit::OPERATIONS,
         networks::OPERATIONS,
         volumes::OPERATIONS,
         system::OPERATIONS,
@@ -72,6 +75,7 @@ pub(crate) fn router() -> Router<App> {
         exec::add,
         images::add,
         build::add,
+        buildkit::add,
         networks::add,
         volumes::add,
         system::add,

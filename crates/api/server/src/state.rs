@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arca_build::Builder;
+use arca_buildkit::BuildKit;
 use arca_containers::Containers;
 use arca_engine::{Engine, System};
 use arca_events::Events;
@@ -19,6 +20,7 @@ use crate::containers::ListCache;
 #[derive(Debug, Clone)]
 pub(crate) struct App {
     pub(crate) engine: Engine,
+    pub(crate) buildkit: BuildKit,
     pub(crate) sessions: Sessions,
     pub(crate) list_cache: Arc<ListCache>,
 }
@@ -44,8 +46,20 @@ impl Sessions {
 }
 
 impl App {
-    pub(crate) fn new(engine: Engine, tasks: TaskTracker, closing: CancellationToken) -> Self {
+    pub(crate) fn new(
+        engine: Engine,
+        version: &str,
+        tasks: TaskTracker,
+        closing: CancellationToken,
+    ) -> Self {
+        let gateway = engine.networks.host_gateway();
+        let config = arca_buildkit::Config {
+            id: engine.system.id().to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            host_gateway: gateway.first().map(ToString::to_string),
+        };
         Self {
+            buildkit: BuildKit::new(engine.builder.clone(), config, closing.clone()),
             engine,
             sessions: Sessions { tasks, closing },
             list_cache: Arc::default(),
@@ -81,6 +95,12 @@ impl FromRef<App> for (System, Volumes, Builder) {
             engine.volumes.clone(),
             engine.builder.clone(),
         )
+    }
+}
+
+impl FromRef<App> for (BuildKit, Sessions) {
+    fn from_ref(app: &App) -> Self {
+        (app.buildkit.clone(), app.sessions.clone())
     }
 }
 

@@ -153,6 +153,12 @@ impl Builder {
         Ok(job)
     }
 
+    /// What the cache may keep.
+    #[must_use]
+    pub fn gc_policies(&self) -> &[GcPolicy] {
+        &self.0.config.gc
+    }
+
     /// The build of this ID, while it lasts.
     #[must_use]
     pub fn job(&self, id: &str) -> Option<Job> {

@@ -1,5 +1,5 @@
-//! `/build`: the classic builder; `/build/prune` and `/build/cancel`. `/grpc` and `/session` are refused until
-//! BuildKit's services are there; `/_ping` does not announce them, so that clients do not try.
+//! `/build`: the classic builder; `/build/prune` and `/build/cancel`. BuildKit's services are
+//! in `buildkit/`.
 
 mod cancel;
 mod classic;
@@ -7,7 +7,6 @@ mod prune;
 mod request;
 mod stream;
 
-use crate::error::ApiError;
 use crate::routes::{Support::*, routes};
 
 pub(crate) use prune::cache_item;
@@ -16,12 +15,4 @@ routes! {
     POST "/build" "ImageBuild" classic::build, Partial("version=2 is refused");
     POST "/build/prune" "BuildPrune" prune::prune, Full;
     POST "/build/cancel" "" cancel::cancel, Full;
-    POST "/session" "Session" refused, Refused;
-    POST "/grpc" "" refused, Refused;
-}
-
-async fn refused() -> Result<(), ApiError> {
-    Err(ApiError::unsupported(
-        "building images with BuildKit is not supported yet",
-    ))
 }

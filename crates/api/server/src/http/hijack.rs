@@ -79,6 +79,31 @@ impl Hijack {
     }
 }
 
+impl Hijack {
+    /// The answer `101 Switching Protocols` to a client that asked for HTTP/2, and the connection once it
+    /// was sent.
+    pub(crate) fn accept_h2c(
+        self,
+    ) -> Result<
+        (
+            Response,
+            impl Future<Output = io::Result<Connection>> + Send + 'static,
+        ),
+        ApiError,
+    > {
+        let upgrade = self.upgrade.filter(|_| !self.raw);
+        let Some(upgrade) = upgrade else {
+            return Err(ApiError::bad("the request asks for no upgrade to h2c"));
+        };
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("h2c"));
+        Ok((response, take(upgrade)))
+    }
+}
+
 async fn take(upgrade: OnUpgrade) -> io::Result<Connection> {
     let upgraded = upgrade.await.map_err(io::Error::other)?;
     let parts = upgraded

@@ -4,8 +4,8 @@ use axum::Router;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, PRAGMA};
 
-/// BuildKit is 2; 1 tells clients that it is not there.
-const BUILDER: (HeaderName, &str) = (HeaderName::from_static("builder-version"), "1");
+/// BuildKit is 2.
+const BUILDER: (HeaderName, &str) = (HeaderName::from_static("builder-version"), "2");
 const SWARM: (HeaderName, &str) = (HeaderName::from_static("swarm"), "inactive");
 
 /// `/_ping` alone, which needs no engine: a client is to learn at once that the daemon is there.

@@ -1,0 +1,28 @@
+//! BuildKit's gRPC services behind `/grpc` and `/session`: what buildx, bake and compose speak.
+//!
+//! On `/grpc` the client calls: `moby.buildkit.v1.Control` ([`control`]: solve, status, disk usage, workers,
+//! history) and `moby.buildkit.v1.frontend.LLBBridge` ([`gateway`]: the client as its own front end). On
+//! `/session` the client serves ([`session`]): files, secrets, agents and credentials, and it takes
+//! results. Both are HTTP/2 on a connection that was upgraded from HTTP/1.
+//!
+//! Everything ends at [`arca_build::Job`]; here is nothing but the translation.
+
+mod build;
+mod caps;
+mod control;
+mod convert;
+mod definition;
+mod error;
+mod filesync;
+mod gateway;
+mod history;
+mod service;
+mod session;
+
+pub use service::{BuildKit, Config, SessionHeaders};
+
+use bollard_buildkit_proto::fsutil::types as fsutil;
+use bollard_buildkit_proto::google::protobuf::Timestamp as PbTimestamp;
+use bollard_buildkit_proto::moby::buildkit::v1 as api;
+use bollard_buildkit_proto::moby::buildkit::v1::frontend as gw;
+use bollard_buildkit_proto::pb;
