@@ -46,12 +46,7 @@ impl Sessions {
 }
 
 impl App {
-    pub(crate) fn new(
-        engine: Engine,
-        version: &str,
-        tasks: TaskTracker,
-        closing: CancellationToken,
-    ) -> Self {
+    pub(crate) fn new(engine: Engine, tasks: TaskTracker, closing: CancellationToken) -> Self {
         let gateway = engine.networks.host_gateway();
         let config = arca_buildkit::Config {
             id: engine.system.id().to_owned(),

@@ -207,6 +207,7 @@ fn metadata_of(metadata: pb::OpMetadata) -> Metadata {
         ignore_cache: metadata.ignore_cache,
         description: metadata.description,
         progress_group: metadata.progress_group.map(convert::group),
+        location: None,
     }
 }
 
