@@ -100,6 +100,13 @@ pub(crate) fn storage(settings: &Settings) -> anyhow::Result<StorageConfig> {
 pub(crate) fn volumes(settings: &Settings) -> VolumesConfig {
     VolumesConfig {
         root: settings.data_root.join("volumes"),
+        plugins: arca_volumes::PluginConfig {
+            sockets: vec!["/run/docker/plugins".into()],
+            specs: vec![
+                "/etc/docker/plugins".into(),
+                "/usr/lib/docker/plugins".into(),
+            ],
+        },
     }
 }
 

@@ -14,7 +14,7 @@ use arca_sys::process::{Namespace, unshare};
 use oci_spec::runtime::{LinuxResources, Root};
 use serde::Deserialize;
 
-use crate::builtin::{self, Foreign, Place, State};
+use crate::builtin::{self, Foreign, Place, Prepared, State, as_bind};
 use crate::cgroup::{CgroupPaths, Layout};
 use crate::error::{Context, ExecError, FailureKind};
 use crate::request::{Container, ExecRequest, RunRequest, Started, Streams};
@@ -59,9 +59,11 @@ impl<'a> Binary<'a> {
         let cgroup = CgroupPaths::plan(&request.cgroup, &self.container.id, &layout)?;
         let mounts = request.spec.mounts().as_deref().unwrap_or_default();
         let foreign = Foreign::open(mounts)?;
+        let prepared = Prepared::open(mounts)?;
         let rootfs = self.mount_rootfs(request, place)?;
         let foreign = foreign.attach_below(&place.path(""))?;
-        self.write_bundle(request, rootfs, &foreign)?;
+        let prepared = prepared.attach_below(&place.path(""))?;
+        self.write_bundle(request, rootfs, &foreign, prepared)?;
         let pid_file = place.path("pid");
         let mut args = vec!["create", "--bundle"];
         let (bundle, pid_path) = (text(&request.bundle)?, text(&pid_file)?);
@@ -95,14 +97,22 @@ impl<'a> Binary<'a> {
         Ok(target)
     }
 
-    /// Writes the configuration; `moved` says where the sources of some mounts are now.
+    /// Writes the configuration; `moved` says where the sources of some mounts are now, and `prepared` where the
+    /// mounts for some places are already.
     fn write_bundle(
         &self,
         request: &RunRequest,
         rootfs: PathBuf,
         moved: &[(PathBuf, PathBuf)],
+        prepared: Vec<(PathBuf, PathBuf)>,
     ) -> Result<(), ExecError> {
         let mut spec = request.spec.clone();
+        for (destination, place) in prepared {
+            let mut mounts = spec.mounts_mut().iter_mut().flatten();
+            if let Some(mount) = mounts.find(|mount| *mount.destination() == destination) {
+                as_bind(mount, place);
+            }
+        }
         for mount in spec.mounts_mut().iter_mut().flatten() {
             let to = moved
                 .iter()

@@ -22,6 +22,12 @@ const FILES: [&str; 5] = [
 
 /// Makes the layer when there is none.
 pub(crate) fn prepare(paths: &Paths) -> Result<(), Error> {
+    let empty = paths.empty();
+    if !empty.is_dir() {
+        fs::create_dir(&empty).map_err(Error::io("create", &empty))?;
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(&empty, mode).map_err(Error::io("create", &empty))?;
+    }
     let target = paths.init();
     if target.is_dir() {
         return Ok(());

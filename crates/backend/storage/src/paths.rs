@@ -40,6 +40,11 @@ impl Paths {
         self.layers().join("init")
     }
 
+    /// A directory with nothing in it: an overlay that cannot be written to needs two.
+    pub(crate) fn empty(&self) -> PathBuf {
+        self.layers().join("empty")
+    }
+
     pub(crate) fn snapshots(&self) -> PathBuf {
         self.root.join("snapshots")
     }

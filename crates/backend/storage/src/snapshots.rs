@@ -118,6 +118,36 @@ impl Storage {
         self.blocking(move |inner| inner.open_image(&layers)).await
     }
 
+    /// The directories of the layers that a snapshot stands on, the topmost first, with nothing of a container
+    /// among them. There are two at least, so that they are an overlay without anything else.
+    ///
+    /// # Errors
+    /// [`Error::NoSnapshot`], [`Error::NoLayer`].
+    pub fn layers_of(&self, id: &ContainerId) -> Result<Vec<PathBuf>, Error> {
+        let record = self.inner.snapshot(id)?;
+        let mut lower = self.inner.lower(&record.layers)?;
+        lower.pop();
+        lower.push(self.inner.paths.empty());
+        if lower.len() == 1 {
+            // An image without layers.
+            lower.push(self.inner.paths.init().join("proc"));
+        }
+        Ok(lower)
+    }
+
+    /// Opens what [`layers_of`](Self::layers_of) tells, to read only.
+    ///
+    /// # Errors
+    /// [`Error::NoSnapshot`], [`Error::NoLayer`], [`Error::Mount`].
+    pub async fn open_layers_of(&self, id: &ContainerId) -> Result<OwnedFd, Error> {
+        let lower = self.layers_of(id)?;
+        self.blocking(move |inner| match inner.driver {
+            Driver::Overlay => Overlay { lower, upper: None }.open(),
+            Driver::Vfs => inner.open_copy(&lower),
+        })
+        .await
+    }
+
     /// The bytes a container has written: what dockerd calls `SizeRw`.
     ///
     /// # Errors

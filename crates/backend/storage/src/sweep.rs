@@ -49,6 +49,7 @@ impl Sweep<'_> {
     fn layers(&mut self) -> Result<(), Error> {
         let mut found = names(&self.paths.layers())?;
         found.remove(&OsString::from("init"));
+        found.remove(&OsString::from("empty"));
         for (key, record) in self
             .store
             .table::<LayerRecord>()

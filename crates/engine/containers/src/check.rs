@@ -81,6 +81,14 @@ fn check_namespaces(spec: &ContainerSpec) -> Result<(), Error> {
 }
 
 fn check_process(spec: &mut ContainerSpec) -> Result<(), Error> {
+    if spec
+        .volumes
+        .iter()
+        .flatten()
+        .any(|path| binds::clean(path) == "/")
+    {
+        return invalid("invalid specification: destination can't be '/'");
+    }
     if !spec.working_dir.is_empty() {
         let dir = &spec.working_dir;
         if !dir.starts_with('/') {
@@ -166,8 +174,7 @@ fn check_host(host: &HostSpec) -> Result<(), Error> {
         return invalid("SHM size can not be less than 0");
     }
     for (path, options) in host.tmpfs.iter().flatten() {
-        binds::check_absolute(path).map_err(Error::Invalid)?;
-        binds::check_not_root(path).map_err(Error::Invalid)?;
+        binds::check_place(path).map_err(Error::Invalid)?;
         mounts::check_tmpfs(path, options)?;
     }
     for bind in host.binds.iter().flatten() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arca_runtime::ExitStatus;
 
 use crate::actor::{Actor, AtEnd};
-use crate::model::{MountType, NetworkSettings};
+use crate::model::NetworkSettings;
 use crate::record::Intent;
 use crate::requests::{RemoveRequest, Stopped};
 use crate::restart;
@@ -76,14 +76,7 @@ impl Actor {
             let error = arca_types::chain(&error);
             tracing::warn!(container.id = %id, error, "the shim's directory is not removed");
         }
-        for point in self
-            .c
-            .mounts
-            .iter()
-            .filter(|point| point.kind == MountType::Volume)
-        {
-            self.service.volumes.unmounted(&point.name, &id).await;
-        }
+        self.unmount_volumes().await;
         self.service.images.set_running(&id, false);
         self.c.network = Arc::new(without_sandbox(&self.c.network));
     }

@@ -14,6 +14,8 @@ pub enum Error {
     Ambiguous(String),
     #[error("Could not find the file {path} in container {container}")]
     NoSuchFile { path: String, container: String },
+    #[error("cannot access path {path}: lstat {path}: {}", go_text(cause))]
+    NoSubpath { path: String, cause: std::io::Error },
     #[error("No such exec instance: {0}")]
     NoSuchExec(String),
     /// A request that cannot be, in full words.
@@ -88,6 +90,15 @@ pub enum Error {
     },
 }
 
+/// An error of the operating system in the words of Go.
+fn go_text(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+        std::io::ErrorKind::CrossesDevices => "path escapes from parent".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
 impl Error {
     /// Wraps a failed operation on a file.
     pub(crate) fn file(
@@ -150,9 +161,10 @@ impl From<arca_networks::Error> for Error {
 impl Classify for Error {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotFound(_) | Self::NoSuchFile { .. } | Self::NoSuchExec(_) => {
-                ErrorKind::NotFound
-            }
+            Self::NotFound(_)
+            | Self::NoSuchFile { .. }
+            | Self::NoSubpath { .. }
+            | Self::NoSuchExec(_) => ErrorKind::NotFound,
             Self::Forbidden(_) => ErrorKind::Forbidden,
             Self::Invalid(_) | Self::Ambiguous(_) | Self::Seccomp(_) => ErrorKind::InvalidParameter,
             Self::Conflict(_)

@@ -166,6 +166,8 @@ fn add_mount(mounts: &mut Vec<oci::Mount>, mount: &arca_cdi::Mount) {
         },
         source: mount.source.clone(),
         options: mount.options.clone(),
+        uid_mappings: Vec::new(),
+        gid_mappings: Vec::new(),
     };
     mounts.insert(place.unwrap_or(mounts.len()), added);
 }
@@ -242,6 +244,8 @@ mod tests {
             kind: "bind".to_owned(),
             source: "/old".to_owned(),
             options: Vec::new(),
+            uid_mappings: Vec::new(),
+            gid_mappings: Vec::new(),
         };
         let mut mounts = vec![mount("/proc"), mount("/usr/lib/x"), mount("/usr/lib")];
         let added = arca_cdi::Mount {

@@ -6,6 +6,7 @@
 //! How a process is isolated is left to the runtime; this crate only writes it down (`spec`).
 
 pub mod model;
+mod mounting;
 
 mod abilities;
 mod actor;

@@ -99,6 +99,10 @@ impl Containers {
                 tracing::debug!("a container went while it was recovered");
             }
         }
+        if let Err(error) = service.volumes.reconcile().await {
+            let error = arca_types::chain(&error);
+            tracing::warn!(error, "mounts of volumes that a crash left stay");
+        }
         Ok(())
     }
 
@@ -304,6 +308,14 @@ impl Actor {
         };
         if self.c.health.is_none() {
             self.reset_health();
+        }
+        for point in self
+            .c
+            .mounts
+            .iter()
+            .filter(|point| point.kind == MountType::Volume)
+        {
+            self.service.volumes.adopt(&point.name, &self.c.id).await;
         }
         self.service.images.set_running(&self.c.id, true);
         self.save_quietly().await;

@@ -108,6 +108,18 @@ impl Actor {
         service.networks.detach(&id).await.map_err(Error::from)?;
         service.runtime.remove(&id).await.map_err(Error::Runtime)?;
         service.storage.remove(&id).await.map_err(Error::Storage)?;
+        for holder in self
+            .c
+            .mounts
+            .iter()
+            .filter_map(|point| point.layers.as_ref())
+        {
+            service
+                .storage
+                .remove(holder)
+                .await
+                .map_err(Error::Storage)?;
+        }
         for point in self
             .c
             .mounts

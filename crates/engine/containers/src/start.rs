@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::container::Container;
 use crate::links;
 use crate::model::{MountType, NetworkSettings};
+use crate::mounting::Mounted;
 use crate::record::Intent;
 use crate::requests::Started;
 use crate::service::Containers;
@@ -154,10 +155,11 @@ impl Actor {
             async move { service.networks.detach(&id).await.map_err(Error::from) }
         });
         let account = account?;
+        let points = self.ready_mounts(&account, undo).await?;
         let files = self.write_files(&sandbox).await?;
         let mut joined = joined_container;
         joined.network = sandbox.netns.as_deref().map(text);
-        let mut oci = self.configuration(&account, &joined, files.as_ref())?;
+        let mut oci = self.configuration(&account, &joined, files.as_ref(), &points)?;
         let linked = service.linked(&self.c)?;
         links::add_environment(&mut oci.process.env, &self.c.name, &linked);
         oci.process.apparmor_profile = service.apparmor_profile(&self.c.spec).await?;
@@ -217,6 +219,7 @@ impl Actor {
         account: &Account,
         joined: &spec::Joined,
         files: Option<&[String; 3]>,
+        points: &[Mounted],
     ) -> Result<spec::oci::Spec, Error> {
         let config = &*self.service.config();
         let init = self.c.spec.host.init.unwrap_or(config.init);
@@ -226,7 +229,7 @@ impl Actor {
             path: &self.c.path,
             args: &self.c.args,
             hostname: self.c.hostname(),
-            points: &self.c.mounts,
+            points,
             files: files.map(|[resolv_conf, hostname, hosts]| NetworkFiles {
                 resolv_conf,
                 hostname,

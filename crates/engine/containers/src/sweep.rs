@@ -40,8 +40,15 @@ impl Containers {
                 tracing::warn!(container.id = %id, %error, "a network is not given back");
             }
         }
+        let snapshots: Vec<_> = handles.iter().map(|handle| handle.snapshot()).collect();
+        let layers: HashSet<&ContainerId> = snapshots
+            .iter()
+            .flat_map(|container| container.mounts.iter())
+            .filter_map(|point| point.layers.as_ref())
+            .collect();
         for id in service.storage.snapshots() {
             if !known.contains(&id)
+                && !layers.contains(&id)
                 && let Err(error) = service.storage.remove(&id).await
             {
                 tracing::warn!(container.id = %id, %error, "a root filesystem is not removed");

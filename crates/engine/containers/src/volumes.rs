@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use arca_types::ContainerId;
-use arca_volumes::CreateRequest;
+use arca_types::{ContainerId, DiffId};
+use arca_volumes::{CreateRequest, Volume};
 
 use crate::Error;
 use crate::binds::{self, Mode};
-use crate::model::{ContainerSpec, MountPoint, MountRequest, MountType};
+use crate::model::{ContainerSpec, MountPoint, MountRequest, MountType, Propagation};
 use crate::service::Service;
 use crate::undo::Undo;
 
@@ -42,6 +42,16 @@ impl Service {
                 Ok(())
             });
         }
+        for holder in points.iter().filter_map(|point| point.layers.clone()) {
+            let service = Arc::clone(self);
+            undo.push("image mount", async move {
+                service
+                    .storage
+                    .remove(&holder)
+                    .await
+                    .map_err(Error::Storage)
+            });
+        }
         made?;
         self.fill(id, &points).await?;
         Ok(points)
@@ -57,13 +67,18 @@ impl Service {
         for bind in spec.host.binds.iter().flatten() {
             let point = self.of_bind(bind, spec).await?;
             if has_tmpfs(spec, &point.destination) {
-                let text = format!("Duplicate mount point: {}", point.destination);
-                return Err(Error::Invalid(text));
+                return Err(duplicate(&point.destination));
             }
             add(points, inherited, point)?;
         }
         for mount in spec.host.mounts.iter().flatten() {
-            add(points, inherited, self.of_mount(mount).await?)?;
+            let point = self.of_mount(mount).await?;
+            let holder = point.layers.clone();
+            add(points, inherited, point).map_err(|_same| duplicate(&mount.target))?;
+            if let (Some(holder), Some(layers)) = (holder, self.image_layers(mount).await?) {
+                let prepared = self.storage.prepare(&holder, &layers).await;
+                prepared.map_err(Error::Storage)?;
+            }
         }
         for path in spec.volumes.iter().flatten() {
             let path = binds::clean(path);
@@ -104,6 +119,10 @@ impl Service {
                 point.rw &= !mode.read_only;
                 point.copy_up = false;
                 point.anonymous = false;
+                point.mode = String::new();
+                if point.kind == MountType::Image {
+                    continue;
+                }
                 points.retain(|old| old.destination != point.destination);
                 points.push(point);
             }
@@ -144,7 +163,7 @@ impl Service {
         Ok(MountPoint {
             mode: shown.to_owned(),
             anonymous,
-            ..self.of_volume(&volume.name, bind.target, &mode)
+            ..self.of_volume(&volume, bind.target, &mode)
         })
     }
 
@@ -180,19 +199,23 @@ impl Service {
                     no_copy: options.no_copy,
                     ..Mode::default()
                 };
-                let mut made = MountPoint {
+                let of = self.of_volume(&volume, target, &mode);
+                MountPoint {
                     mode: "z".to_owned(),
                     anonymous: mount.source.is_empty(),
-                    ..self.of_volume(&volume.name, target, &mode)
-                };
-                if !options.subpath.is_empty() {
-                    made.source = format!("{}/{}", made.source, options.subpath);
-                    made.copy_up = false;
+                    copy_up: of.copy_up && options.subpath.is_empty(),
+                    ..of
                 }
-                made
             }
+            MountType::Image => MountPoint {
+                name: mount.source.clone(),
+                rw: false,
+                propagation: Propagation::default().as_str().to_owned(),
+                layers: Some(ContainerId::random()),
+                ..point(MountType::Image, target)
+            },
         };
-        made.rw = !mount.read_only;
+        made.rw = !mount.read_only && mount.kind != MountType::Image;
         made.request = Some(mount.clone());
         Ok(made)
     }
@@ -207,15 +230,25 @@ impl Service {
         let volume = self.volumes.create(request).await?;
         Ok(MountPoint {
             anonymous: true,
-            ..self.of_volume(&volume.name, path, &Mode::default())
+            ..self.of_volume(&volume, path, &Mode::default())
         })
     }
 
-    fn of_volume(&self, name: &str, target: String, mode: &Mode) -> MountPoint {
+    /// The layers of the image that is mounted; `None` for other mounts.
+    async fn image_layers(&self, mount: &MountRequest) -> Result<Option<Vec<DiffId>>, Error> {
+        if mount.kind != MountType::Image {
+            return Ok(None);
+        }
+        let image = self.images.resolve(&mount.source, None).await?;
+        Ok(Some(image.layers))
+    }
+
+    fn of_volume(&self, volume: &Volume, target: String, mode: &Mode) -> MountPoint {
+        let name = volume.name.as_str();
         MountPoint {
             name: name.to_owned(),
             source: self.volumes.path(name).to_string_lossy().into_owned(),
-            driver: "local".to_owned(),
+            driver: volume.driver.clone(),
             rw: !mode.read_only,
             copy_up: !mode.no_copy,
             ..point(MountType::Volume, target)
@@ -242,7 +275,12 @@ fn point(kind: MountType, destination: String) -> MountPoint {
         copy_up: false,
         create_source: false,
         request: None,
+        layers: None,
     }
+}
+
+fn duplicate(place: &str) -> Error {
+    Error::Invalid(format!("Duplicate mount point: {place}"))
 }
 
 /// Adds a mount: one that was inherited gives way, one that was asked for does not.
@@ -252,8 +290,7 @@ fn add(points: &mut Vec<MountPoint>, inherited: usize, new: MountPoint) -> Resul
         .position(|old| old.destination == new.destination)
     {
         if index >= inherited {
-            let text = format!("Duplicate mount point: {}", new.destination);
-            return Err(Error::Invalid(text));
+            return Err(duplicate(&new.destination));
         }
         if let Some(place) = points.get_mut(index) {
             *place = new;

@@ -42,8 +42,8 @@ pub struct VolumeUsage {
     pub volume: Arc<Volume>,
     /// How many containers have it.
     pub users: usize,
-    /// Bytes.
-    pub size: u64,
+    /// Bytes; `None` when only its driver would know.
+    pub size: Option<u64>,
 }
 
 impl System {

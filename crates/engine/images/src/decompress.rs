@@ -15,12 +15,17 @@ const PORTION: usize = 128 * 1024;
 /// Portions that wait between two stages.
 const WAITING: usize = 4;
 
+/// The most that a decoder of xz may take, in KiB: `xz -9` needs 65 MiB.
+const XZ_MEMORY: u32 = 256 << 10;
+
 /// How bytes are compressed, by what they begin with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Compression {
     None,
     Gzip,
     Zstd,
+    Bzip2,
+    Xz,
 }
 
 /// Tells the compression from the first bytes.
@@ -28,14 +33,10 @@ pub(crate) fn detect(first: &[u8]) -> Result<Compression, Error> {
     match first {
         [0x1f, 0x8b, 0x08, ..] => Ok(Compression::Gzip),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Ok(Compression::Zstd),
-        [b'B', b'Z', b'h', ..] => Err(unsupported("bzip2")),
-        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Err(unsupported("xz")),
+        [b'B', b'Z', b'h', b'1'..=b'9', ..] => Ok(Compression::Bzip2),
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Ok(Compression::Xz),
         _ => Ok(Compression::None),
     }
-}
-
-fn unsupported(what: &str) -> Error {
-    Error::Unsupported(format!("archives compressed by {what} are not supported"))
 }
 
 /// Makes the plain bytes of a stream that may be compressed.
@@ -93,6 +94,11 @@ fn decode(
     let outcome = match compression {
         Compression::Zstd => {
             zstd::stream::read::Decoder::new(reader).and_then(|decoder| pump(decoder, output))
+        }
+        Compression::Bzip2 => pump(bzip2::read::MultiBzDecoder::new(reader), output),
+        Compression::Xz => {
+            let decoder = lzma_rust2::XzReader::new_mem_limit(reader, true, XZ_MEMORY);
+            pump(decoder, output)
         }
         Compression::Gzip | Compression::None => pump(MultiGzDecoder::new(reader), output),
     };
@@ -181,7 +187,7 @@ mod tests {
         assert!(matches!(all(bytes).await, Err(Error::Read(_))));
         assert!(matches!(
             all(b"BZh91AY".to_vec()).await,
-            Err(Error::Unsupported(_))
+            Err(Error::Read(_))
         ));
     }
 }

@@ -7,7 +7,7 @@ use futures_util::TryStreamExt as _;
 
 use crate::add::layer_record;
 use crate::config::{HistoryEntry, ImageConfig, RunConfig};
-use crate::decompress::{Compression, detect};
+use crate::decompress::{Compression, detect, plain};
 use crate::error::Error;
 use crate::images::{Change, Images};
 use crate::leftovers::Leftovers;
@@ -129,14 +129,19 @@ impl Images {
     ) -> Result<ImageId, Error> {
         let lease = self.storage().lease();
         let mut source = Source::new(archive);
-        let compression = detect(&source.peek(6).await?)?;
+        let mut compression = detect(&source.peek(6).await?)?;
+        if matches!(compression, Compression::Bzip2 | Compression::Xz) {
+            // No layer may be compressed so.
+            source = plain(source.into_stream()).await?;
+            compression = Compression::None;
+        }
         let mut ingest = self.storage().ingest_layer(&lease, LayerSource::default());
         while let Some(chunk) = source.next(usize::MAX).await? {
             ingest.write(chunk).await.map_err(Error::Layer)?;
         }
         let layer = ingest.finish().await.map_err(Error::Layer)?;
         let kind = match compression {
-            Compression::None => media_type::OCI_LAYER,
+            Compression::None | Compression::Bzip2 | Compression::Xz => media_type::OCI_LAYER,
             Compression::Gzip => media_type::OCI_LAYER_GZIP,
             Compression::Zstd => media_type::OCI_LAYER_ZSTD,
         };

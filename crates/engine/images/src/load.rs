@@ -272,7 +272,8 @@ fn short_id(path: &str, digest: Option<&Digest>) -> String {
 fn record_of(layer: &Layer, compression: Compression) -> LayerRecord {
     use arca_registry::media_type as kind;
     let kind = match compression {
-        Compression::None => kind::OCI_LAYER,
+        // Storage takes no layer that is compressed otherwise.
+        Compression::None | Compression::Bzip2 | Compression::Xz => kind::OCI_LAYER,
         Compression::Gzip => kind::OCI_LAYER_GZIP,
         Compression::Zstd => kind::OCI_LAYER_ZSTD,
     };

@@ -32,9 +32,15 @@ impl Volumes {
         self.index().get(name).map_or(0, |entry| entry.users.len())
     }
 
+    fn driver_of(&self, name: &str) -> String {
+        let index = self.index();
+        let entry = index.get(name);
+        entry.map_or_else(String::new, |entry| entry.volume.driver.clone())
+    }
+
     /// Tells that `container`, which has the volume, now sees it as `usage` says.
     pub async fn mounted(&self, name: &str, container: &ContainerId, usage: &Use) {
-        let event = Self::event("mount", name)
+        let event = Self::event("mount", name, &self.driver_of(name))
             .with("container", container.as_str())
             .with("destination", usage.destination.as_str())
             .with("propagation", usage.propagation.as_str())
@@ -44,7 +50,8 @@ impl Volumes {
 
     /// Tells that `container` no longer sees the volume.
     pub async fn unmounted(&self, name: &str, container: &ContainerId) {
-        let event = Self::event("unmount", name).with("container", container.as_str());
+        let event = Self::event("unmount", name, &self.driver_of(name))
+            .with("container", container.as_str());
         self.0.events.publish(event).await;
     }
 }

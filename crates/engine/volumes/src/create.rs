@@ -1,7 +1,6 @@
 //! Making a volume.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arca_store::Batch;
@@ -24,9 +23,6 @@ pub struct CreateRequest {
     pub labels: Option<BTreeMap<String, String>>,
 }
 
-/// The options of the local driver that change what is mounted.
-const MOUNT_OPTIONS: [&str; 4] = ["type", "o", "device", "size"];
-
 impl Volumes {
     /// Makes a volume; returns the one that has this name already, if there is one (`VolumeCreate`).
     ///
@@ -40,29 +36,33 @@ impl Volumes {
     }
 
     async fn make(&self, request: CreateRequest) -> Result<Arc<Volume>, Error> {
-        let volume = Arc::new(self.checked(request)?);
-        {
+        let (wanted, named_driver) = self.checked(request)?;
+        let drivers = &self.0.drivers;
+        drivers.check(&wanted.name, &wanted.driver).await?;
+        let volume = {
             let _guard = self.0.changes.lock().await;
-            if let Some(entry) = self.index().get(&volume.name) {
-                return Ok(Arc::clone(&entry.volume));
+            if let Some(entry) = self.index().get(&wanted.name) {
+                let there = Arc::clone(&entry.volume);
+                return conflict(&there, &wanted, named_driver).map_or(Ok(there), Err);
             }
-            make_data(&self.path(&volume.name))?;
+            drivers.of(&wanted).create(&wanted).await?;
+            let scope = drivers.scope(&wanted).await;
+            let volume = Arc::new(Volume { scope, ..wanted });
             let batch = Batch::new()
                 .put(&volume.name, volume.as_ref())
                 .map_err(Error::Store)?;
-            self.commit(batch, Self::event("create", &volume.name))
-                .await?;
-            let entry = Entry {
-                volume: Arc::clone(&volume),
-                users: BTreeSet::new(),
-            };
+            let event = Self::event("create", &volume.name, &volume.driver);
+            self.commit(batch, event).await?;
+            let entry = Entry::new(Arc::clone(&volume));
             self.index().insert(volume.name.clone(), entry);
-        }
+            volume
+        };
         self.settle().await?;
         Ok(volume)
     }
 
-    fn checked(&self, request: CreateRequest) -> Result<Volume, Error> {
+    /// The volume as it would be new, and whether a driver was named.
+    fn checked(&self, request: CreateRequest) -> Result<(Volume, bool), Error> {
         let CreateRequest {
             name,
             driver,
@@ -77,16 +77,30 @@ impl Volumes {
                 (random_hex(32), Some(labels))
             }
         };
-        check_name(&name)?;
-        check_driver(&name, driver.as_deref())?;
-        check_options(&name, options.as_ref())?;
-        Ok(Volume {
+        let driver = driver.filter(|driver| !driver.is_empty());
+        let named = driver.is_some();
+        let driver = driver.unwrap_or_else(|| Volume::LOCAL.to_owned());
+        if matches!(driver.as_str(), Volume::LOCAL | Volume::BLOCK) {
+            check_name(&name)?;
+        }
+        let volume = Volume {
             name,
+            driver,
+            scope: Volume::LOCAL.to_owned(),
             labels,
             options,
             created_at: self.0.clock.now(),
-        })
+        };
+        Ok((volume, named))
     }
+}
+
+/// A volume is what it was made; only its driver may not be another than is asked for.
+fn conflict(there: &Volume, wanted: &Volume, named_driver: bool) -> Option<Error> {
+    (named_driver && there.driver != wanted.driver).then(|| Error::OtherDriver {
+        name: there.name.clone(),
+        driver: there.driver.clone(),
+    })
 }
 
 fn check_name(name: &str) -> Result<(), Error> {
@@ -103,51 +117,4 @@ fn check_name(name: &str) -> Result<(), Error> {
     } else {
         Err(Error::NameInvalid(name.to_owned()))
     }
-}
-
-fn check_driver(name: &str, driver: Option<&str>) -> Result<(), Error> {
-    match driver.filter(|driver| !driver.is_empty()) {
-        None | Some(Volume::DRIVER) => Ok(()),
-        Some(driver) => Err(Error::NoDriver {
-            name: name.to_owned(),
-            driver: driver.to_owned(),
-        }),
-    }
-}
-
-fn check_options(name: &str, options: Option<&BTreeMap<String, String>>) -> Result<(), Error> {
-    match options.and_then(|options| options.keys().next()) {
-        None => Ok(()),
-        Some(option) if MOUNT_OPTIONS.contains(&option.as_str()) => Err(Error::UnsupportedOption {
-            name: name.to_owned(),
-            option: option.clone(),
-        }),
-        Some(option) => Err(Error::InvalidOption {
-            name: name.to_owned(),
-            option: option.clone(),
-        }),
-    }
-}
-
-/// Makes the directory of the data. One that a crash left without a record is used as it is.
-pub(crate) fn make_data(path: &Path) -> Result<(), Error> {
-    use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-    let failed = |source| Error::File {
-        action: "make",
-        path: path.to_owned(),
-        source,
-    };
-    if let Some(parent) = path.parent() {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o701)
-            .create(parent)
-            .map_err(failed)?;
-    }
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .create(path)
-        .map_err(failed)?;
-    // Whatever the umask: this is what a container sees.
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).map_err(failed)
 }

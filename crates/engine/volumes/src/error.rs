@@ -25,14 +25,64 @@ pub enum Error {
          absolute path"
     )]
     NameInvalid(String),
+    #[error("create {name}: error looking up volume plugin {driver}")]
+    Driver {
+        name: String,
+        driver: String,
+        #[source]
+        source: arca_plugin_client::Error,
+    },
     #[error(
-        "create {name}: error looking up volume plugin {driver}: plugin \"{driver}\" not found"
+        "create {name}: driver '{driver}' already has volume '{name}': volume name must be unique"
     )]
-    NoDriver { name: String, driver: String },
+    OtherDriver { name: String, driver: String },
+    #[error("{action} {name}")]
+    Plugin {
+        action: &'static str,
+        name: String,
+        #[source]
+        source: arca_plugin_client::Error,
+    },
+    #[error(
+        "the driver {driver} has mounted the volume {name} at {path:?}, which is no absolute path"
+    )]
+    Mountpoint {
+        driver: String,
+        name: String,
+        path: String,
+    },
+    #[error("error while mounting volume '{}': {text}", path.display())]
+    Mount { path: PathBuf, text: String },
+    #[error(
+        "the volume {name} is in use by the container {container}: one container at a time can have a \
+         volume of the driver {driver}"
+    )]
+    Exclusive {
+        name: String,
+        driver: String,
+        container: arca_types::ContainerId,
+    },
+    #[error("create {name}: missing required option: \"{option}\"")]
+    MissingOption { name: String, option: &'static str },
+    #[error("create {name}: invalid size: '{size}'")]
+    InvalidSize { name: String, size: String },
+    #[error("create {0}: quota size requested but no quota support")]
+    NoQuota(String),
+    #[error("create {name}: a block volume is ext4 or xfs, not {kind:?}")]
+    UnknownFilesystem { name: String, kind: String },
+    #[error("the program {program}, which the block volume {name} needs, is not installed")]
+    NoTool { name: String, program: String },
+    #[error("{program} of the block volume {name} failed ({status}): {said}")]
+    Tool {
+        name: String,
+        program: String,
+        status: String,
+        said: String,
+    },
+    #[error("remove {0}: volume is in use by a copy of its files")]
+    Busy(String),
     #[error("create {name}: invalid option: \"{option}\"")]
     InvalidOption { name: String, option: String },
-    #[error("create {name}: the option \"{option}\" of the local driver is not supported")]
-    UnsupportedOption { name: String, option: String },
     #[error("invalid filter '{0}'")]
     InvalidFilter(String),
     #[error("invalid filter '{name}=[{value}]'")]
@@ -66,18 +116,31 @@ pub enum Error {
 impl Classify for Error {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotFound(_) | Self::NoDriver { .. } => ErrorKind::NotFound,
-            Self::InUse { .. } | Self::PruneRunning => ErrorKind::Conflict,
+            Self::NotFound(_) => ErrorKind::NotFound,
+            Self::Driver { source, .. } | Self::Plugin { source, .. } => source.kind(),
+            Self::InUse { .. }
+            | Self::PruneRunning
+            | Self::Busy(_)
+            | Self::OtherDriver { .. }
+            | Self::Exclusive { .. } => ErrorKind::Conflict,
             Self::NameTooShort(_)
             | Self::NameInvalid(_)
             | Self::InvalidOption { .. }
+            | Self::MissingOption { .. }
+            | Self::InvalidSize { .. }
+            | Self::NoQuota(_)
+            | Self::UnknownFilesystem { .. }
             | Self::InvalidFilter(_)
             | Self::InvalidFilterValue { .. }
             | Self::InvalidAll(_) => ErrorKind::InvalidParameter,
-            Self::UnsupportedOption { .. } => ErrorKind::NotImplemented,
-            Self::File { .. } | Self::CopyUp { .. } | Self::Store(_) | Self::Event(_) => {
-                ErrorKind::Internal
-            }
+            Self::Mount { .. }
+            | Self::Mountpoint { .. }
+            | Self::NoTool { .. }
+            | Self::Tool { .. }
+            | Self::File { .. }
+            | Self::CopyUp { .. }
+            | Self::Store(_)
+            | Self::Event(_) => ErrorKind::Internal,
             Self::ShuttingDown => ErrorKind::Unavailable,
         }
     }

@@ -54,6 +54,11 @@ impl Filter {
     /// Reads a filter that is a boolean; `None` when it was not given.
     pub(crate) fn flag(&self, name: &str) -> Result<Option<bool>, Error> {
         let mut flag = None;
+        if let [_, _, ..] = self.values(name) {
+            let value = self.values(name).join(" ");
+            let name = name.to_owned();
+            return Err(Error::InvalidFilterValue { name, value });
+        }
         for value in self.values(name) {
             flag = Some(match value.as_str() {
                 "1" | "t" | "T" | "true" | "TRUE" | "True" => true,
@@ -74,7 +79,7 @@ impl Filter {
     pub(crate) fn includes(&self, volume: &Volume) -> bool {
         let (names, drivers) = (self.values("name"), self.values("driver"));
         (names.is_empty() || names.iter().any(|name| fits(&volume.name, name)))
-            && (drivers.is_empty() || drivers.iter().any(|driver| driver == Volume::DRIVER))
+            && (drivers.is_empty() || drivers.contains(&volume.driver))
             && self
                 .values("label")
                 .iter()
@@ -107,7 +112,6 @@ fn has_label(volume: &Volume, wanted: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arca_types::Timestamp;
 
     fn filters(pairs: &[(&str, &str)]) -> BTreeMap<String, Vec<String>> {
         let mut filters: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -123,10 +127,8 @@ mod tests {
     #[test]
     fn names_match_in_part_and_labels_all_have_to_fit() {
         let volume = Volume {
-            name: "web-data".to_owned(),
             labels: Some([("a".to_owned(), "1".to_owned())].into()),
-            options: None,
-            created_at: Timestamp::ZERO,
+            ..Volume::named("web-data")
         };
         let passes =
             |pairs: &[(&str, &str)]| Filter::for_list(filters(pairs)).unwrap().includes(&volume);

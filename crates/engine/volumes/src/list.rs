@@ -36,26 +36,13 @@ impl Volumes {
         Ok(listed.filter(passes).collect())
     }
 
-    /// Measures the data of the volume `name`, in bytes: the lengths of its files.
+    /// Measures the volume `name`, in bytes: the lengths of its files, or what it takes as a whole; `None` where
+    /// only its driver would know.
     ///
     /// # Errors
     /// [`Error::NotFound`], or [`Error::File`] when it cannot be read.
-    pub async fn size(&self, name: &str) -> Result<u64, Error> {
-        self.get(name)?;
-        let path = self.path(name);
-        tokio::task::spawn_blocking(move || {
-            let flags = rustix::fs::OFlags::RDONLY
-                | rustix::fs::OFlags::DIRECTORY
-                | rustix::fs::OFlags::CLOEXEC;
-            rustix::fs::open(&path, flags, rustix::fs::Mode::empty())
-                .and_then(arca_archive::tree_size)
-                .map_err(|errno| Error::File {
-                    action: "measure",
-                    path,
-                    source: errno.into(),
-                })
-        })
-        .await
-        .map_err(|_cancelled| Error::ShuttingDown)?
+    pub async fn size(&self, name: &str) -> Result<Option<u64>, Error> {
+        let volume = self.get(name)?;
+        self.0.drivers.of(&volume).size(&volume).await
     }
 }

@@ -35,13 +35,13 @@ impl Volumes {
         for listed in self.list(filter)? {
             if listed.users == 0 && (all || listed.volume.is_anonymous()) {
                 let name = listed.volume.name.clone();
-                let bytes = self.size(&name).await.unwrap_or(0);
+                let bytes = self.size(&name).await.ok().flatten().unwrap_or(0);
                 unused.insert(name, bytes);
             }
         }
         let volumes = self.clone();
         let names = unused.keys().cloned().collect();
-        let removed = tokio::spawn(async move { volumes.remove_all(names).await });
+        let removed = tokio::spawn(async move { volumes.remove_all(names, false).await });
         let (names, failed) = removed.await.map_err(|_cancelled| Error::ShuttingDown)??;
         if let Some(error) = failed {
             tracing::warn!(%error, "a volume could not be pruned");

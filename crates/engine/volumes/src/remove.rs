@@ -9,7 +9,7 @@ use arca_types::random_hex;
 
 use crate::error::Error;
 use crate::record::Volume;
-use crate::volumes::Volumes;
+use crate::volumes::{Entry, Volumes};
 
 /// What begins the names of data that are being deleted; no volume's name begins with a dot.
 const DELETED: &str = ".deleted-";
@@ -17,7 +17,7 @@ const DELETED: &str = ".deleted-";
 impl Volumes {
     /// Removes a volume that no container has (`VolumeDelete`). Its data go in the background.
     ///
-    /// `force` makes a volume that does not exist a success.
+    /// `force` makes a volume that does not exist a success, and forgets one whose plugin does not remove it.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::InUse`], or why it could not be removed; it is whole then.
@@ -25,7 +25,7 @@ impl Volumes {
         let volumes = self.clone();
         let name = name.to_owned();
         // A client that goes away must not leave a record that the index does not know.
-        let removed = tokio::spawn(async move { volumes.remove_all(vec![name]).await });
+        let removed = tokio::spawn(async move { volumes.remove_all(vec![name], force).await });
         let (_, failed) = removed.await.map_err(|_cancelled| Error::ShuttingDown)??;
         match failed {
             Some(Error::NotFound(_)) if force => Ok(()),
@@ -38,11 +38,12 @@ impl Volumes {
     pub(crate) async fn remove_all(
         &self,
         names: Vec<String>,
+        force: bool,
     ) -> Result<(Vec<String>, Option<Error>), Error> {
         let (mut removed, mut hidden, mut failed) = (Vec::new(), Vec::new(), None);
         for name in names {
             let _guard = self.0.changes.lock().await;
-            match self.take_away(&name).await {
+            match self.take_away(&name, force).await {
                 Ok(data) => {
                     hidden.push(data);
                     removed.push(name);
@@ -61,8 +62,17 @@ impl Volumes {
     /// of changes.
     ///
     /// The data are renamed before the record goes: until then the next start takes it back.
-    async fn take_away(&self, name: &str) -> Result<OsString, Error> {
+    async fn take_away(&self, name: &str, force: bool) -> Result<OsString, Error> {
         let entry = self.withdraw(name)?;
+        // Before anything is deleted, nothing may be mounted there any more.
+        let detached = self.detach(&entry).await;
+        let forget = force && matches!(detached, Err(Error::Plugin { .. }));
+        if let Err(error) = detached
+            && !forget
+        {
+            self.index().insert(name.to_owned(), entry);
+            return Err(error);
+        }
         let root = &self.0.root;
         let hidden = OsString::from(format!("{DELETED}{}-{name}", random_hex(8)));
         let (home, aside) = (root.join(name), root.join(&hidden));
@@ -78,7 +88,8 @@ impl Volumes {
         let done = match renamed.map_err(failed) {
             Ok(()) => {
                 let batch = Batch::new().delete::<Volume>(name);
-                self.commit(batch, Self::event("destroy", name)).await
+                let event = Self::event("destroy", name, &entry.volume.driver);
+                self.commit(batch, event).await
             }
             Err(error) => Err(error),
         };
@@ -92,8 +103,18 @@ impl Volumes {
         Ok(hidden)
     }
 
+    /// Lets the driver remove what is not in the volume's directory, and unmount that.
+    async fn detach(&self, entry: &Entry) -> Result<(), Error> {
+        let volume = &entry.volume;
+        let mounts = entry.mounts.lock().await;
+        if !mounts.holders.is_empty() {
+            return Err(Error::Busy(volume.name.clone()));
+        }
+        self.0.drivers.of(volume).remove(volume).await
+    }
+
     /// Takes an unused volume out of the index, so that nobody can acquire it any more.
-    fn withdraw(&self, name: &str) -> Result<crate::volumes::Entry, Error> {
+    fn withdraw(&self, name: &str) -> Result<Entry, Error> {
         let mut index = self.index();
         let entry = index
             .get(name)
@@ -124,7 +145,10 @@ pub(crate) fn delete_later(root: PathBuf, names: Vec<OsString>) {
         for name in names {
             let done = arca_archive::open_root(&root)
                 .and_then(|root| arca_archive::remove_tree(root, name.as_bytes()));
-            if let Err(error) = done {
+            // Volumes of plugins have no directory.
+            if let Err(error) = done
+                && error != rustix::io::Errno::NOENT
+            {
                 tracing::warn!(%error, ?name, "the data of a removed volume could not be deleted");
             }
         }

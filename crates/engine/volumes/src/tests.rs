@@ -18,6 +18,7 @@ fn open(root: &Path) -> Volumes {
     Volumes::open(
         Config {
             root: root.join("volumes"),
+            ..Config::default()
         },
         &store,
         events,
@@ -136,7 +137,7 @@ async fn names_drivers_and_options_are_checked() {
     };
     assert!(matches!(
         volumes.create(driver).await,
-        Err(Error::NoDriver { .. })
+        Err(Error::Driver { .. })
     ));
     let options = Some([("type".to_owned(), "tmpfs".to_owned())].into());
     let option = CreateRequest {
@@ -145,7 +146,7 @@ async fn names_drivers_and_options_are_checked() {
     };
     assert!(matches!(
         volumes.create(option).await,
-        Err(Error::UnsupportedOption { .. })
+        Err(Error::MissingOption { .. })
     ));
     assert!(matches!(volumes.get("data"), Err(Error::NotFound(_))));
 }

@@ -8,17 +8,21 @@ use arca_events::{Event, Events, Type};
 use arca_store::{Batch, Durability, Store};
 use arca_types::{Clock, ContainerId};
 
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
+
+use crate::drivers::Drivers;
 use crate::error::Error;
+use crate::mount::Mounts;
 use crate::record::Volume;
 
-/// The directory below a volume's own that containers see.
-const DATA: &str = "_data";
-
 /// Where volumes are.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Config {
     /// The directory that holds a directory for each volume.
     pub root: PathBuf,
+    /// Where plugins are found.
+    pub plugins: arca_plugin_client::Config,
 }
 
 /// How a container uses a volume.
@@ -46,6 +50,10 @@ pub(crate) struct Inner {
     /// Held while a volume is made or removed, so that no name is half made and half removed.
     pub(crate) changes: tokio::sync::Mutex<()>,
     pub(crate) pruning: tokio::sync::Mutex<()>,
+    pub(crate) drivers: Drivers,
+    /// What goes on though nobody waits for it.
+    pub(crate) tasks: TaskTracker,
+    pub(crate) runtime: Handle,
 }
 
 /// A volume and who uses it.
@@ -53,10 +61,22 @@ pub(crate) struct Inner {
 pub(crate) struct Entry {
     pub(crate) volume: Arc<Volume>,
     pub(crate) users: BTreeSet<ContainerId>,
+    pub(crate) mounts: Arc<tokio::sync::Mutex<Mounts>>,
+}
+
+impl Entry {
+    pub(crate) fn new(volume: Arc<Volume>) -> Self {
+        Self {
+            volume,
+            users: BTreeSet::new(),
+            mounts: Arc::default(),
+        }
+    }
 }
 
 impl Volumes {
-    /// Reads the records, and finishes or takes back removals that were cut short. It blocks.
+    /// Reads the records, and finishes or takes back removals that were cut short. It blocks, and has to be
+    /// called within a tokio runtime.
     ///
     /// # Errors
     /// When the directory cannot be made or the records cannot be read.
@@ -69,32 +89,47 @@ impl Volumes {
         let root = config.root;
         make_root(&root)?;
         let records = store.table::<Volume>().load_all().map_err(Error::Store)?;
-        let entry = |(name, volume)| {
-            (
-                name,
-                Entry {
-                    volume: Arc::new(volume),
-                    users: BTreeSet::new(),
-                },
-            )
-        };
+        let entry = |(name, volume)| (name, Entry::new(Arc::new(volume)));
+        let plugins = arca_plugin_client::Plugins::new(config.plugins);
         let volumes = Self(Arc::new(Inner {
             index: Mutex::new(records.into_iter().map(entry).collect()),
+            drivers: Drivers::new(&root, plugins),
             root,
             store: store.clone(),
             events,
             clock,
             changes: tokio::sync::Mutex::default(),
             pruning: tokio::sync::Mutex::default(),
+            tasks: TaskTracker::new(),
+            runtime: Handle::current(),
         }));
         volumes.sweep()?;
         Ok(volumes)
     }
 
-    /// Returns the directory of the host that containers see as the volume `name`.
+    /// Returns the directory of the host that containers see as the volume `name`; of a plugin's volume it is
+    /// known while it is mounted, and empty otherwise.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
-        self.0.root.join(name).join(DATA)
+        match self.with_mounts(name) {
+            Some((volume, mounts)) if !volume.has_home() => {
+                let mounts = mounts.try_lock();
+                mounts
+                    .ok()
+                    .and_then(|mounts| mounts.place.clone())
+                    .unwrap_or_default()
+            }
+            _ => self.0.root.join(name).join(Volume::DATA),
+        }
+    }
+
+    pub(crate) fn with_mounts(
+        &self,
+        name: &str,
+    ) -> Option<(Arc<Volume>, Arc<tokio::sync::Mutex<Mounts>>)> {
+        let index = self.index();
+        let entry = index.get(name)?;
+        Some((Arc::clone(&entry.volume), Arc::clone(&entry.mounts)))
     }
 
     /// Returns the volume `name`.
@@ -126,8 +161,8 @@ impl Volumes {
         settled.map_err(Error::Store)
     }
 
-    pub(crate) fn event(action: &str, name: &str) -> Event {
-        Event::new(Type::Volume, action, name).with("driver", Volume::DRIVER)
+    pub(crate) fn event(action: &str, name: &str, driver: &str) -> Event {
+        Event::new(Type::Volume, action, name).with("driver", driver)
     }
 
     /// Finishes removals that were cut short: takes those back whose record is still there, and deletes
@@ -155,17 +190,27 @@ impl Volumes {
         if !leftover.is_empty() {
             crate::remove::delete_later(root.clone(), leftover);
         }
-        for name in self.index().keys() {
-            let data = self.path(name);
-            if !data.exists() {
+        for entry in self.index().values() {
+            let volume = &entry.volume;
+            let data = volume.data_below(root);
+            if volume.has_home() && !data.exists() {
                 tracing::error!(
-                    name,
+                    name = volume.name,
                     "the data of a volume are missing: it starts over empty"
                 );
-                crate::create::make_data(&data)?;
+                crate::drivers::make_directory(&data)?;
             }
         }
         Ok(())
+    }
+}
+
+/// The kernel's table of mounts cannot be read.
+pub(crate) fn unreadable(source: std::io::Error) -> Error {
+    Error::File {
+        action: "read",
+        path: "/proc/self/mountinfo".into(),
+        source,
     }
 }
 

@@ -33,7 +33,6 @@ pub(super) fn check_mounts(host: &mut HostConfig) -> Result<(), ApiError> {
             ("VolumeOptions", "volume", mount.volume_options.is_some()),
             ("BindOptions", "bind", mount.bind_options.is_some()),
             ("TmpfsOptions", "tmpfs", mount.tmpfs_options.is_some()),
-            ("ImageOptions", "image", mount.image_options.is_some()),
         ];
         if let Some((name, ..)) = kinds
             .iter()

@@ -1,7 +1,9 @@
 //! Mounts, asked for and shown.
 
-use arca_containers::model::{self, MountRequest, Propagation};
-use arca_wire::container::{BindOptions, Driver, Mount, MountPoint, TmpfsOptions, VolumeOptions};
+use arca_containers::model::{self, IdMappingSource, MountRequest, Propagation};
+use arca_wire::container::{
+    BindOptions, Driver, IdMapping, ImageOptions, Mount, MountPoint, TmpfsOptions, VolumeOptions,
+};
 
 use super::refuse;
 use crate::error::ApiError;
@@ -20,27 +22,19 @@ pub(super) fn mount_request(mount: Mount) -> Result<MountRequest, ApiError> {
         cluster_options,
     } = mount;
     refuse(
-        kind == "image" || image_options.is_some(),
-        "mount type \"image\"",
-        "use a volume",
-    )?;
-    refuse(
-        kind == "cluster" || cluster_options.is_some(),
+        cluster_options.is_some(),
         "mount type \"cluster\"",
         "it needs a swarm",
     )?;
     Ok(MountRequest {
-        kind: kind.parse().map_err(|_unknown: arca_containers::Error| {
-            ApiError::bad(format!(
-                "invalid mount config for type \"{kind}\": mount type unknown"
-            ))
-        })?,
+        kind: kind.parse()?,
         source,
         target,
         read_only,
         consistency,
         bind: bind_options.map(of_bind).transpose()?,
         volume: volume_options.map(of_volume),
+        image: image_options.map(|ImageOptions { subpath }| model::ImageOptions { subpath }),
         tmpfs: tmpfs_options.map(
             |TmpfsOptions {
                  size_bytes,
@@ -62,6 +56,7 @@ fn of_bind(options: BindOptions) -> Result<model::BindOptions, ApiError> {
         create_mountpoint,
         read_only_non_recursive,
         read_only_force_recursive,
+        id_mapping,
     } = options;
     let propagation = match propagation.as_str() {
         "" => None,
@@ -77,7 +72,29 @@ fn of_bind(options: BindOptions) -> Result<model::BindOptions, ApiError> {
         create_mountpoint,
         read_only_non_recursive,
         read_only_force_recursive,
+        id_mapping: id_mapping.map(of_mapping).transpose()?,
     })
+}
+
+fn of_mapping(mapping: IdMapping) -> Result<model::IdMapping, ApiError> {
+    let IdMapping { source, user } = mapping;
+    let bad = |reason: &str| {
+        let field = "field BindOptions.IDMapping.Source";
+        Err(ApiError::bad(format!(
+            "invalid mount config for type \"bind\": {field}: {reason}"
+        )))
+    };
+    let source = match source.as_str() {
+        "match-user" => IdMappingSource::MatchUser,
+        "userns" => return bad("\"userns\" needs a container with a user namespace of its own"),
+        "" => return bad("must not be empty"),
+        other => {
+            return bad(&format!(
+                "{other:?} is neither \"match-user\" nor \"userns\""
+            ));
+        }
+    };
+    Ok(model::IdMapping { source, user })
 }
 
 fn of_volume(options: VolumeOptions) -> model::VolumeOptions {
@@ -115,6 +132,12 @@ pub(super) fn mount(request: &MountRequest) -> Mount {
             create_mountpoint: options.create_mountpoint,
             read_only_non_recursive: options.read_only_non_recursive,
             read_only_force_recursive: options.read_only_force_recursive,
+            id_mapping: options.id_mapping.as_ref().map(|mapping| IdMapping {
+                source: match mapping.source {
+                    IdMappingSource::MatchUser => "match-user".to_owned(),
+                },
+                user: mapping.user.clone(),
+            }),
         }),
         volume_options: request.volume.as_ref().map(|options| VolumeOptions {
             no_copy: options.no_copy,
@@ -127,7 +150,9 @@ pub(super) fn mount(request: &MountRequest) -> Mount {
                 },
             ),
         }),
-        image_options: None,
+        image_options: request.image.as_ref().map(|options| ImageOptions {
+            subpath: options.subpath.clone(),
+        }),
         tmpfs_options: request.tmpfs.as_ref().map(|options| TmpfsOptions {
             size_bytes: options.size,
             mode: options.mode,

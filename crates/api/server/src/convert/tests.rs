@@ -74,6 +74,7 @@ fn mounts() -> Vec<MountPoint> {
         copy_up: false,
         create_source: false,
         request: None,
+        layers: None,
     };
     let id = "a".repeat(64);
     let data = |name: &str| format!("/var/lib/docker/volumes/{name}/_data");

@@ -75,7 +75,7 @@ fn used(volumes: &Volumes, usage: &VolumeUsage) -> Volume {
     Volume {
         usage_data: Some(UsageData {
             ref_count: i64::try_from(usage.users).unwrap_or(i64::MAX),
-            size: signed(usage.size),
+            size: usage.size.map_or(-1, signed),
         }),
         ..volume(volumes, &usage.volume)
     }

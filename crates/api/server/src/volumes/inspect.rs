@@ -15,7 +15,11 @@ pub(super) async fn inspect(
     Path(name): Path<String>,
 ) -> Result<Response, ApiError> {
     let found = volumes.get(&name)?;
-    Ok(json(StatusCode::OK, &volume(&volumes, &found)))
+    let shown = volume::Volume {
+        status: volumes.status(&name).await,
+        ..volume(&volumes, &found)
+    };
+    Ok(json(StatusCode::OK, &shown))
 }
 
 /// A volume as it is shown everywhere. Times of volumes are whole seconds.
@@ -23,12 +27,12 @@ pub(crate) fn volume(volumes: &Volumes, found: &Volume) -> volume::Volume {
     let created = arca_types::Timestamp::from_unix(found.created_at.seconds(), 0);
     volume::Volume {
         created_at: created.to_string(),
-        driver: Volume::DRIVER.to_owned(),
+        driver: found.driver.clone(),
         labels: found.labels.clone(),
         mountpoint: volumes.path(&found.name).to_string_lossy().into_owned(),
         name: found.name.clone(),
         options: found.options.clone(),
-        scope: "local".to_owned(),
+        scope: found.scope.clone(),
         status: None,
         usage_data: None,
     }

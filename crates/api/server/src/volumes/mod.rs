@@ -12,7 +12,7 @@ use crate::routes::{Support::*, routes};
 
 routes! {
     GET "/volumes" "VolumeList" list::list, Full;
-    POST "/volumes/create" "VolumeCreate" create::create, Partial("options of the local driver that mount something are refused");
+    POST "/volumes/create" "VolumeCreate" create::create, Full;
     POST "/volumes/prune" "VolumePrune" prune::prune, Full;
     GET "/volumes/{name}" "VolumeInspect" inspect::inspect, Full;
     DELETE "/volumes/{name}" "VolumeDelete" remove::remove, Full;

@@ -45,6 +45,19 @@ pub struct BindOptions {
     pub read_only_non_recursive: bool,
     #[serde(skip_serializing_if = "is_zero")]
     pub read_only_force_recursive: bool,
+    /// Of API 1.56, ahead of its time.
+    #[serde(rename = "IDMapping", skip_serializing_if = "Option::is_none")]
+    pub id_mapping: Option<IdMapping>,
+}
+
+/// How a bind mount shows the owners of files.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct IdMapping {
+    #[serde(skip_serializing_if = "is_zero")]
+    pub source: String,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub user: String,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,6 +13,7 @@ use super::channel::ChildEnd;
 use super::foreign::Foreign;
 use super::hooks::{self, HookState};
 use super::mounts::Surroundings;
+use super::prepared::Prepared;
 use super::tree::Tree;
 use super::{console, finish, rootfs};
 use crate::cgroup::{CgroupPaths, Entrance, Layout};
@@ -49,6 +50,8 @@ pub(super) struct Init<'a> {
     pub(super) layout: &'a Layout,
     /// Mounts of other containers.
     pub(super) foreign: &'a Foreign,
+    /// Mounts that were made before.
+    pub(super) prepared: &'a Prepared,
     /// The seccomp filter.
     pub(super) filter: Option<&'a Filter>,
     /// Its standard streams.
@@ -94,6 +97,7 @@ impl Init<'_> {
             layout: self.layout,
             cgroup_namespace: has_cgroup_namespace,
             foreign: self.foreign,
+            prepared: self.prepared,
         };
         rootfs::fill(&tree, self.spec, &around, self.user_namespace)?;
         let hooks = self.spec.hooks().as_ref();

@@ -21,6 +21,7 @@ mod mounts;
 mod namespaces;
 mod options;
 mod overlay;
+mod prepared;
 mod rootfs;
 mod start;
 mod state;
@@ -29,6 +30,7 @@ mod user;
 
 pub(crate) use foreign::Foreign;
 pub(crate) use overlay::detached as detached_root;
+pub(crate) use prepared::{Prepared, as_bind};
 pub(crate) use rootfs::attach as attach_root;
 pub(crate) use start::{exec, run};
 pub(crate) use state::{Place, State, start_time};

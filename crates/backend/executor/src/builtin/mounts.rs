@@ -17,6 +17,7 @@ use rustix::mount::{
 use super::cgroup_mount;
 use super::foreign::Foreign;
 use super::options::{Options, PRIVATE, propagate};
+use super::prepared::Prepared;
 use super::tree::{Tree, stat};
 use crate::cgroup::{CgroupPaths, Layout};
 use crate::error::{Context, ExecError, FailureKind, os_text};
@@ -35,6 +36,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) cgroup_namespace: bool,
     /// Mounts of other containers, opened before the container's process was made.
     pub(super) foreign: &'a Foreign,
+    /// Mounts that were made before the container's process.
+    pub(super) prepared: &'a Prepared,
 }
 
 /// Mounts everything, in its order.
@@ -48,35 +51,35 @@ pub(super) fn mount_all(
             mount.typ().as_deref(),
             mount.options().as_deref().unwrap_or_default(),
         );
-        if mount.uid_mappings().is_some() || mount.gid_mappings().is_some() {
-            return Err(ExecError::other(format!(
-                "mount {}: ID mappings of mounts are not supported",
-                mount.destination().display()
-            )));
-        }
         let result = match mount.typ().as_deref() {
             Some("cgroup" | "cgroup2") if options.bind.is_none() => {
                 cgroup_mount::mount(tree, mount.destination(), &options, around)
             }
-            _ => mount_one(tree, mount, &options, around.foreign),
+            _ => mount_one(tree, mount, &options, around),
         };
         result.map_err(|error| describe(mount, &options, &error))?;
     }
     Ok(())
 }
 
-fn mount_one(tree: &Tree, mount: &Mount, options: &Options, foreign: &Foreign) -> io::Result<()> {
+fn mount_one(
+    tree: &Tree,
+    mount: &Mount,
+    options: &Options,
+    around: &Surroundings<'_>,
+) -> io::Result<()> {
     let destination = mount.destination();
     let source = mount.source().as_deref();
-    let (detached, is_dir) = match options.bind {
-        Some(recursive) => {
+    let (detached, is_dir) = match (around.prepared.take(destination)?, options.bind) {
+        (Some(made), _) => made,
+        (None, Some(recursive)) => {
             let source = source.unwrap_or(Path::new(""));
-            match foreign.take(source)? {
+            match around.foreign.take(source)? {
                 Some(theirs) => (theirs, true),
                 None => bind(source, recursive)?,
             }
         }
-        None => {
+        (None, None) => {
             let kind = mount.typ().as_deref().unwrap_or_default();
             if matches!(kind, "proc" | "sysfs") {
                 refuse_link(tree, destination)?;
@@ -215,9 +218,13 @@ fn describe(mount: &Mount, options: &Options, error: &io::Error) -> ExecError {
     } else {
         ""
     };
+    let data = match options.data.join(",") {
+        data if data.is_empty() || options.bind.is_some() => String::new(),
+        data => format!(", data={data}"),
+    };
     failure.message = format!(
         "error mounting \"{source}\" to rootfs at \"{destination}\": mount src={source}, \
-         dst={destination}, flags={}: {}{hint}",
+         dst={destination}, flags={}{data}: {}{hint}",
         options.flag_names(),
         os_text(error)
     );

@@ -69,7 +69,8 @@ impl Options {
         match option {
             "bind" => self.bind = Some(self.bind.unwrap_or(false)),
             "rbind" => self.bind = Some(true),
-            "defaults" | "" => {}
+            // Mappings of owners are told by the mount itself.
+            "defaults" | "" | "idmap" | "ridmap" => {}
             _ => {
                 if let Some(propagation) = propagation(option) {
                     self.propagation = Some(propagation);

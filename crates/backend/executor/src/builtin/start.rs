@@ -16,6 +16,7 @@ use super::hooks::{self, HookState};
 use super::init::Init;
 use super::join::Join;
 use super::namespaces::{Plan, map_users};
+use super::prepared::Prepared;
 use super::state::{JoinedNamespace, Place, State, start_time};
 use super::{check, limits, overlay, rootfs};
 use crate::cgroup::{CgroupPaths, Layout};
@@ -95,6 +96,7 @@ impl<'a> Run<'a> {
             std::fs::create_dir(place).context(|| format!("mkdir {}", place.display()))?;
         }
         let foreign = Foreign::open(self.request.spec.mounts().as_deref().unwrap_or_default())?;
+        let prepared = Prepared::open(self.request.spec.mounts().as_deref().unwrap_or_default())?;
         hide_from_container()?;
         if let Some(pid) = &plan.pid {
             join_namespace(pid.as_fd(), Namespace::Pid)
@@ -114,6 +116,7 @@ impl<'a> Run<'a> {
             entrance: &entrance,
             layout: &self.layout,
             foreign: &foreign,
+            prepared: &prepared,
             filter: self.filter.as_ref(),
             streams: &self.request.streams,
             state: self.told("creating", None),

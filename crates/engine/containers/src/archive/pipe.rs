@@ -16,6 +16,9 @@ const QUEUE: usize = 4;
 /// How many bytes are sent at a time.
 const PIECE: usize = 256 << 10;
 
+/// The most that a decoder of xz may take, in KiB: `xz -9` needs 65 MiB.
+const XZ_MEMORY: u32 = 256 << 10;
+
 /// What a thread writes, as a stream.
 pub(crate) type Pieces = Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>;
 
@@ -96,13 +99,9 @@ impl Intake {
     /// The bytes without their compression, told by how they begin.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a compression that is not known; [`Error::File`].
+    /// [`Error::File`].
     pub(super) fn decompressed(&mut self) -> Result<Box<dyn BufRead + '_>, Error> {
         let failed = |error| Error::file("read", "the archive")(error);
-        let refused = |kind| {
-            let text = format!("archives compressed by {kind} are not supported");
-            Err(Error::Invalid(text))
-        };
         match self.peek(6).map_err(failed)? {
             [0x1f, 0x8b, 0x08, ..] => {
                 let decoder = flate2::bufread::MultiGzDecoder::new(self);
@@ -112,9 +111,14 @@ impl Intake {
                 let decoder = zstd::stream::read::Decoder::with_buffer(self).map_err(failed)?;
                 Ok(Box::new(io::BufReader::with_capacity(PIECE, decoder)))
             }
-            [b'B', b'Z', b'h', b'1'..=b'9', ..] => refused("bzip2"),
-            [0xfd, b'7', b'z', b'X', b'Z', 0] => refused("xz"),
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => refused("xz"),
+            [b'B', b'Z', b'h', b'1'..=b'9', ..] => {
+                let decoder = bzip2::bufread::MultiBzDecoder::new(self);
+                Ok(Box::new(io::BufReader::with_capacity(PIECE, decoder)))
+            }
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => {
+                let decoder = lzma_rust2::XzReader::new_mem_limit(self, true, XZ_MEMORY);
+                Ok(Box::new(io::BufReader::with_capacity(PIECE, decoder)))
+            }
             _ => Ok(Box::new(self)),
         }
     }
@@ -142,5 +146,58 @@ impl Read for Intake {
         let count = piece.read(into)?;
         self.consume(count);
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// "hello" by bzip2 and by xz.
+    const BZIP2: &[u8] = &[
+        0x42, 0x5a, 0x68, 0x39, 0x31, 0x41, 0x59, 0x26, 0x53, 0x59, 0x19, 0x31, 0x65, 0x3d, 0x00,
+        0x00, 0x00, 0x81, 0x00, 0x02, 0x44, 0xa0, 0x00, 0x21, 0x9a, 0x68, 0x33, 0x4d, 0x07, 0x33,
+        0x8b, 0xb9, 0x22, 0x9c, 0x28, 0x48, 0x0c, 0x98, 0xb2, 0x9e, 0x80,
+    ];
+
+    const XZ: &[u8] = &[
+        0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00, 0x00, 0x04, 0xe6, 0xd6, 0xb4, 0x46, 0x02, 0x00, 0x21,
+        0x01, 0x16, 0x00, 0x00, 0x00, 0x74, 0x2f, 0xe5, 0xa3, 0x01, 0x00, 0x04, 0x68, 0x65, 0x6c,
+        0x6c, 0x6f, 0x00, 0x00, 0x00, 0x00, 0xb1, 0x37, 0xb9, 0xdb, 0xe5, 0xda, 0x1e, 0x9b, 0x00,
+        0x01, 0x1d, 0x05, 0xb8, 0x2d, 0x80, 0xaf, 0x1f, 0xb6, 0xf3, 0x7d, 0x01, 0x00, 0x00, 0x00,
+        0x00, 0x04, 0x59, 0x5a,
+    ];
+
+    async fn read(bytes: Vec<u8>) -> io::Result<Vec<u8>> {
+        let pieces = bytes
+            .chunks(7)
+            .map(|piece| Ok(Bytes::copy_from_slice(piece)));
+        let pieces: Vec<io::Result<Bytes>> = pieces.collect();
+        let mut intake = Intake::new(Box::pin(futures_util::stream::iter(pieces)));
+        tokio::task::spawn_blocking(move || {
+            let mut plain = Vec::new();
+            let mut reader = intake.decompressed().map_err(io::Error::other)?;
+            reader.read_to_end(&mut plain).map(|_length| plain)
+        })
+        .await
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_compression_is_undone() {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(b"hello").unwrap();
+        let zstd = zstd::encode_all(&b"hello"[..], 1).unwrap();
+        for bytes in [
+            b"hello".to_vec(),
+            gzip.finish().unwrap(),
+            zstd,
+            BZIP2.to_vec(),
+            XZ.to_vec(),
+        ] {
+            assert_eq!(read(bytes).await.unwrap(), b"hello");
+        }
+        read(BZIP2[..20].to_vec()).await.unwrap_err();
+        read(XZ[..30].to_vec()).await.unwrap_err();
     }
 }

@@ -27,14 +27,18 @@ pub(crate) struct View {
     /// A directory of the host that the view covers in its own namespace.
     place: PathBuf,
     readonly: bool,
+    /// Volumes that are mounted for as long as the view is.
+    _held: Vec<arca_volumes::Held>,
 }
 
 /// Something that is mounted in the container.
 #[derive(Debug)]
 struct Point {
     source: PathBuf,
-    /// The part of a volume that is mounted; it is resolved inside the volume.
-    beneath: PathBuf,
+    /// An image, mounted nowhere, instead of a path.
+    image: Option<OwnedFd>,
+    /// The part of a volume or image that is mounted; it is resolved inside of it.
+    beneath: String,
     destination: String,
     rw: bool,
     recursive: bool,
@@ -48,12 +52,13 @@ impl Service {
     /// [`Error::Storage`]; [`Error::Conflict`] for a container that is being removed.
     pub(crate) async fn view(&self, container: &Container) -> Result<View, Error> {
         let root = self.root_of(container).await?;
-        let mut points: Vec<Point> = container
-            .mounts
-            .iter()
-            .filter(|point| point.kind != MountType::Tmpfs)
-            .map(|point| self.point(point))
-            .collect();
+        let (mut points, mut held) = (Vec::new(), Vec::new());
+        for mount in container.mounts.iter() {
+            match self.point(mount, &mut held).await? {
+                Some(point) => points.push(point),
+                None => tracing::trace!(place = mount.destination, "memory is in no view"),
+            }
+        }
         for (path, destination) in [
             (container.resolv_conf_path(), "/etc/resolv.conf"),
             (container.hostname_path(), "/etc/hostname"),
@@ -63,7 +68,8 @@ impl Service {
             if !taken && !path.as_os_str().is_empty() {
                 points.push(Point {
                     source: path,
-                    beneath: PathBuf::new(),
+                    image: None,
+                    beneath: String::new(),
                     destination: destination.to_owned(),
                     rw: !container.spec.host.readonly_rootfs,
                     recursive: false,
@@ -77,28 +83,39 @@ impl Service {
             points,
             place: self.containers_dir(),
             readonly: container.spec.host.readonly_rootfs,
+            _held: held,
         })
     }
 
-    fn point(&self, point: &MountPoint) -> Point {
-        let source = PathBuf::from(&point.source);
-        let volume = self.volumes.path(&point.name);
-        let (source, beneath) = match source.strip_prefix(&volume) {
-            Ok(beneath) if point.kind == MountType::Volume => {
-                let beneath = beneath.to_owned();
-                (volume, beneath)
+    /// What is mounted; `None` for memory.
+    async fn point(
+        &self,
+        point: &MountPoint,
+        held: &mut Vec<arca_volumes::Held>,
+    ) -> Result<Option<Point>, Error> {
+        let (mut source, mut image) = (PathBuf::from(&point.source), None);
+        match (point.kind, &point.layers) {
+            (MountType::Tmpfs, _) => return Ok(None),
+            (MountType::Volume, _) => {
+                let volume = self.volumes.hold(&point.name).await?;
+                source = volume.path().to_owned();
+                held.push(volume);
             }
-            _ => (source, PathBuf::new()),
-        };
-        let bind = point.request.as_ref().and_then(|mount| mount.bind.as_ref());
-        Point {
+            (_, Some(layers)) => {
+                let opened = self.storage.open_layers_of(layers).await;
+                image = Some(opened.map_err(Error::Storage)?);
+            }
+            _ => {}
+        }
+        Ok(Some(Point {
             source,
-            beneath,
+            image,
+            beneath: point.subpath(),
             destination: point.destination.clone(),
             rw: point.rw,
-            recursive: !bind.is_some_and(|bind| bind.non_recursive),
+            recursive: !point.bind().is_some_and(|bind| bind.non_recursive),
             make_source: point.create_source,
-        }
+        }))
     }
 }
 
@@ -119,7 +136,7 @@ impl View {
 
     fn mount(self) -> Result<OwnedFd, Error> {
         let mut sources = Vec::new();
-        for point in &self.points {
+        for mut point in self.points {
             // The view covers some of them.
             if let Some(source) = point.open()? {
                 sources.push((source, point));
@@ -142,33 +159,33 @@ impl View {
 
 impl Point {
     /// Opens what is to be mounted; `None` when it is not there.
-    fn open(&self) -> Result<Option<OwnedFd>, Error> {
-        let failed = |error| failed("open", &self.source.to_string_lossy(), error);
+    fn open(&mut self) -> Result<Option<OwnedFd>, Error> {
         if self.make_source && !self.source.exists() {
             std::fs::create_dir_all(&self.source).map_err(Error::file("make", &self.source))?;
         }
-        let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        if self.recursive {
-            flags |= OpenTreeFlags::AT_RECURSIVE;
-        }
-        let opened = if self.beneath.as_os_str().is_empty() {
-            open_tree(CWD, &self.source, flags)
-        } else {
-            open_root(&self.source)
-                .and_then(|volume| {
-                    let path = self.beneath.as_os_str().as_encoded_bytes();
-                    open_in_root(volume, path, OFlags::PATH)
-                })
-                .and_then(|part| open_tree(part, "", flags | OpenTreeFlags::AT_EMPTY_PATH))
-        };
-        match opened {
+        match self.open_source() {
             Ok(source) => {
                 restrict(source.as_fd(), self.rw, true)?;
                 Ok(Some(source))
             }
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
-            Err(error) => Err(failed(error)),
+            Err(error) => Err(failed("open", &self.source.to_string_lossy(), error)),
         }
+    }
+
+    fn open_source(&mut self) -> Result<OwnedFd, Errno> {
+        let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        if self.recursive {
+            flags |= OpenTreeFlags::AT_RECURSIVE;
+        }
+        let whole = match self.image.take() {
+            Some(image) if self.beneath.is_empty() => return Ok(image),
+            Some(image) => image,
+            None if self.beneath.is_empty() => return open_tree(CWD, &self.source, flags),
+            None => open_root(&self.source)?,
+        };
+        let part = open_in_root(whole, self.beneath.as_bytes(), OFlags::PATH)?;
+        open_tree(part, "", flags | OpenTreeFlags::AT_EMPTY_PATH)
     }
 
     fn attach(&self, source: BorrowedFd<'_>, root: BorrowedFd<'_>) -> Result<(), Error> {

@@ -16,8 +16,8 @@ pub use health::{Health, HealthStatus, HealthTest, Healthcheck, ProbeResult};
 pub use host::{HostSpec, Link, LogConfig, RestartKind, RestartPolicy};
 pub use modes::{CgroupnsMode, IpcMode, NetworkMode, PidMode, UtsMode};
 pub use mounts::{
-    Bind, BindOptions, MountPoint, MountRequest, MountType, Propagation, TmpfsOptions,
-    VolumeOptions,
+    Bind, BindOptions, IdMapping, IdMappingSource, ImageOptions, MountPoint, MountRequest,
+    MountType, Propagation, TmpfsOptions, VolumeOptions,
 };
 pub use networking::{
     Endpoint, EndpointRequest, IpamRequest, NetworkSettings, Port, PortBinding, Protocol,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use arca_types::ContainerId;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -18,6 +19,8 @@ pub enum MountType {
     Volume,
     /// Memory.
     Tmpfs,
+    /// What an image holds.
+    Image,
 }
 
 impl MountType {
@@ -28,6 +31,7 @@ impl MountType {
             Self::Bind => "bind",
             Self::Volume => "volume",
             Self::Tmpfs => "tmpfs",
+            Self::Image => "image",
         }
     }
 }
@@ -50,7 +54,11 @@ impl FromStr for MountType {
             "bind" => Ok(Self::Bind),
             "volume" => Ok(Self::Volume),
             "tmpfs" => Ok(Self::Tmpfs),
-            other => Err(Error::Invalid(format!("mount type unknown: \"{other}\""))),
+            "image" => Ok(Self::Image),
+            other => {
+                let what = format!("invalid mount config for type \"{other}\"");
+                Err(Error::Invalid(format!("{what}: mount type unknown")))
+            }
         }
     }
 }
@@ -110,6 +118,33 @@ pub struct BindOptions {
     pub read_only_non_recursive: bool,
     /// Whether a read-only mount that cannot be made so recursively is an error.
     pub read_only_force_recursive: bool,
+    /// Shows owners otherwise than they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id_mapping: Option<IdMapping>,
+}
+
+/// How a bind mount shows the owners of files.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdMapping {
+    /// Where the mapping comes from.
+    pub source: IdMappingSource,
+    /// The user of the container, as of `User`; empty is the one that the container runs as.
+    pub user: String,
+}
+
+/// Where the mapping of a bind mount's owners comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IdMappingSource {
+    /// The owner of the source and a user of the container change places.
+    #[default]
+    MatchUser,
+}
+
+/// Options of an image mount.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageOptions {
+    /// What of the image is mounted; empty means its root.
+    pub subpath: String,
 }
 
 /// Options of a volume mount.
@@ -157,6 +192,9 @@ pub struct MountRequest {
     pub volume: Option<VolumeOptions>,
     /// Options of a tmpfs.
     pub tmpfs: Option<TmpfsOptions>,
+    /// Options of an image mount.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageOptions>,
 }
 
 /// A mount in the short form (`HostConfig.Binds`), parsed.
@@ -197,4 +235,28 @@ pub struct MountPoint {
     pub create_source: bool,
     /// The long form it came from, if it did.
     pub request: Option<MountRequest>,
+    /// The snapshot that holds an image's layers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layers: Option<ContainerId>,
+}
+
+impl MountPoint {
+    /// What of a volume or an image is mounted, relative to its root; empty means all of it.
+    #[must_use]
+    pub fn subpath(&self) -> String {
+        let request = self.request.as_ref();
+        let given = request.map(|request| match (&request.volume, &request.image) {
+            (Some(volume), _) => volume.subpath.as_str(),
+            (None, Some(image)) => image.subpath.as_str(),
+            (None, None) => "",
+        });
+        let clean = crate::binds::clean(given.unwrap_or_default());
+        clean.trim_start_matches('/').to_owned()
+    }
+
+    /// The options of a bind, if it came with some.
+    #[must_use]
+    pub fn bind(&self) -> Option<&BindOptions> {
+        self.request.as_ref()?.bind.as_ref()
+    }
 }

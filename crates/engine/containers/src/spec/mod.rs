@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 
 use crate::Error;
 use crate::abilities::Abilities;
-use crate::model::{CgroupnsMode, ContainerSpec, IpcMode, MountPoint, PidMode, Ulimit, UtsMode};
+use crate::model::{CgroupnsMode, ContainerSpec, IpcMode, PidMode, Ulimit, UtsMode};
+use crate::mounting::Mounted;
 use crate::seccomp;
 use crate::users::Account;
 
@@ -64,7 +65,7 @@ pub(crate) struct SpecInput<'a> {
     pub(crate) path: &'a str,
     pub(crate) args: &'a [String],
     pub(crate) hostname: &'a str,
-    pub(crate) points: &'a [MountPoint],
+    pub(crate) points: &'a [Mounted],
     pub(crate) files: Option<mounts::NetworkFiles<'a>>,
     pub(crate) account: &'a Account,
     pub(crate) joined: &'a Joined,
@@ -192,11 +193,11 @@ fn linux(
 }
 
 /// The root has to pass on what a mount below it passes on.
-fn rootfs_propagation(points: &[MountPoint]) -> String {
+fn rootfs_propagation(points: &[Mounted]) -> String {
     let has = |names: [&str; 2]| {
         points
             .iter()
-            .any(|p| names.contains(&p.propagation.as_str()))
+            .any(|p| names.contains(&p.point.propagation.as_str()))
     };
     if has(["shared", "rshared"]) {
         "shared".to_owned()

@@ -3,6 +3,7 @@
 use super::oci::Mount;
 use crate::Error;
 use crate::model::{ContainerSpec, IpcMode, MountPoint, MountType};
+use crate::mounting::Mounted;
 
 /// Default size of `/dev/shm` in bytes.
 pub(crate) const SHM_SIZE: i64 = 64 << 20;
@@ -24,7 +25,7 @@ pub(crate) struct MountInput<'a> {
     /// Configuration.
     pub(crate) spec: &'a ContainerSpec,
     /// Mounts of the container.
-    pub(crate) points: &'a [MountPoint],
+    pub(crate) points: &'a [Mounted],
     /// Files of the network; `None` when the container has no network files of its own.
     pub(crate) files: Option<NetworkFiles<'a>>,
     /// The init program on the host, when one is wanted.
@@ -86,6 +87,8 @@ fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Mount
         kind: kind.to_owned(),
         source: source.to_owned(),
         options: options.iter().map(|option| (*option).to_owned()).collect(),
+        uid_mappings: Vec::new(),
+        gid_mappings: Vec::new(),
     }
 }
 
@@ -150,23 +153,21 @@ fn base(input: &MountInput<'_>) -> Vec<Mount> {
     mounts
 }
 
-/// A bind mount, a volume or a tmpfs of the container.
-fn of_point(point: &MountPoint) -> Mount {
-    if point.kind == MountType::Tmpfs {
-        return of_tmpfs_request(point);
+/// A bind mount, a volume, an image or a tmpfs of the container.
+fn of_point(mounted: &Mounted) -> Mount {
+    let point = &mounted.point;
+    match point.kind {
+        MountType::Tmpfs => return of_tmpfs_request(point),
+        MountType::Image => return of_image(mounted),
+        MountType::Bind | MountType::Volume => {}
     }
-    let bind = point
-        .request
-        .as_ref()
-        .and_then(|request| request.bind.as_ref());
+    let bind = point.bind();
     let recursive = !bind.is_some_and(|bind| bind.non_recursive);
     let mut options = vec![if recursive { "rbind" } else { "bind" }.to_owned()];
     if !point.rw {
-        options.push("ro".to_owned());
-        let force = bind.is_some_and(|bind| bind.read_only_force_recursive);
-        if force {
-            options.push("rro".to_owned());
-        }
+        // Everything below too, which every kernel that arca runs on can do.
+        let alone = bind.is_some_and(|bind| bind.read_only_non_recursive);
+        options.push(if alone { "ro" } else { "rro" }.to_owned());
     }
     let propagation = if point.propagation.is_empty() {
         "rprivate"
@@ -174,12 +175,41 @@ fn of_point(point: &MountPoint) -> Mount {
         &point.propagation
     };
     options.push(propagation.to_owned());
-    Mount {
-        destination: point.destination.clone(),
-        kind: "bind".to_owned(),
-        source: point.source.clone(),
-        options,
+    if !point.subpath().is_empty() {
+        options.push(format!("arca.subpath={}", point.subpath()));
     }
+    let mut mount = Mount {
+        options,
+        ..mount(&point.destination, "bind", &point.source, &[])
+    };
+    if let Some((users, groups)) = &mounted.ids {
+        mount
+            .options
+            .push(if recursive { "ridmap" } else { "idmap" }.to_owned());
+        mount.uid_mappings.clone_from(users);
+        mount.gid_mappings.clone_from(groups);
+    }
+    mount
+}
+
+/// The layers of an image, as an overlay that cannot be written to.
+fn of_image(mounted: &Mounted) -> Mount {
+    let point = &mounted.point;
+    let mut mount = mount(
+        &point.destination,
+        "overlay",
+        "overlay",
+        &["ro", "rprivate"],
+    );
+    let layers = mounted.layers.iter();
+    let layers = layers.map(|layer| format!("lowerdir+={}", layer.display()));
+    mount.options.extend(layers);
+    if !point.subpath().is_empty() {
+        mount
+            .options
+            .push(format!("arca.subpath={}", point.subpath()));
+    }
+    mount
 }
 
 fn of_tmpfs_request(point: &MountPoint) -> Mount {
@@ -194,7 +224,7 @@ fn of_tmpfs_request(point: &MountPoint) -> Mount {
         .as_ref()
         .and_then(|request| request.tmpfs.as_ref());
     if let Some(tmpfs) = options {
-        if tmpfs.size > 0 {
+        if tmpfs.size != 0 {
             mount.options.push(format!("size={}", tmpfs.size));
         }
         if tmpfs.mode != 0 {
@@ -213,33 +243,47 @@ fn of_tmpfs_request(point: &MountPoint) -> Mount {
     mount
 }
 
+/// Flags of a tmpfs.
+const FLAGS: [&str; 24] = [
+    "ro",
+    "rw",
+    "suid",
+    "nosuid",
+    "dev",
+    "nodev",
+    "exec",
+    "noexec",
+    "atime",
+    "noatime",
+    "diratime",
+    "nodiratime",
+    "relatime",
+    "norelatime",
+    "strictatime",
+    "nostrictatime",
+    "sync",
+    "async",
+    "dirsync",
+    "mand",
+    "nomand",
+    "defaults",
+    "private",
+    "rprivate",
+];
+
+/// What of a tmpfs has a value.
+const VALUES: [&str; 7] = [
+    "size",
+    "mode",
+    "uid",
+    "gid",
+    "nr_inodes",
+    "nr_blocks",
+    "mpol",
+];
+
 /// A tmpfs of `--tmpfs`: flags and a few values, the last word winning.
 fn of_tmpfs(path: &str, options: &str) -> Result<Mount, Error> {
-    const FLAGS: [&str; 14] = [
-        "ro",
-        "rw",
-        "suid",
-        "nosuid",
-        "dev",
-        "nodev",
-        "exec",
-        "noexec",
-        "atime",
-        "noatime",
-        "diratime",
-        "nodiratime",
-        "relatime",
-        "strictatime",
-    ];
-    const VALUES: [&str; 7] = [
-        "size",
-        "mode",
-        "uid",
-        "gid",
-        "nr_inodes",
-        "nr_blocks",
-        "mpol",
-    ];
     let mut all = vec!["noexec".to_owned(), "nosuid".to_owned(), "nodev".to_owned()];
     for option in options.split(',').filter(|option| !option.is_empty()) {
         let known = match option.split_once('=') {
@@ -265,10 +309,8 @@ fn of_tmpfs(path: &str, options: &str) -> Result<Mount, Error> {
         all.push(option.to_owned());
     }
     Ok(Mount {
-        destination: path.to_owned(),
-        kind: "tmpfs".to_owned(),
-        source: "tmpfs".to_owned(),
         options: all,
+        ..mount(path, "tmpfs", "tmpfs", &[])
     })
 }
 
@@ -340,19 +382,22 @@ mod tests {
     #[test]
     fn outer_mounts_come_before_inner_ones() {
         let spec = ContainerSpec::default();
-        let point = |destination: &str| MountPoint {
-            kind: MountType::Bind,
-            name: String::new(),
-            source: "/src".into(),
-            destination: destination.into(),
-            driver: String::new(),
-            mode: String::new(),
-            rw: false,
-            propagation: "rslave".into(),
-            anonymous: false,
-            copy_up: false,
-            create_source: false,
-            request: None,
+        let point = |destination: &str| {
+            Mounted::plain(MountPoint {
+                kind: MountType::Bind,
+                name: String::new(),
+                source: "/src".into(),
+                destination: destination.into(),
+                driver: String::new(),
+                mode: String::new(),
+                rw: false,
+                propagation: "rslave".into(),
+                anonymous: false,
+                copy_up: false,
+                create_source: false,
+                request: None,
+                layers: None,
+            })
         };
         let points = [point("/a/b"), point("/a")];
         let mounts = of(&MountInput {
@@ -365,7 +410,7 @@ mod tests {
             (own[0].destination.as_str(), own[1].destination.as_str()),
             ("/a", "/a/b")
         );
-        assert_eq!(own[0].options, ["rbind", "ro", "rslave"]);
+        assert_eq!(own[0].options, ["rbind", "rro", "rslave"]);
     }
 
     #[test]

@@ -107,6 +107,20 @@ pub(crate) struct Mount {
     pub(crate) kind: String,
     pub(crate) source: String,
     pub(crate) options: Vec<String>,
+    #[serde(rename = "uidMappings", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) uid_mappings: Vec<IdRange>,
+    #[serde(rename = "gidMappings", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) gid_mappings: Vec<IdRange>,
+}
+
+/// A range of IDs: as the file system has them, and as they are seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct IdRange {
+    #[serde(rename = "containerID")]
+    pub(crate) container_id: u32,
+    #[serde(rename = "hostID")]
+    pub(crate) host_id: u32,
+    pub(crate) size: u32,
 }
 
 /// A program of the host that is run at a moment of the container's life.

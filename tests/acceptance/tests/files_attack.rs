@@ -1,0 +1,384 @@
+//! Containers and archives that want to reach the host by the files that are copied: nothing outside of a
+//! container's root is read, written or made.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::too_many_lines,
+    reason = "what a test needs fails the test where it stands; a story is told in one piece"
+)]
+
+use std::path::Path;
+
+use arca_testkit::{Engine, Snapshot};
+
+/// A file of an archive; `mode` is octal.
+fn member(archive: &mut Vec<u8>, path: &[u8], kind: u8, link: &[u8], mode: &str, content: &[u8]) {
+    if path.len() > 100 {
+        member(
+            archive,
+            b"././@LongLink",
+            b'L',
+            b"",
+            "0000644",
+            &[path, b"\0"].concat(),
+        );
+    }
+    let mut block = [0_u8; 512];
+    let short = &path[..path.len().min(100)];
+    block[..short.len()].copy_from_slice(short);
+    block[100..107].copy_from_slice(mode.as_bytes());
+    block[108..115].copy_from_slice(b"0000000");
+    block[116..123].copy_from_slice(b"0000000");
+    block[124..135].copy_from_slice(format!("{:011o}", content.len()).as_bytes());
+    block[156] = kind;
+    block[157..157 + link.len()].copy_from_slice(link);
+    block[257..265].copy_from_slice(b"ustar  \0");
+    block[329..336].copy_from_slice(b"0000001");
+    block[337..344].copy_from_slice(b"0000003");
+    block[148..156].fill(b' ');
+    let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+    block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    archive.extend(block);
+    archive.extend(content);
+    archive.resize(archive.len().next_multiple_of(512), 0);
+}
+
+fn file(archive: &mut Vec<u8>, path: &[u8], content: &[u8]) {
+    member(archive, path, b'0', b"", "0000644", content);
+}
+
+fn put(engine: &Engine, name: &str, path: &str, archive: &[u8]) -> (u16, String) {
+    let path = format!("/v1.51/containers/{name}/archive?path={path}");
+    let headers = [("Content-Type", "application/x-tar")];
+    let mut answer = engine.http().send("PUT", &path, &headers, archive);
+    let text = String::from_utf8_lossy(&answer.bytes()).into_owned();
+    (answer.status, text)
+}
+
+fn get(engine: &Engine, name: &str, path: &str) -> (u16, Vec<u8>) {
+    let path = format!("/v1.51/containers/{name}/archive?path={path}");
+    let mut answer = engine.http().send("GET", &path, &[], b"");
+    (answer.status, answer.bytes())
+}
+
+/// As [`get`], where the answer may break off because what is read has changed.
+fn get_if_it_lasts(engine: &Engine, name: &str, path: &str) -> (bool, Vec<u8>) {
+    use std::io::{Read as _, Write as _};
+    let mut stream = engine.http().connect();
+    write!(
+        stream,
+        "GET /v1.51/containers/{name}/archive?path={path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    .ok();
+    let mut answer = Vec::new();
+    let whole = stream.read_to_end(&mut answer).is_ok();
+    (whole && answer.starts_with(b"HTTP/1.1 200"), answer)
+}
+
+fn ended(mut archive: Vec<u8>) -> Vec<u8> {
+    archive.extend([0; 1024]);
+    archive
+}
+
+fn contains(bytes: &[u8], what: &[u8]) -> bool {
+    bytes.windows(what.len()).any(|window| window == what)
+}
+
+fn running(engine: &Engine, options: &[&str], script: &str) -> String {
+    let name = engine.name("attack");
+    let mut arguments = vec!["run", "-d", "--stop-timeout", "0", "--name", &name];
+    arguments.extend(options);
+    arguments.extend(["busybox", "sh", "-c", script]);
+    engine.docker(&arguments).expect(0);
+    arca_testkit::eventually("the container is ready", || {
+        let said = engine.docker(&["logs", &name]).stdout;
+        said.contains("ready").then_some(())
+    });
+    name
+}
+
+fn rounds(own: usize) -> usize {
+    let given = std::env::var("ARCA_TEST_ROUNDS").ok();
+    given.and_then(|text| text.parse().ok()).unwrap_or(own)
+}
+
+/// A process of the container exchanges a directory and links that lead to the host, all the time.
+#[test]
+fn paths_that_change_all_the_time_lead_nowhere_else() {
+    let engine = Engine::start();
+    let host = tempfile::tempdir().unwrap();
+    std::fs::create_dir(host.path().join("sub")).unwrap();
+    for path in ["f", "sub/f"] {
+        std::fs::write(host.path().join(path), "the host's secret").unwrap();
+    }
+    let place = host.path().display();
+    let up = "../".repeat(12);
+    let script = format!(
+        "mkdir -p /d/x/sub /tmp/y; echo inner > /d/x/f; echo inner > /d/x/sub/f; echo ready; \
+         while :; do \
+           mv /d/x /d/real; ln -s {place} /d/x; rm /d/x; ln -s {up}{place} /d/x; rm /d/x; mv /d/real /d/x; \
+           mv /d/x/sub /d/x/old; ln -s {place}/sub /d/x/sub; rm /d/x/sub; mv /d/x/old /d/x/sub; \
+           mv /d/x/sub /tmp/y/sub; mv /tmp/y/sub /d/x/sub; \
+         done"
+    );
+    let name = running(&engine, &[], &script);
+    let mut archive = Vec::new();
+    file(&mut archive, b"planted", b"x");
+    member(&mut archive, b"sub/", b'5', b"", "0000755", b"");
+    file(&mut archive, b"sub/planted", b"x");
+    member(
+        &mut archive,
+        b"sub",
+        b'0',
+        b"",
+        "0000644",
+        b"replaces a directory",
+    );
+    member(&mut archive, b"sub/", b'5', b"", "0000755", b"");
+    file(&mut archive, b"sub/f", b"inner");
+    let archive = ended(archive);
+    let mut reached = 0;
+    for round in 0..rounds(120) {
+        let (done, out) = match round % 4 {
+            0 => get_if_it_lasts(&engine, &name, "/d/x/f"),
+            1 => get_if_it_lasts(&engine, &name, "/d/x"),
+            2 => get_if_it_lasts(&engine, &name, "/d/x/sub/f"),
+            _ => (put(&engine, &name, "/d/x", &archive).0 == 200, Vec::new()),
+        };
+        reached += usize::from(done);
+        assert!(!contains(&out, b"secret"), "round {round}");
+    }
+    assert!(reached > 0, "no copy met the directory");
+    let mut left: Vec<_> = std::fs::read_dir(host.path())
+        .unwrap()
+        .flatten()
+        .map(|e| e.file_name())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["f", "sub"]);
+    assert_eq!(
+        std::fs::read_dir(host.path().join("sub")).unwrap().count(),
+        1
+    );
+    for path in ["f", "sub/f"] {
+        let content = std::fs::read_to_string(host.path().join(path)).unwrap();
+        assert_eq!(content, "the host's secret");
+    }
+    assert!(!Path::new("/planted").exists());
+}
+
+#[test]
+fn archives_stay_inside_whatever_they_name() {
+    let engine = Engine::start();
+    let host = tempfile::tempdir().unwrap();
+    std::fs::write(host.path().join("secret"), "secret").unwrap();
+    let place = host.path().to_str().unwrap().as_bytes();
+    let name = running(&engine, &[], "echo ready; sleep 600");
+    let up = b"../".repeat(12);
+    let through = |link: &[u8]| {
+        let mut archive = Vec::new();
+        member(&mut archive, b"link", b'2', link, "0000777", b"");
+        file(&mut archive, b"link/planted", b"x");
+        ended(archive)
+    };
+    let hard = |target: &[u8]| {
+        let mut archive = Vec::new();
+        member(&mut archive, b"hard", b'1', target, "0000644", b"");
+        ended(archive)
+    };
+    let named = |path: &[u8]| {
+        let mut archive = Vec::new();
+        file(&mut archive, path, b"x");
+        ended(archive)
+    };
+    let up_to = |path: &[u8]| [up.as_slice(), path].concat();
+    let planted = [place, b"/planted"].concat();
+    let secret = [place, b"/secret"].concat();
+    for archive in [
+        named(&planted),
+        named(&up_to(&planted)),
+        named(b"a/../../../planted"),
+        through(place),
+        through(&up_to(place)),
+        through(b"/proc/self/root"),
+        hard(&secret),
+        hard(&up_to(&secret)),
+    ] {
+        let (status, text) = put(&engine, &name, "/", &archive);
+        // Whatever it makes of it, it is inside.
+        assert!([200, 400, 404, 500].contains(&status), "{status} {text}");
+    }
+    assert_eq!(std::fs::read_dir(host.path()).unwrap().count(), 1);
+    assert_eq!(
+        std::fs::read_to_string(host.path().join("secret")).unwrap(),
+        "secret"
+    );
+    assert!(!Path::new("/planted").exists());
+    let seen = engine
+        .docker(&["exec", &name, "sh", "-c", "cat /hard 2>/dev/null; true"])
+        .ok();
+    assert!(!seen.contains("secret"), "{seen}");
+}
+
+#[test]
+fn devices_and_set_user_ids_have_no_effect_on_the_host() {
+    let engine = Engine::start();
+    let volume = engine.name("volume");
+    let mount = format!("{volume}:/volume");
+    let name = running(&engine, &["-v", &mount], "echo ready; sleep 600");
+    let mut archive = Vec::new();
+    member(&mut archive, b"device", b'3', b"", "0000666", b"");
+    member(
+        &mut archive,
+        b"setuid",
+        b'0',
+        b"",
+        "0004755",
+        b"#!/bin/sh\nid\n",
+    );
+    let archive = ended(archive);
+    assert_eq!(put(&engine, &name, "/volume", &archive).0, 200);
+    let script = "stat -c '%a %F' /volume/setuid /volume/device; head -c1 /volume/device | wc -c";
+    let said = engine.docker(&["exec", &name, "sh", "-c", script]).ok();
+    assert!(
+        said.starts_with("4755 regular file\n666 character special file"),
+        "{said}"
+    );
+    // They can be copied out again, which opens no device.
+    let (status, out) = get(&engine, &name, "/volume");
+    assert_eq!(status, 200);
+    assert!(contains(&out, b"device"));
+    engine.docker(&["rm", "-f", &name]).expect(0);
+    engine.docker(&["volume", "rm", &volume]).expect(0);
+}
+
+#[test]
+fn the_kernels_file_systems_are_nobodys_files() {
+    let engine = Engine::start();
+    if !engine.is_own() {
+        return;
+    }
+    let name = running(
+        &engine,
+        &[],
+        "ln -s /proc/1/root /magic; ln -s /proc/self/fd /fd; echo ready; sleep 600",
+    );
+    for path in [
+        "/proc/self/environ",
+        "/proc/1/root/etc",
+        "/sys/kernel",
+        "/magic/etc",
+        "/fd/0",
+        "/dev/pts/ptmx",
+    ] {
+        let (status, _) = get(&engine, &name, path);
+        assert_eq!(status, 404, "{path}");
+    }
+    let mut archive = Vec::new();
+    file(&mut archive, b"sys/kernel/core_pattern", b"x");
+    let before = std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
+    put(&engine, &name, "/proc", &ended(archive));
+    assert_eq!(
+        std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap(),
+        before
+    );
+}
+
+#[test]
+fn malformed_and_greedy_archives_are_refused() {
+    let engine = Engine::start();
+    let name = running(&engine, &[], "echo ready; sleep 600");
+    // A file that claims to be larger than the archive.
+    let mut large = Vec::new();
+    file(&mut large, b"large", b"x");
+    large[124..136].copy_from_slice(b"77777777777\0");
+    large[148..156].fill(b' ');
+    let sum: u32 = large[..512].iter().map(|byte| u32::from(*byte)).sum();
+    large[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    // Names that no file system takes.
+    let mut long = Vec::new();
+    file(&mut long, &b"n".repeat(4096), b"x");
+    let mut deep = Vec::new();
+    file(&mut deep, &b"d/".repeat(5000), b"x");
+    // A name that would fill the memory.
+    let mut name_bomb = Vec::new();
+    member(&mut name_bomb, b"././@LongLink", b'L', b"", "0000644", b"x");
+    name_bomb[124..136].copy_from_slice(b"07777777777\0");
+    name_bomb[148..156].fill(b' ');
+    let sum: u32 = name_bomb[..512].iter().map(|byte| u32::from(*byte)).sum();
+    name_bomb[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    for archive in [
+        large,
+        ended(long),
+        name_bomb,
+        vec![b'x'; 512],
+        b"\x1f\x8b\x08 no gzip".to_vec(),
+        b"BZh9 no bzip2".to_vec(),
+    ] {
+        let (status, text) = put(&engine, &name, "/tmp", &archive);
+        assert!([400, 500].contains(&status), "{status} {text}");
+    }
+    let (status, text) = put(&engine, &name, "/tmp", &ended(deep));
+    assert!([200, 400, 500].contains(&status), "{status} {text}");
+    assert_eq!(
+        engine.docker(&["exec", &name, "echo", "alive"]).ok(),
+        "alive"
+    );
+}
+
+#[test]
+fn names_are_bytes() {
+    let engine = Engine::start();
+    let name = running(
+        &engine,
+        &[],
+        "mkdir /bytes; printf x > \"/bytes/$(printf 'a\\377b')\"; echo ready; sleep 600",
+    );
+    let (status, out) = get(&engine, &name, "/bytes");
+    assert_eq!(status, 200);
+    assert!(contains(&out, b"bytes/a\xffb"));
+    let mut archive = Vec::new();
+    file(&mut archive, b"\xfe\xff\n", b"x");
+    let long = b"l".repeat(255);
+    file(&mut archive, &long, b"x");
+    assert_eq!(put(&engine, &name, "/tmp", &ended(archive)).0, 200);
+    let script = "test -f \"/tmp/$(printf '\\376\\377\\nx' | head -c 3)\" && ls /tmp | grep -c '^l\\{255\\}$'";
+    let said = engine.docker(&["exec", &name, "sh", "-c", script]);
+    assert!(
+        said.stdout.trim() == "1" || said.code != 0,
+        "{}",
+        said.stdout
+    );
+    let (status, out) = get(&engine, &name, "/tmp");
+    assert_eq!(status, 200);
+    assert!(contains(&out, b"tmp/\xfe\xff\n") && contains(&out, &long));
+}
+
+/// A privileged container mounts over paths that are copied.
+#[test]
+fn what_a_container_mounts_is_not_left_on_the_host() {
+    let engine = Engine::start();
+    if !engine.is_own() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("f"), "bound").unwrap();
+    let bind = format!("{}:/bound:rslave", dir.path().display());
+    // A mount of the test's own, since the host's may not pass on anything.
+    rustix::mount::mount_bind(dir.path(), dir.path()).unwrap();
+    rustix::mount::mount_change(dir.path(), rustix::mount::MountPropagationFlags::SHARED).unwrap();
+    let script = "mkdir /over; echo below > /over/f; mount -t tmpfs t /over; echo above > /over/f; \
+                  mount -t tmpfs t /bound; mount -t tmpfs t /etc; echo ready; sleep 600";
+    let name = running(&engine, &["--privileged", "-v", &bind], script);
+    let before = Snapshot::take(&engine);
+    for _ in 0..rounds(10) {
+        let (status, out) = get(&engine, &name, "/over/f");
+        assert_eq!(status, 200);
+        // As with dockerd, what the container mounts by itself is not part of its files.
+        assert!(contains(&out, b"below"));
+        assert!(contains(&get(&engine, &name, "/bound/f").1, b"bound"));
+        assert_eq!(get(&engine, &name, "/etc/passwd").0, 200);
+    }
+    before.settled(&engine);
+    engine.docker(&["rm", "-f", &name]).expect(0);
+    rustix::mount::unmount(dir.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
+}
