@@ -269,4 +269,48 @@ mod tests {
             }
         }
     }
+
+    /// The tables of `docs/CONFIGURATION.md`.
+    fn tables() -> String {
+        let flag = |option: &Opt| match option.flag {
+            "" => String::new(),
+            flag => format!("`--{flag}`"),
+        };
+        let key = |option: &Opt| match option.key {
+            "" => String::new(),
+            key => format!("`{key}`"),
+        };
+        let mut text = "## Honoured\n\n| flag | key | type | |\n|---|---|---|---|\n".to_owned();
+        for option in OPTIONS.iter().filter(|o| o.support == Honoured) {
+            let (flag, key) = (flag(option), key(option));
+            let kind = format!("{:?}", option.kind).to_lowercase();
+            let help = option.help.replace('|', "\\|");
+            text.push_str(&format!("| {flag} | {key} | {kind} | {help} |\n"));
+        }
+        text.push_str("\n## Known, and refused with another value\n\n");
+        text.push_str("| flag | key | the one value |\n|---|---|---|\n");
+        for option in OPTIONS {
+            let (flag, key) = (flag(option), key(option));
+            match option.support {
+                Honoured => {}
+                Only(value) => text.push_str(&format!("| {flag} | {key} | `{value}` |\n")),
+                Removed(_) => text.push_str(&format!("| {flag} | {key} | none: removed |\n")),
+            }
+        }
+        text
+    }
+
+    /// `ARCA_BLESS=1` writes the page anew.
+    #[test]
+    fn the_page_of_options_is_true() {
+        const MARK: &str = "<!-- options -->\n";
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/CONFIGURATION.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let (head, found) = page.split_once(MARK).unwrap();
+        if std::env::var_os("ARCA_BLESS").is_some() {
+            std::fs::write(path, format!("{head}{MARK}\n{}", tables())).unwrap();
+        } else {
+            assert_eq!(found.trim(), tables().trim());
+        }
+    }
 }
