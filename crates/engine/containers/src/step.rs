@@ -137,6 +137,8 @@ impl Service {
                 kind: mount.kind,
                 source: mount.source,
                 options: mount.options,
+                uid_mappings: Vec::new(),
+                gid_mappings: Vec::new(),
             }));
         self.run_to_end(&id, &spec, oci, (output, cancel)).await
     }

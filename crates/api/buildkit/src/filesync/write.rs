@@ -219,7 +219,7 @@ fn is_same(parent: BorrowedFd<'_>, name: &[u8], stat: &Stat, mode: u32) -> bool 
     let nanoseconds = i64::try_from(found.st_mtime_nsec).unwrap_or(0);
     found.st_mode == mode
         && found.st_nlink == 1
-        && i64::from(found.st_size) == stat.size
+        && found.st_size == stat.size
         && seconds.saturating_add(nanoseconds) == stat.mod_time
         && (found.st_uid, found.st_gid) == (stat.uid, stat.gid)
 }
