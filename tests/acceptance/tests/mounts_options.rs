@@ -567,6 +567,11 @@ fn what_makes_no_sense_is_refused_in_dockers_words() {
         let (_, status, text) = try_run(&engine, &mounts(mount), "true");
         assert_eq!((status, text), (400, expected));
     }
+}
+
+#[test]
+fn texts_that_are_no_mounts_are_refused_in_dockers_words() {
+    let engine = Engine::start();
     for (bind, expected) in [
         ("/tmp:/x:ro,rw", "invalid mode: ro,rw"),
         ("/tmp:/x:rro", "invalid mode: rro"),

@@ -1,5 +1,9 @@
 //! Who reaches whom: a table of where from, where to and by what, each for what has to pass and for what
 //! must not.
+#![expect(
+    clippy::unwrap_used,
+    reason = "what a test needs fails the test where it stands"
+)]
 
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpStream};
@@ -26,13 +30,13 @@ struct Bed {
 
 /// Where a connection begins.
 #[derive(Debug, Clone, Copy)]
-enum From {
+enum Whence {
     Container(&'static str),
     Host,
     Outside,
 }
 
-use From::{Container, Host, Outside};
+use Whence::{Container, Host, Outside};
 
 /// Where it goes to.
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +57,7 @@ enum To {
 
 use To::{Address, FromAfar, LocalFromAfar, Loopback, Name, Published};
 
-const CASES: &[(From, To, bool)] = &[
+const CASES: &[(Whence, To, bool)] = &[
     (Container("near"), Name("server"), true),
     (Container("near"), Name("alias"), true),
     (Container("near"), Address("server", "plain"), true),
@@ -195,7 +199,7 @@ impl Bed {
     }
 
     /// Whether the greeting comes; none when the case is not one of this engine or family.
-    fn passes(&self, from: From, to: To, ipv6: bool) -> Option<bool> {
+    fn passes(&self, from: Whence, to: To, ipv6: bool) -> Option<bool> {
         let (host, port) = self.target(to, ipv6)?;
         let socket = || -> Option<SocketAddr> {
             let ip = host.parse().ok()?;
