@@ -476,6 +476,7 @@ fn inner_mounts_come_after_outer_ones_whatever_their_order() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn what_makes_no_sense_is_refused_in_dockers_words() {
     let engine = Engine::start();
     let of =

@@ -236,10 +236,6 @@ fn what_is_not_honoured_is_refused_by_name() {
             "QoS maximum IOPs configuration is not supported on linux",
         ),
         (
-            json!({"Mounts": [{"Type": "image", "Target": "/x"}]}),
-            "mount type \"image\" is not supported",
-        ),
-        (
             json!({"RestartPolicy": {"Name": "sometimes"}}),
             "invalid restart policy",
         ),

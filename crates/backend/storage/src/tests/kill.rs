@@ -112,7 +112,7 @@ async fn whatever_the_moment_nothing_is_lost_or_left() {
         };
         assert_eq!(
             count("layers"),
-            layers + 1,
+            layers + 2,
             "a directory too many or too few"
         );
         assert_eq!(

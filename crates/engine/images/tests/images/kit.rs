@@ -414,7 +414,7 @@ impl Engine {
             tokio::task::yield_now().await;
             self.storage.reclaimed().await.unwrap();
         }
-        assert_eq!((count("blobs/sha256"), count("layers")), (0, 1));
+        assert_eq!((count("blobs/sha256"), count("layers")), (0, 2));
     }
 
     /// All events so far.
