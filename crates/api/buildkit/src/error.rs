@@ -1,25 +1,16 @@
 //! Errors as gRPC tells them. The texts are those that clients show.
 
 use arca_build::Error;
-use arca_types::{Classify, ErrorKind, chain};
+use arca_types::chain;
 use tonic::{Code, Status};
 
-/// The status of a failed call.
+/// The status of a failed call. Clients show every code but `Unknown` in front of the text, so there is
+/// none where BuildKit has none.
 pub(crate) fn status(error: &Error) -> Status {
     let code = match error {
         Error::Cancelled => Code::Cancelled,
-        error => match error.kind() {
-            ErrorKind::InvalidParameter => Code::InvalidArgument,
-            ErrorKind::NotFound => Code::NotFound,
-            ErrorKind::NotImplemented => Code::Unimplemented,
-            ErrorKind::Forbidden => Code::PermissionDenied,
-            _ => Code::Unknown,
-        },
-    };
-    // A step that failed is no fault of the request, whatever its own kind is.
-    let code = match error {
-        Error::Vertex { cause, .. } if !matches!(**cause, Error::Cancelled) => Code::Unknown,
-        _ => code,
+        Error::Unsupported(_) => Code::Unimplemented,
+        _ => Code::Unknown,
     };
     Status::new(code, chain(error))
 }

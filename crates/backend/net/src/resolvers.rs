@@ -46,7 +46,7 @@ impl Inner {
             return Ok(());
         }
         // A new process learns everything; this sandbox's sockets are here already.
-        self.begin_dns()?;
+        self.begin_dns(Some(sandbox))?;
         kept.order(&order, Some(&sockets))
     }
 
@@ -98,11 +98,12 @@ impl Inner {
             return result;
         }
         lock(&self.resolvers).configs = sandboxes;
-        self.begin_dns()
+        self.begin_dns(None)
     }
 
-    /// Tells everything to the process that answers, and gives it the sockets that it lacks.
-    fn begin_dns(self: &Arc<Self>) -> Result<(), Error> {
+    /// Tells everything to the process that answers, and gives it the sockets that it lacks, but for those of
+    /// the sandbox whose sockets are at hand: opened anew, they would be others than those in use.
+    fn begin_dns(self: &Arc<Self>, at_hand: Option<&str>) -> Result<(), Error> {
         let Some(kept) = &self.kept else {
             return Ok(());
         };
@@ -112,7 +113,8 @@ impl Inner {
             .names
             .with_all(|names| kept.begin(names, configs.clone(), move || revive(&inner)))?;
         let mut result = Ok(());
-        for sandbox in lacking {
+        let lacking = lacking.into_iter();
+        for sandbox in lacking.filter(|sandbox| at_hand != Some(sandbox.as_str())) {
             let Some(dns) = configs.get(&sandbox) else {
                 continue;
             };
@@ -135,7 +137,7 @@ fn revive(inner: &Weak<Inner>) {
         return;
     }
     tracing::warn!("the DNS process has ended: starting another one");
-    if let Err(error) = inner.begin_dns() {
+    if let Err(error) = inner.begin_dns(None) {
         let error = arca_types::chain(&error);
         tracing::error!(error, "containers get no answers from DNS");
     }

@@ -55,7 +55,8 @@ pub(crate) async fn prune(
 /// `id~=…` and several of them with commas.
 fn filters(texts: &[String]) -> Result<BTreeMap<String, Vec<String>>, Status> {
     let mut filters: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for text in texts.iter().flat_map(|text| text.split(',')) {
+    let texts = texts.iter().flat_map(|text| text.split(','));
+    for text in texts.filter(|text| !text.is_empty()) {
         let (key, value) = text
             .split_once("==")
             .or_else(|| text.split_once("~="))

@@ -27,10 +27,11 @@ pub(crate) async fn send(
     root: OwnedFd,
 ) -> Result<(), Error> {
     let (packets, outgoing) = mpsc::channel(QUEUE);
-    let mut incoming = open(channel, method, metadata, outgoing).await?;
     let (requests, asked) = mpsc::channel(REQUESTS);
     let sender = packets.clone();
+    // The client answers when it has the first packet, so sending begins before.
     let working = tokio::task::spawn_blocking(move || work_through(&root, asked, &sender));
+    let mut incoming = open(channel, method, metadata, outgoing).await?;
     let told = async {
         while let Some(packet) = incoming
             .message()
