@@ -42,7 +42,7 @@ fn connections_and_names_outlive_the_daemon() {
     engine.docker(&["network", "create", &net]).ok();
     let run = ["run", "-d", "--network", &net, "--name"];
     let script = |script: &'static str| ["busybox", "sh", "-c", script];
-    let listen = script("nc -l -p 9000 > /got");
+    let listen = script("sleep 1d | nc -l -p 9000 > /got");
     engine
         .docker(&[&run[..], &[&server, "--network-alias", "server"], &listen].concat())
         .ok();
