@@ -108,7 +108,8 @@ impl Box {
             dir,
             container,
             spec: configuration(args),
-            cgroup: format!("/arca-test/{id}"),
+            // The cases run in processes of their own: none takes the directory away from another.
+            cgroup: format!("/arca-test-{}/{id}", std::process::id()),
         }
     }
 
@@ -234,7 +235,7 @@ impl Drop for Box {
         arca_executor::delete(&self.container).ok();
         while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
         for (_, dir) in hierarchies() {
-            fs::remove_dir(dir.join("arca-test")).ok();
+            fs::remove_dir(dir.join(format!("arca-test-{}", std::process::id()))).ok();
         }
     }
 }

@@ -29,7 +29,7 @@ impl Job {
         exporters: &[ExporterSpec],
         caches: &[CacheExport],
     ) -> Result<Exported, Error> {
-        if let Some(cache) = caches.iter().find(|cache| cache.kind != "inline") {
+        if let Some(cache) = caches.first() {
             let kind = &cache.kind;
             return Err(Error::Unsupported(format!(
                 "cache export to {kind} is not supported"

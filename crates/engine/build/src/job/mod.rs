@@ -95,6 +95,7 @@ impl Job {
     /// # Errors
     /// What the front end says; [`Error::Cancelled`].
     pub async fn solve(&self, input: SolveInput) -> Result<BuildResult, Error> {
+        self.warn_of_imports(&input);
         let result = match input.frontend.as_str() {
             "" => BuildResult {
                 refs: BTreeMap::from([(String::new(), input.definition.clone())]),
@@ -110,6 +111,22 @@ impl Job {
             }
         }
         Ok(result)
+    }
+
+    /// A cache that cannot be had fails no build, in BuildKit neither: people are told.
+    fn warn_of_imports(&self, input: &SolveInput) {
+        for import in &input.cache_imports {
+            let from = import.attrs.get("ref").or_else(|| import.attrs.get("src"));
+            let from = from.map_or("", String::as_str);
+            self.warn(Warning {
+                level: 1,
+                short: format!(
+                    "nothing is taken from the cache {from} (type={}): importing is not supported",
+                    import.kind
+                ),
+                ..Warning::default()
+            });
+        }
     }
 
     /// Runs what an edge needs.
