@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arca_build::graph::Edge;
+use arca_build::progress::Progress;
 use arca_build::{BuildResult, Job};
 use arca_types::random_hex;
 use tokio::sync::{Notify, watch};
@@ -98,13 +99,23 @@ impl Builds {
 
     /// The build of that ID; waits a little for one that is about to begin.
     pub(crate) async fn find(&self, id: &str) -> Result<Arc<Build>, Status> {
+        self.wait(id, || self.running().get(id).cloned()).await
+    }
+
+    /// What a build tells, also one that has ended: it may be over before a client that asked early hears
+    /// that it has begun.
+    pub(crate) async fn progress(&self, id: &str) -> Result<Progress, Status> {
+        self.wait(id, || self.history.progress(id)).await
+    }
+
+    async fn wait<T>(&self, id: &str, found: impl Fn() -> Option<T>) -> Result<T, Status> {
         let deadline = tokio::time::Instant::now() + ARRIVAL;
         loop {
             let arrived = self.arrived.notified();
             tokio::pin!(arrived);
             arrived.as_mut().enable();
-            if let Some(build) = self.running().get(id) {
-                return Ok(Arc::clone(build));
+            if let Some(found) = found() {
+                return Ok(found);
             }
             if tokio::time::timeout_at(deadline, arrived).await.is_err() {
                 return Err(Status::not_found(format!("no such job {id}")));

@@ -67,10 +67,7 @@ impl ControlService for Control {
         request: Request<api::StatusRequest>,
     ) -> Result<Response<Self::StatusStream>, Status> {
         let id = request.into_inner().r#ref;
-        let progress = match self.0.builds.history.progress(&id) {
-            Some(progress) => progress,
-            None => self.0.builds.find(&id).await?.job.progress().clone(),
-        };
+        let progress = self.0.builds.progress(&id).await?;
         let told = stream::unfold(progress.subscribe(), async |mut subscription| {
             let events = subscription.next().await?;
             let mut response = api::StatusResponse::default();

@@ -33,8 +33,8 @@ pub(crate) async fn solve(
 ) -> Result<api::SolveResponse, Status> {
     let record = service.builds.history.record(&request);
     let (asked, build) = begin(&service, request).await?;
-    service.builds.add(&build);
     service.builds.history.begin(record, &build.job);
+    service.builds.add(&build);
     let ending = Ending {
         service: Arc::clone(&service),
         build: Arc::clone(&build),
