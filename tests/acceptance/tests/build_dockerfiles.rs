@@ -336,7 +336,6 @@ fn the_classic_builder_makes_what_dockerds_makes() {
 }
 
 #[test]
-#[ignore = "27 of 153 differ: layers of steps that write nothing are left out, see docs/LIMITATIONS.md"]
 fn buildkit_makes_what_dockerds_makes() {
     compare(Builder::BuildKit);
 }

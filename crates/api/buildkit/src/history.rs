@@ -14,7 +14,7 @@ use tonic::Status;
 use crate::{api, convert};
 
 /// How many ended builds are kept besides the pinned ones.
-const KEPT: usize = 50;
+const KEPT: usize = 20;
 /// How far a listener may lag behind.
 const LAG: usize = 256;
 

@@ -68,6 +68,11 @@ pub trait BuildSession: Send + Sync + fmt::Debug {
     /// [`Error::Invalid`] when the client takes none.
     async fn export_tree(&self, exporter: usize, root: OwnedFd) -> Result<(), Error>;
 
+    /// Its name, by which definitions say whose files they mean; empty for none.
+    fn id(&self) -> &str {
+        ""
+    }
+
     /// The client's name for where its files are shared (`SharedKey`); empty for none.
     fn shared_key(&self) -> String {
         String::new()

@@ -147,6 +147,10 @@ impl BuildSession for Session {
         self.send_tree(exporter, root).await
     }
 
+    fn id(&self) -> &str {
+        &self.id
+    }
+
     fn shared_key(&self) -> String {
         self.shared_key.clone()
     }

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arca_storage::{Lease, Storage};
 use arca_store::{Batch, Durability, Store};
-use arca_types::{Clock, DiffId, Digest, random_hex};
+use arca_types::{Clock, DiffId, Digest, Timestamp, random_hex};
 
 use crate::Error;
 use crate::builder::Backends;
@@ -189,6 +189,29 @@ impl Cache {
         own.filter_map(|layer| self.storage.layer(layer))
             .map(|layer| layer.size)
             .sum()
+    }
+
+    /// When the steps ran that made these layers, each on top of those below it.
+    pub(crate) fn made(&self, layers: &[DiffId]) -> Vec<Option<Timestamp>> {
+        let mut times = vec![None; layers.len()];
+        for held in self.records().values() {
+            let record = &held.record;
+            for output in record
+                .outputs
+                .iter()
+                .filter(|output| layers.starts_with(output))
+            {
+                let time = output
+                    .len()
+                    .checked_sub(1)
+                    .and_then(|top| times.get_mut(top));
+                if let Some(time) = time {
+                    // The first of steps that made the same.
+                    *time = Some(time.map_or(record.created, |at| record.created.min(at)));
+                }
+            }
+        }
+        times
     }
 
     /// A digest that was computed of layers before.

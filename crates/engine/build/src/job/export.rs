@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
 use arca_images::{BuiltImage, PushRequest};
-use arca_types::{Digest, Reference, Timestamp};
+use arca_types::{DiffId, Digest, Reference, Timestamp};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::Job;
-use crate::export::config::{Complete, complete};
+use crate::export::config::{Made, complete};
 use crate::graph::digest_json;
 use crate::progress::{Event, VertexState};
 use crate::request::{BuildResult, Exported};
@@ -128,9 +128,12 @@ impl Job {
         let specific = result.metadata.get(&format!("containerimage.config/{key}"));
         let config = specific.or_else(|| result.metadata.get("containerimage.config"));
         let now = self.progress().now();
-        let complete = complete(config.map(Vec::as_slice), layers, now)?;
+        let times = self.0.service.cache.made(layers);
+        let made = layers.iter().cloned().zip(times);
+        let made: Vec<Made> = made.map(|(layer, at)| Made { layer, at }).collect();
+        let config = complete(config.map(Vec::as_slice), &made, now)?;
         let vertex = self.begin("exporting to image");
-        let added = self.add(complete, &names, &vertex).await;
+        let added = self.add(config, layers, &names, &vertex).await;
         let built = match added {
             Ok(built) => built,
             Err(error) => return self.finish(vertex, Err(error)),
@@ -155,20 +158,21 @@ impl Job {
 
     async fn add(
         &self,
-        complete: Complete,
+        config: Vec<u8>,
+        layers: &[DiffId],
         names: &[Reference],
         vertex: &VertexState,
     ) -> Result<arca_images::Built, Error> {
         let service = &self.0.service;
         let lease = service.storage().lease();
         self.note(vertex, "exporting layers", None);
-        for layer in &complete.layers {
+        for layer in layers {
             // The tree holds them as well; this goes on until the image does.
             let _here = lease.layer(layer);
         }
         let built = BuiltImage {
-            config: complete.config,
-            layers: complete.layers,
+            config,
+            layers: layers.to_vec(),
             parent: None,
             names: names.to_vec(),
             lease,

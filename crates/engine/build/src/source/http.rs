@@ -44,7 +44,7 @@ pub(super) async fn key(step: &Step, source: &HttpSource) -> Result<Digest, Erro
         }
     };
     let owner = (source.uid, source.gid, source.mode);
-    Ok(digest_json(&("http", digest, file_name(source), owner)))
+    Ok(digest_json(&("http", digest, file_name(source)?, owner)))
 }
 
 pub(super) async fn run(step: &Step, source: &HttpSource) -> Result<Tree, Error> {
@@ -63,10 +63,14 @@ pub(super) async fn run(step: &Step, source: &HttpSource) -> Result<Tree, Error>
     step.layered(&tree).await
 }
 
-/// The name that the file gets.
-fn file_name(source: &HttpSource) -> String {
-    if !source.filename.is_empty() {
-        return source.filename.clone();
+/// The name that the file gets: that of one file, whatever a client says.
+fn file_name(source: &HttpSource) -> Result<String, Error> {
+    let name = source.filename.as_str();
+    if matches!(name, "." | "..") || name.contains(['/', '\0']) {
+        return Err(Error::Invalid(format!("invalid http.filename: {name:?}")));
+    }
+    if !name.is_empty() {
+        return Ok(name.to_owned());
     }
     let path = source.url.split(['?', '#']).next().unwrap_or_default();
     let path = path.split_once("://").map_or(path, |(_, rest)| rest);
@@ -74,8 +78,8 @@ fn file_name(source: &HttpSource) -> String {
         .split_once('/')
         .and_then(|(_, path)| path.rsplit('/').next())
     {
-        Some(name) if !matches!(name, "" | "." | "..") => name.to_owned(),
-        _ => "download".to_owned(),
+        Some(name) if !matches!(name, "" | "." | "..") => Ok(name.to_owned()),
+        _ => Ok("download".to_owned()),
     }
 }
 
@@ -84,6 +88,7 @@ async fn fetch(step: &Step, source: &HttpSource) -> Result<Download, Error> {
         let text = "headers of an HTTP source are not supported";
         return Err(Error::Unsupported(text.to_owned()));
     }
+    let name = file_name(source)?;
     let service = &step.job.0.service;
     let failed = |cause: arca_registry::Error| Error::Http {
         what: format!("failed to load {}", source.url),
@@ -93,7 +98,7 @@ async fn fetch(step: &Step, source: &HttpSource) -> Result<Download, Error> {
     let mut content = fetched.map_err(failed)?.content;
     let root = service.root().join("http");
     let directory = Directory(root.join(random_hex(8)));
-    let path = directory.0.join(file_name(source));
+    let path = directory.0.join(name);
     let (made, name) = (directory.0.clone(), path.clone());
     let mut file = blocking(move || {
         std::fs::create_dir_all(&made).map_err(Error::file("create", &made))?;
@@ -137,10 +142,23 @@ mod tests {
                 url: url.to_owned(),
                 ..HttpSource::default()
             })
+            .unwrap()
         };
         assert_eq!(name("https://host/a/b.tar.gz?x=1#y"), "b.tar.gz");
         assert_eq!(name("https://host/a/"), "download");
         assert_eq!(name("https://host"), "download");
         assert_eq!(name("https://host/.."), "download");
+    }
+
+    #[test]
+    fn no_name_leads_out_of_the_directory() {
+        for filename in ["..", ".", "../../x", "/etc/x", "a/b", "a\0"] {
+            let source = HttpSource {
+                url: "https://host/a".to_owned(),
+                filename: filename.to_owned(),
+                ..HttpSource::default()
+            };
+            assert!(file_name(&source).is_err(), "{filename:?}");
+        }
     }
 }

@@ -141,6 +141,14 @@ pub(super) async fn run(
         differ: local.differ,
     };
     let session = step.job.session();
+    if local.metadata_only || !local.metadata_exceptions.is_empty() {
+        let text = "transferring the metadata of files alone is not supported";
+        return Err(Error::Unsupported(text.to_owned()));
+    }
+    if !local.session.is_empty() && local.session != session.id() {
+        let text = format!("{}: files of another session are not supported", local.name);
+        return Err(Error::Unsupported(text));
+    }
     let key = key(&session.shared_key(), local);
     let locals = step.job.0.service.locals.clone();
     let directory = blocking(move || locals.take(key)).await?;
