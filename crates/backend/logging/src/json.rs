@@ -419,40 +419,6 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "it measures and asserts nothing"]
-    fn speed_of_escaping() {
-        let mut state = 1_u64;
-        let random: Vec<u8> = (0..32 << 20)
-            .map(|_| {
-                state = state
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1);
-                (state >> 56) as u8
-            })
-            .collect();
-        let text = "the quick \"brown\" fox jumps over the lazy dog; ".repeat(600_000);
-        let plain = vec![b'x'; 32 << 20];
-        for (name, bytes) in [
-            ("random", &random[..]),
-            ("text", text.as_bytes()),
-            ("plain", &plain),
-        ] {
-            let mut out = Vec::new();
-            let cpu = || {
-                let now = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-                now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
-            };
-            let begun = cpu();
-            for chunk in bytes.chunks(16 << 10) {
-                out.clear();
-                escape(chunk, &mut out);
-            }
-            let took = (cpu() - begun) * 1e9 / bytes.len() as f64;
-            println!("{name}: {took:.2} ns a byte");
-        }
-    }
-
-    #[test]
     fn entries_are_read_back() {
         let mut line = "0123456789abcde\u{1f600}\t<\"\\>\u{2029}".repeat(9);
         line.push('\r');

@@ -206,6 +206,8 @@ impl Remote {
             };
             let pause = error.wait().unwrap_or(pause * (1 << attempt));
             tracing::debug!(%error, ?pause, "asking again");
+            // A registry that is overloaded says when to come back (`Retry-After`), or is given more time
+            // with each attempt; there are few of them.
             tokio::time::sleep(pause).await;
             attempt += 1;
         }

@@ -221,7 +221,8 @@ fn assemble(service: &Service, new: New, mounts: Vec<MountPoint>) -> Container {
     }
 }
 
-async fn make_directory(dir: Arc<Path>, undo: &mut Undo) -> Result<(), Error> {
+/// Makes a directory for root and the group alone, and takes it back with what is in it.
+pub(crate) async fn make_directory(dir: Arc<Path>, undo: &mut Undo) -> Result<(), Error> {
     let made = Arc::clone(&dir);
     blocking(move || {
         use std::os::unix::fs::DirBuilderExt as _;

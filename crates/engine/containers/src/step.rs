@@ -118,7 +118,7 @@ impl Service {
         let env = std::mem::take(&mut spec.env);
         merge::daemon(&mut spec, &self.config(), self.facts.unified)?;
         let dir = self.directory(&id);
-        make_directory(dir.clone(), undo).await?;
+        crate::create::make_directory(dir.as_path().into(), undo).await?;
         let sandbox_spec = sandbox_spec(&id, &spec)?;
         let sandbox = self.networks.attach(&id, sandbox_spec).await?;
         undo.push("network", {
@@ -352,21 +352,4 @@ fn sandbox_spec(id: &ContainerId, spec: &ContainerSpec) -> Result<SandboxSpec, E
         ports: Vec::new(),
         name_servers: crate::network::dns_settings(spec)?.servers,
     })
-}
-
-async fn make_directory(dir: PathBuf, undo: &mut Undo) -> Result<(), Error> {
-    let made = dir.clone();
-    blocking(move || {
-        use std::os::unix::fs::DirBuilderExt as _;
-        let done = std::fs::DirBuilder::new().mode(0o710).create(&made);
-        done.map_err(Error::file("make directory", &*made))
-    })
-    .await?;
-    undo.push(
-        "directory",
-        blocking(move || {
-            std::fs::remove_dir_all(&dir).map_err(Error::file("remove directory", &*dir))
-        }),
-    );
-    Ok(())
 }

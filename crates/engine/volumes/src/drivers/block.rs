@@ -423,6 +423,7 @@ mod tests {
         drop(busy);
         block.unmount(&volume, &holder, true).await.unwrap();
         let device = || device_of(&block.image(&volume));
+        // The kernel lets go of a loop device on its own time, and tells nobody who could be waited for.
         for _ in 0..200 {
             if device().is_none() {
                 break;
