@@ -130,7 +130,8 @@ impl Work<'_> {
         Ok(to)
     }
 
-    /// Looks up the owner that an action gives its files.
+    /// Looks up the owner that an action gives its files. A name that the tree does not know gives
+    /// root, as `BuildKit` has it.
     async fn owner(
         &mut self,
         action: &FileAction,
@@ -146,7 +147,8 @@ impl Work<'_> {
                 OwnerName::Name { name, input } => {
                     let name = name.clone();
                     let root = self.names(*input, base).await?;
-                    ids = blocking(move || users::user(root.as_fd(), &name)).await?;
+                    let found = blocking(move || Ok(users::user(root.as_fd(), &name))).await?;
+                    ids = found.unwrap_or_default();
                 }
             }
         }
@@ -156,7 +158,8 @@ impl Work<'_> {
             Some(OwnerName::Name { name, input }) => {
                 let name = name.clone();
                 let root = self.names(*input, base).await?;
-                ids.1 = blocking(move || users::group(root.as_fd(), &name)).await?;
+                let found = blocking(move || Ok(users::group(root.as_fd(), &name))).await?;
+                ids.1 = found.unwrap_or_default();
             }
         }
         Ok(Some(ids))

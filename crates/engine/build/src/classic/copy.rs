@@ -335,18 +335,11 @@ fn owner(root: &OwnedFd, chown: &str) -> Result<(u32, u32), Error> {
             "unable to convert uid/gid chown string to host mapping: can't find {what} for {kind} {name}: no such {kind}: {name}"
         ))
     };
-    let uid = match user.parse() {
-        Ok(uid) => uid,
-        Err(_) => match users::user(root.as_fd(), user) {
-            Ok((uid, _)) => uid,
-            Err(_) => return Err(unknown("uid", "user", user)),
-        },
-    };
-    let gid = match group.parse() {
-        Ok(gid) => gid,
-        Err(_) => {
-            users::group(root.as_fd(), group).map_err(|_missing| unknown("gid", "group", group))?
-        }
-    };
+    let known = |name: &str| users::user(root.as_fd(), name).map(|(uid, _)| uid);
+    let uid = user.parse().ok().or_else(|| known(user));
+    let gid = group.parse().ok();
+    let gid = gid.or_else(|| users::group(root.as_fd(), group));
+    let uid = uid.ok_or_else(|| unknown("uid", "user", user))?;
+    let gid = gid.ok_or_else(|| unknown("gid", "group", group))?;
     Ok((uid, gid))
 }

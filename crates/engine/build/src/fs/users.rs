@@ -6,14 +6,12 @@ use std::os::fd::BorrowedFd;
 use arca_archive::open_in_root;
 use rustix::fs::OFlags;
 
-use crate::Error;
-
 /// Bytes that are read of a file at most.
 const LIMIT: u64 = 16 << 20;
 
 /// Looks up a user: ID and group.
-pub(crate) fn user(root: BorrowedFd<'_>, name: &str) -> Result<(u32, u32), Error> {
-    let found = lines(root, b"etc/passwd").into_iter().find_map(|line| {
+pub(crate) fn user(root: BorrowedFd<'_>, name: &str) -> Option<(u32, u32)> {
+    lines(root, b"etc/passwd").into_iter().find_map(|line| {
         let fields: Vec<&str> = line.split(':').collect();
         match fields.as_slice() {
             [found, _, uid, gid, ..] if *found == name => {
@@ -21,27 +19,17 @@ pub(crate) fn user(root: BorrowedFd<'_>, name: &str) -> Result<(u32, u32), Error
             }
             _ => None,
         }
-    });
-    found.ok_or_else(|| {
-        Error::Failed(format!(
-            "unable to find user {name}: no matching entries in passwd file"
-        ))
     })
 }
 
 /// Looks up a group.
-pub(crate) fn group(root: BorrowedFd<'_>, name: &str) -> Result<u32, Error> {
-    let found = lines(root, b"etc/group").into_iter().find_map(|line| {
+pub(crate) fn group(root: BorrowedFd<'_>, name: &str) -> Option<u32> {
+    lines(root, b"etc/group").into_iter().find_map(|line| {
         let fields: Vec<&str> = line.split(':').collect();
         match fields.as_slice() {
             [found, _, gid, ..] if *found == name => gid.parse().ok(),
             _ => None,
         }
-    });
-    found.ok_or_else(|| {
-        Error::Failed(format!(
-            "unable to find group {name}: no matching entries in group file"
-        ))
     })
 }
 
