@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt as _};
 use reqwest::Url;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::auth::Secret;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::failure::status_text;
@@ -29,6 +31,17 @@ impl std::fmt::Debug for Fetched {
     }
 }
 
+fn header_map(headers: &[(String, Secret)]) -> Option<HeaderMap> {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+        let mut value = HeaderValue::from_str(value.expose()).ok()?;
+        value.set_sensitive(true);
+        map.insert(name, value);
+    }
+    Some(map)
+}
+
 impl Registry {
     /// Fetches what is at an `http` or `https` address, through the proxies and with the certificates
     /// that registries are reached with. `host/path` alone means `http`.
@@ -37,6 +50,18 @@ impl Registry {
     /// [`Error::Endpoint`] when it is not such an address, [`Error::Fetch`] when the server refuses;
     /// failures of the connection.
     pub async fn fetch(&self, address: &str) -> Result<Fetched, Error> {
+        self.fetch_with(address, &[]).await
+    }
+
+    /// As [`Registry::fetch`], with headers. A redirection to another host does not get `authorization`.
+    ///
+    /// # Errors
+    /// As [`Registry::fetch`]; [`Error::Endpoint`] also for a header that is none.
+    pub async fn fetch_with(
+        &self,
+        address: &str,
+        headers: &[(String, Secret)],
+    ) -> Result<Fetched, Error> {
         let whole = if address.contains("://") {
             address.to_owned()
         } else {
@@ -59,6 +84,7 @@ impl Registry {
             ))
             .await?
             .get(url)
+            .headers(header_map(headers).ok_or_else(invalid)?)
             .send()
             .await;
         let mut response =
