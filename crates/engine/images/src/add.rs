@@ -1,5 +1,7 @@
 //! Images that are made here: by a commit, an import, a load, a build.
 
+use std::collections::BTreeMap;
+
 use arca_events::Event;
 use arca_registry::{Descriptor, media_type};
 use arca_storage::Lease;
@@ -98,7 +100,7 @@ impl Images {
                 let size = config.len() as u64;
                 let own = Descriptor::new(media_type::OCI_CONFIG, id.digest().clone(), size);
                 let blobs = layers.iter().map(|layer| layer.blob.clone()).collect();
-                let (bytes, descriptor) = make(own, blobs)?;
+                let (bytes, descriptor) = make(own, blobs, BTreeMap::new())?;
                 made = bytes;
                 (descriptor, made.as_slice())
             }

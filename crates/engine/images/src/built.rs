@@ -1,15 +1,20 @@
 //! Images that a build has made: a configuration as it is, and layers that storage has.
 
+use std::collections::BTreeMap;
+
 use arca_events::{Event, Type};
-use arca_registry::{Descriptor, media_type};
+use arca_registry::{Descriptor, DescriptorPlatform, media_type};
 use arca_storage::Lease;
 use arca_types::{DiffId, Digest, ImageId, Reference};
 
+use crate::add::Prepared;
 use crate::error::Error;
 use crate::images::{Change, Images};
 use crate::index::Index;
+use crate::manifest::{digest_of, make};
 use crate::record::{LayerRecord, NameRecord};
 use crate::tag::check_name;
+use crate::tarstream::ByteStream;
 
 /// An image that a build has made.
 #[derive(Debug)]
@@ -20,6 +25,8 @@ pub struct BuiltImage {
     pub layers: Vec<DiffId>,
     /// The image that it was made from, for the classic builder.
     pub parent: Option<ImageId>,
+    /// Annotations of its manifest.
+    pub annotations: BTreeMap<String, String>,
     /// Its names.
     pub names: Vec<Reference>,
     /// Keeps the layers until the image does.
@@ -43,10 +50,7 @@ impl Images {
     /// [`Error::AmbiguousTag`]; failures of storage.
     pub async fn add_built(&self, built: BuiltImage) -> Result<Built, Error> {
         built.names.iter().try_for_each(check_name)?;
-        let layers = self.records_of(&built.layers)?;
-        let prepared = self
-            .prepare(&built.config, layers, None, &built.lease)
-            .await?;
+        let prepared = self.prepare_built(&built).await?;
         self.storage().sync().await.map_err(Error::Storage)?;
         let id = prepared.id.clone();
         let manifest = prepared.record.manifest.clone();
@@ -76,6 +80,51 @@ impl Images {
         .await?;
         drop(built.lease);
         Ok(Built { id, manifest })
+    }
+
+    /// Returns an archive of an image that a build has made, without adding it to the images here: an OCI
+    /// layout, with the documents that Docker's `load` reads if `docker` says so. `annotations` are those
+    /// of the image in the layout's index.
+    ///
+    /// # Errors
+    /// As [`Images::add_built`].
+    pub async fn archive_built(
+        &self,
+        built: &BuiltImage,
+        docker: bool,
+        annotations: BTreeMap<String, String>,
+    ) -> Result<(Built, ByteStream), Error> {
+        let mut prepared = self.prepare_built(built).await?;
+        let made = Built {
+            id: prepared.id.clone(),
+            manifest: prepared.record.manifest.clone(),
+        };
+        let host = prepared.record.platform.clone();
+        prepared.record.manifest.platform = Some(DescriptorPlatform {
+            architecture: host.architecture.clone(),
+            os: host.os.clone(),
+            os_version: None,
+            os_features: None,
+            variant: host.variant.clone(),
+        });
+        prepared.record.manifest.annotations = annotations;
+        let mut index = Index::default();
+        index.put_image(prepared.id.clone(), prepared.record);
+        let found = index.images.get(&prepared.id).cloned();
+        let entry = found.ok_or_else(|| Error::NotFound(prepared.id.to_string()))?;
+        let archive = self.archive(entry, built.names.clone(), docker)?;
+        Ok((made, archive))
+    }
+
+    async fn prepare_built(&self, built: &BuiltImage) -> Result<Prepared, Error> {
+        let layers = self.records_of(&built.layers)?;
+        let size = built.config.len() as u64;
+        let config = Descriptor::new(media_type::OCI_CONFIG, digest_of(&built.config), size);
+        let blobs = layers.iter().map(|layer| layer.blob.clone()).collect();
+        let (bytes, manifest) = make(config, blobs, built.annotations.clone())?;
+        let manifest = Some((manifest, bytes.as_slice()));
+        self.prepare(&built.config, layers, manifest, &built.lease)
+            .await
     }
 
     /// How layers are announced: as their image was pulled, or as they are.

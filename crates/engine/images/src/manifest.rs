@@ -1,5 +1,7 @@
 //! Manifests and indexes, read from bytes that nobody vouches for.
 
+use std::collections::BTreeMap;
+
 use arca_registry::{Descriptor, media_type};
 use arca_types::{Digest, Platform};
 use serde::{Deserialize, Serialize};
@@ -19,6 +21,8 @@ pub(crate) struct ImageManifest {
     pub(crate) media_type: String,
     pub(crate) config: Descriptor,
     pub(crate) layers: Vec<Descriptor>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) annotations: BTreeMap<String, String>,
 }
 
 /// What the bytes behind a name turned out to be.
@@ -149,12 +153,14 @@ pub(crate) fn choose<'a>(
 pub(crate) fn make(
     config: Descriptor,
     layers: Vec<Descriptor>,
+    annotations: BTreeMap<String, String>,
 ) -> Result<(Vec<u8>, Descriptor), Error> {
     let manifest = ImageManifest {
         schema_version: 2,
         media_type: media_type::OCI_MANIFEST.to_owned(),
         config,
         layers,
+        annotations,
     };
     let bytes = serde_json::to_vec(&manifest).map_err(Error::Manifest)?;
     let descriptor = Descriptor::new(

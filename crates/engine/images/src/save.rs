@@ -60,27 +60,28 @@ impl Images {
         for name in &request.names {
             select(&index, name, request.platform.as_ref(), &mut selected)?;
         }
-        let members = self.members(&selected).await?;
+        let members = self.members(&selected, true)?;
         for Selected { entry, .. } in &selected {
             let event = Self::event_of(entry, "save");
             self.inner.backends.events.publish(event).await;
         }
-        let (output, mut archive) = mpsc::channel(WAITING);
-        // Ends with its channel: when the client is gone, or all is written.
-        let _writer = tokio::task::spawn_blocking(move || {
-            if let Err(error) = write(members, &output)
-                && output.blocking_send(Err(error)).is_err()
-            {
-                tracing::debug!("the client of an archive is gone");
-            }
-        });
-        Ok(Box::pin(futures_util::stream::poll_fn(move |context| {
-            archive.poll_recv(context)
-        })))
+        Ok(stream(members))
+    }
+
+    /// As [`Images::save`], of one image, which may be one that nobody knows; without Docker's documents
+    /// unless `docker` says so.
+    pub(crate) fn archive(
+        &self,
+        entry: Arc<Entry>,
+        names: Vec<Reference>,
+        docker: bool,
+    ) -> Result<ByteStream, Error> {
+        let selected = [Selected { entry, names }];
+        Ok(stream(self.members(&selected, docker)?))
     }
 
     /// Opens all content and makes the documents, so that nothing is missing once the archive has begun.
-    async fn members(&self, selected: &[Selected]) -> Result<Vec<Member>, Error> {
+    fn members(&self, selected: &[Selected], docker: bool) -> Result<Vec<Member>, Error> {
         let mut blobs: BTreeSet<Digest> = BTreeSet::new();
         for Selected { entry, .. } in selected {
             blobs.insert(entry.id.digest().clone());
@@ -107,17 +108,38 @@ impl Images {
             INDEX_FILE,
             json(&index_document(selected))?,
         ));
+        let layout = Member::Document(LAYOUT_FILE, LAYOUT.to_vec());
+        if !docker {
+            members.push(layout);
+            return Ok(members);
+        }
         members.push(Member::Document(
             MANIFEST_FILE,
             json(&manifest_document(selected))?,
         ));
-        members.push(Member::Document(LAYOUT_FILE, LAYOUT.to_vec()));
+        members.push(layout);
         let repositories = repositories_document(selected);
         if !repositories.is_empty() {
             members.push(Member::Document(REPOSITORIES_FILE, json(&repositories)?));
         }
         Ok(members)
     }
+}
+
+/// The archive, which is made while it is read.
+fn stream(members: Vec<Member>) -> ByteStream {
+    let (output, mut archive) = mpsc::channel(WAITING);
+    // Ends with its channel: when the client is gone, or all is written.
+    let _writer = tokio::task::spawn_blocking(move || {
+        if let Err(error) = write(members, &output)
+            && output.blocking_send(Err(error)).is_err()
+        {
+            tracing::debug!("the client of an archive is gone");
+        }
+    });
+    Box::pin(futures_util::stream::poll_fn(move |context| {
+        archive.poll_recv(context)
+    }))
 }
 
 /// Adds what a name stands for to the selection.
