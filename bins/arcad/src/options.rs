@@ -132,7 +132,7 @@ options! {
     "exec-root" / "exec-root": Text, Honoured, "Root directory for execution state files";
     "experimental" / "experimental": Bool, Honoured, "Enable experimental features";
     "feature" / "features": Map, Only("{}"), "Enable feature in the daemon";
-    "" / "builder": Object, Only("{}"), "";
+    "" / "builder": Object, Honoured, "";
     "fixed-cidr" / "fixed-cidr": Text, Honoured, "IPv4 subnet for the default bridge network";
     "fixed-cidr-v6" / "fixed-cidr-v6": Text, Honoured, "IPv6 subnet for the default bridge network";
     ('G') "group" / "group": Text, Honoured, "Group for the unix socket";

@@ -32,7 +32,7 @@ pub(crate) fn engine(settings: &Settings) -> anyhow::Result<Config> {
         volumes: volumes(settings),
         networks: networks(settings)?,
         containers: containers(settings)?,
-        builds: crate::builds::builds(settings),
+        builds: crate::builds::builds(settings)?,
         system: system(settings)?,
     })
 }

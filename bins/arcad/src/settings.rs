@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use serde_json::{Map, Value};
 
+use crate::builds::Builder;
 use crate::cli::{Cli, Program};
 use crate::file::{self, FileError};
 use crate::objects::{Pool, Runtime, Ulimit};
@@ -21,6 +22,7 @@ pub(crate) struct Settings {
     pub(crate) bip: String,
     pub(crate) bip6: String,
     pub(crate) bridge: String,
+    pub(crate) builder: Builder,
     pub(crate) cdi_spec_dirs: Vec<String>,
     /// Empty: `certs.d` in arca's directory and in dockerd's.
     pub(crate) certs_dir: PathBuf,
@@ -148,6 +150,7 @@ impl Default for Settings {
             bip: String::new(),
             bip6: String::new(),
             bridge: String::new(),
+            builder: Builder::default(),
             cdi_spec_dirs: ["/etc/cdi", "/var/run/cdi"].map(str::to_owned).into(),
             certs_dir: PathBuf::new(),
             cgroup_parent: String::new(),
@@ -302,6 +305,7 @@ impl Settings {
             *host = parse::host(host)?;
         }
         self.image_gc.check()?;
+        self.builder.check()?;
         self.check_runtime()
     }
 

@@ -5,13 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arca_build::graph::Edge;
-use arca_build::progress::Progress;
 use arca_build::{BuildResult, Job};
 use arca_types::random_hex;
 use tokio::sync::{Notify, watch};
 use tonic::Status;
 
-use crate::history::History;
+use crate::history::{History, Told};
 
 /// How long a call waits for the build it belongs to: clients call in any order.
 const ARRIVAL: Duration = Duration::from_secs(5);
@@ -19,12 +18,12 @@ const ARRIVAL: Duration = Duration::from_secs(5);
 const NAMED: usize = 4096;
 
 /// Running builds by ID.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Builds {
     running: Mutex<HashMap<String, Arc<Build>>>,
     arrived: Notify,
     named: Mutex<(HashMap<String, Edge>, VecDeque<String>)>,
-    pub(crate) history: History,
+    pub(crate) history: Arc<History>,
 }
 
 /// A running build.
@@ -87,6 +86,15 @@ impl Build {
 }
 
 impl Builds {
+    pub(crate) fn new(history: History) -> Self {
+        Self {
+            running: Mutex::default(),
+            arrived: Notify::new(),
+            named: Mutex::default(),
+            history: Arc::new(history),
+        }
+    }
+
     pub(crate) fn add(&self, build: &Arc<Build>) {
         let id = build.job.id().to_owned();
         self.running().insert(id, Arc::clone(build));
@@ -104,8 +112,8 @@ impl Builds {
 
     /// What a build tells, also one that has ended: it may be over before a client that asked early hears
     /// that it has begun.
-    pub(crate) async fn progress(&self, id: &str) -> Result<Progress, Status> {
-        self.wait(id, || self.history.progress(id)).await
+    pub(crate) async fn told(&self, id: &str) -> Result<Told, Status> {
+        self.wait(id, || self.history.told(id)).await
     }
 
     async fn wait<T>(&self, id: &str, found: impl Fn() -> Option<T>) -> Result<T, Status> {

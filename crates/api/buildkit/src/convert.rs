@@ -123,7 +123,7 @@ fn advice(warning: &Warning) -> api::VertexWarning {
     }
 }
 
-fn source(file: &SourceFile) -> pb::SourceInfo {
+pub(crate) fn source(file: &SourceFile) -> pb::SourceInfo {
     pb::SourceInfo {
         filename: file.filename.clone(),
         data: file.data.clone(),
@@ -132,7 +132,7 @@ fn source(file: &SourceFile) -> pb::SourceInfo {
     }
 }
 
-fn range(range: &Range) -> pb::Range {
+pub(crate) fn range(range: &Range) -> pb::Range {
     let position = |(line, character): (u32, u32)| pb::Position {
         line: i32::try_from(line).unwrap_or(i32::MAX),
         character: i32::try_from(character).unwrap_or(i32::MAX),

@@ -278,7 +278,7 @@ impl LlbBridge for Gateway {
         let build = self.build(&request).await?;
         let gw::ReturnRequest { result, error } = request.into_inner();
         build.set_result(match (error, result) {
-            (Some(error), _) => Err(Status::new(error.code.into(), error.message)),
+            (Some(error), _) => Err(error::detailed(error)),
             (None, result) => returned(&build, result.unwrap_or_default()),
         });
         Ok(Response::new(gw::ReturnResponse {}))

@@ -1,20 +1,23 @@
-//! The builds that were: `buildx history`. Kept in memory, the last ones only.
+//! The builds that run and that were: `buildx history`. Those that have ended are kept by the builder.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arca_build::Job;
 use arca_build::progress::{Event, Progress};
-use bollard_buildkit_proto::google::rpc;
+use arca_build::{Builder, Job, PastBuild};
+use arca_types::Timestamp;
 use futures_util::{Stream, StreamExt as _, stream};
+use prost::Message as _;
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 use tonic::Status;
 
-use crate::{api, convert};
+use crate::{api, convert, error};
 
-/// How many ended builds are kept besides the pinned ones.
-const KEPT: usize = 20;
+/// Bytes of output after which what a build told is continued in another message.
+const PORTION: usize = 256 << 10;
+/// How many ended builds that are not history are known.
+const INTERNAL: usize = 20;
 /// How far a listener may lag behind.
 const LAG: usize = 256;
 
@@ -28,20 +31,39 @@ pub(crate) struct History {
 #[derive(Debug)]
 struct Entry {
     record: api::BuildHistoryRecord,
-    progress: Progress,
+    told: Told,
     ended: bool,
+    /// A build that a client makes for itself is not history.
+    internal: bool,
 }
 
-impl Default for History {
-    fn default() -> Self {
-        Self {
-            entries: Mutex::default(),
-            told: broadcast::Sender::new(LAG),
-        }
-    }
+/// Where is what a build told?
+#[derive(Debug, Clone)]
+pub(crate) enum Told {
+    /// Here: it runs, or ended just now.
+    Live(Progress),
+    /// With the builder ([`told`]).
+    Kept,
 }
 
 impl History {
+    /// Begins with the builds of before.
+    pub(crate) fn new(past: Vec<PastBuild>) -> Self {
+        let entries = past.into_iter().filter_map(|build| {
+            let record = api::BuildHistoryRecord::decode(build.record.as_slice()).ok()?;
+            Some(Entry {
+                record,
+                told: Told::Kept,
+                ended: true,
+                internal: false,
+            })
+        });
+        Self {
+            entries: Mutex::new((0..).zip(entries).collect()),
+            told: broadcast::Sender::new(LAG),
+        }
+    }
+
     fn entries(&self) -> MutexGuard<'_, BTreeMap<u64, Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -58,26 +80,29 @@ impl History {
     }
 
     /// A build begins.
-    pub(crate) fn begin(&self, mut record: api::BuildHistoryRecord, job: &Job) {
+    pub(crate) fn begin(&self, mut record: api::BuildHistoryRecord, job: &Job, internal: bool) {
         record.r#ref = job.id().to_owned();
         record.created_at = Some(convert::time(job.progress().now()));
-        self.tell(api::BuildHistoryEventType::Started, record.clone());
+        if !internal {
+            self.tell(api::BuildHistoryEventType::Started, record.clone());
+        }
         let mut entries = self.entries();
         let number = entries.last_key_value().map_or(0, |(number, _)| number + 1);
         entries.insert(
             number,
             Entry {
                 record,
-                progress: job.progress().clone(),
+                told: Told::Live(job.progress().clone()),
                 ended: false,
+                internal,
             },
         );
-        let unpinned: Vec<u64> = entries
+        // Those that have ended stay for a while, for who asks late what they told.
+        let ended = entries
             .iter()
-            .filter(|(_, entry)| entry.ended && !entry.record.pinned)
-            .map(|(number, _)| *number)
-            .collect();
-        for old in unpinned.iter().take(unpinned.len().saturating_sub(KEPT)) {
+            .filter(|(_, entry)| entry.internal && entry.ended);
+        let ended: Vec<u64> = ended.map(|(number, _)| *number).collect();
+        for old in ended.iter().take(ended.len().saturating_sub(INTERNAL)) {
             entries.remove(old);
         }
     }
@@ -88,22 +113,22 @@ impl History {
         let entry = entries.values_mut().rev().find(|e| e.record.r#ref == id);
         let Some(entry) = entry else { return };
         entry.ended = true;
-        count(entry);
         let record = &mut entry.record;
-        record.completed_at = Some(convert::time(entry.progress.now()));
+        if let Told::Live(progress) = &entry.told {
+            count(record, progress);
+            record.completed_at = Some(convert::time(progress.now()));
+        }
         match outcome {
             Ok(response) => record.exporter_response = response.exporter_response.clone(),
             Err(status) => {
-                record.error = Some(rpc::Status {
-                    code: status.code().into(),
-                    message: status.message().to_owned(),
-                    details: Vec::new(),
-                });
+                record.error = Some(error::told(&status));
             }
         }
-        let record = record.clone();
+        let (record, internal) = (record.clone(), entry.internal);
         drop(entries);
-        self.tell(api::BuildHistoryEventType::Complete, record);
+        if !internal {
+            self.tell(api::BuildHistoryEventType::Complete, record);
+        }
     }
 
     pub(crate) fn has_ended(&self, id: &str) -> bool {
@@ -114,12 +139,58 @@ impl History {
             .is_some_and(|entry| entry.ended)
     }
 
-    /// What a build has told, if it is known.
-    pub(crate) fn progress(&self, id: &str) -> Option<Progress> {
+    /// Has the builder keep a build that has ended.
+    pub(crate) fn keep(self: &Arc<Self>, builder: &Builder, id: &str) {
+        let found = {
+            let entries = self.entries();
+            let mut known = entries.iter().rev().filter(|(_, entry)| !entry.internal);
+            let entry = known.find(|(_, entry)| entry.record.r#ref == id);
+            entry.map(|(number, entry)| (*number, entry.record.clone(), entry.told.clone()))
+        };
+        let Some((number, record, Told::Live(progress))) = found else {
+            return;
+        };
+        let (history, worker) = (Arc::clone(self), builder.clone());
+        builder.spawn(async move {
+            let told = packed(&progress);
+            let outdated = worker.remember(past(&record), Some(told)).await;
+            match outdated {
+                Ok(outdated) => {
+                    if let Some(entry) = history.entries().get_mut(&number) {
+                        entry.told = Told::Kept;
+                    }
+                    for id in outdated {
+                        history.drop_entry(&id);
+                    }
+                }
+                Err(error) => {
+                    let error = arca_types::chain(&error);
+                    tracing::warn!(error, "a build is not remembered after the next start");
+                }
+            }
+        });
+    }
+
+    fn drop_entry(&self, id: &str) {
+        let removed = {
+            let mut entries = self.entries();
+            let number = entries
+                .iter()
+                .find(|(_, entry)| entry.ended && entry.record.r#ref == id)
+                .map(|(number, _)| *number);
+            number.and_then(|number| entries.remove(&number))
+        };
+        if let Some(entry) = removed {
+            self.tell(api::BuildHistoryEventType::Deleted, entry.record);
+        }
+    }
+
+    /// Where what a build has told is, if the build is known.
+    pub(crate) fn told(&self, id: &str) -> Option<Told> {
         let entries = self.entries();
         let mut found = entries.values().rev();
         let entry = found.find(|entry| entry.record.r#ref == id)?;
-        Some(entry.progress.clone())
+        Some(entry.told.clone())
     }
 
     /// What there is, and what comes unless the client wants to hear no more.
@@ -137,6 +208,7 @@ impl History {
         let mut known: Vec<api::BuildHistoryEvent> = self
             .entries()
             .values()
+            .filter(|entry| !entry.internal)
             .filter(|entry| !(request.active_only && entry.ended))
             .filter(|entry| request.r#ref.is_empty() || entry.record.r#ref == request.r#ref)
             .map(|entry| {
@@ -170,23 +242,29 @@ impl History {
     }
 
     /// Pins or forgets a build.
-    pub(crate) fn update(&self, request: &api::UpdateBuildHistoryRequest) -> Result<(), Status> {
-        let mut entries = self.entries();
-        let number = entries
-            .iter()
-            .rev()
-            .find(|(_, entry)| entry.record.r#ref == request.r#ref)
-            .map(|(number, _)| *number);
-        let missing = || Status::not_found(format!("no such build: {}", request.r#ref));
-        let number = number.ok_or_else(missing)?;
-        if request.delete {
-            let removed = entries.remove(&number);
-            drop(entries);
-            if let Some(entry) = removed {
-                self.tell(api::BuildHistoryEventType::Deleted, entry.record);
+    pub(crate) async fn update(
+        &self,
+        builder: &Builder,
+        request: &api::UpdateBuildHistoryRequest,
+    ) -> Result<(), Status> {
+        let id = &request.r#ref;
+        let changed = {
+            let mut entries = self.entries();
+            let mut found = entries.values_mut().rev();
+            let entry = found.find(|entry| entry.record.r#ref == *id);
+            let missing = || Status::not_found(format!("no such build: {id}"));
+            let entry = entry.ok_or_else(missing)?;
+            if !request.delete {
+                entry.record.pinned = request.pinned;
             }
-        } else if let Some(entry) = entries.get_mut(&number) {
-            entry.record.pinned = request.pinned;
+            (entry.record.clone(), matches!(entry.told, Told::Kept))
+        };
+        if request.delete {
+            builder.forget(id).await.map_err(|e| error::status(&e))?;
+            self.drop_entry(id);
+        } else if let (record, true) = changed {
+            let kept = builder.remember(past(&record), None).await;
+            kept.map_err(|e| error::status(&e))?;
         }
         Ok(())
     }
@@ -208,11 +286,62 @@ fn event(
     }
 }
 
+/// A build as the builder keeps it.
+fn past(record: &api::BuildHistoryRecord) -> PastBuild {
+    let completed = record.completed_at.as_ref().map_or(Timestamp::ZERO, |at| {
+        Timestamp::from_unix(at.seconds, u32::try_from(at.nanos).unwrap_or(0))
+    });
+    PastBuild {
+        id: record.r#ref.clone(),
+        completed,
+        pinned: record.pinned,
+        record: record.encode_to_vec(),
+    }
+}
+
+/// What a build told, as one message after the other, each with its length in front.
+fn packed(progress: &Progress) -> Vec<u8> {
+    let mut packed = Vec::new();
+    let mut response = api::StatusResponse::default();
+    let mut size = 0;
+    let mut write = |response: &mut api::StatusResponse| {
+        packed.extend(std::mem::take(response).encode_length_delimited_to_vec());
+    };
+    for event in progress.history() {
+        size += match &event {
+            Event::Log(log) => log.data.len(),
+            _ => 200,
+        };
+        convert::add(&mut response, &event);
+        if size >= PORTION {
+            write(&mut response);
+            size = 0;
+        }
+    }
+    write(&mut response);
+    packed
+}
+
+/// What a build told that the builder keeps.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) async fn told(builder: &Builder, id: &str) -> Result<Vec<api::StatusResponse>, Status> {
+    let told = builder.told(id).await.map_err(|e| error::status(&e))?;
+    let told = told.unwrap_or_default();
+    let (mut rest, mut responses) = (told.as_slice(), Vec::new());
+    while !rest.is_empty() {
+        let response = api::StatusResponse::decode_length_delimited(&mut rest);
+        responses.push(response.map_err(|error| Status::internal(error.to_string()))?);
+    }
+    Ok(responses)
+}
+
 /// Counts the steps of a build.
-fn count(entry: &mut Entry) {
+fn count(record: &mut api::BuildHistoryRecord, progress: &Progress) {
     let mut steps: HashMap<String, (bool, bool)> = HashMap::new();
     let mut warnings = 0;
-    for event in entry.progress.history() {
+    for event in progress.history() {
         match event {
             Event::Vertex(state) => {
                 let done = (state.completed.is_some(), state.cached);
@@ -223,7 +352,6 @@ fn count(entry: &mut Entry) {
         }
     }
     let number = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
-    let record = &mut entry.record;
     record.num_total_steps = number(steps.len());
     record.num_completed_steps = number(steps.values().filter(|step| step.0).count());
     record.num_cached_steps = number(steps.values().filter(|step| step.1).count());

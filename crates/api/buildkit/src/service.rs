@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::build::Builds;
 use crate::control::{Control, Health};
 use crate::gateway::Gateway;
+use crate::history::History;
 use crate::session::{Session, Sessions, with_early};
 
 /// Bytes of a message that is taken: definitions and files that front ends read.
@@ -64,10 +65,10 @@ impl BuildKit {
     #[must_use]
     pub fn new(builder: Builder, config: Config, closing: CancellationToken) -> Self {
         Self(Arc::new(Service {
+            builds: Builds::new(History::new(builder.past_builds())),
             builder,
             config,
             sessions: Sessions::default(),
-            builds: Builds::default(),
             closing,
         }))
     }

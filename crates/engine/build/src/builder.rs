@@ -9,13 +9,15 @@ use arca_events::Events;
 use arca_images::{Images, Registry};
 use arca_storage::Storage;
 use arca_store::Store;
-use arca_types::{Clock, random_hex};
+use arca_types::{Clock, Platform, random_hex};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Error;
-use crate::cache::{Cache, GcPolicy};
+use crate::cache::{Cache, Collector, GcPolicy};
+use crate::exec::emulation;
 use crate::exec::secrets::SecretFiles;
+use crate::history::{HistoryConfig, Past};
 use crate::job::{Job, JobInner};
 use crate::progress::Progress;
 use crate::request::JobRequest;
@@ -31,6 +33,8 @@ pub struct Config {
     pub exec_root: PathBuf,
     /// What the cache may keep (`builder.gc`); empty for no limit.
     pub gc: Vec<GcPolicy>,
+    /// How many builds are remembered (`builder.history`).
+    pub history: HistoryConfig,
     /// May builds ask for the host's network (`builder.entitlements.network-host`)?
     pub network_host: bool,
     /// May builds run privileged processes (`builder.entitlements.security-insecure`)?
@@ -65,6 +69,8 @@ pub(crate) struct Service {
     pub(crate) config: Config,
     pub(crate) backends: Backends,
     pub(crate) cache: Cache,
+    pub(crate) collector: Collector,
+    pub(crate) past: Past,
     pub(crate) locals: LocalDirectories,
     pub(crate) flights: Flights,
     pub(crate) secrets: SecretFiles,
@@ -98,12 +104,15 @@ impl Builder {
         let root = config.data_root.join("build");
         std::fs::create_dir_all(&root).map_err(Error::file("create", &root))?;
         let cache = Cache::open(&root, &backends)?;
+        let past = Past::open(root.join("history"), backends.store.clone())?;
         let locals = LocalDirectories::open(root.join("local"))?;
         let secrets = SecretFiles::open(&config.exec_root)?;
         let service = Service {
             config,
             backends,
             cache,
+            collector: Collector::default(),
+            past,
             locals,
             flights: Flights::default(),
             secrets,
@@ -147,6 +156,7 @@ impl Builder {
             progress: Progress::new(Arc::clone(&self.0.backends.clock)),
             cancel: self.0.closing.child_token(),
             vertices: Mutex::default(),
+            caches: Mutex::default(),
             announced: Mutex::default(),
         }));
         jobs.insert(id, job.clone());
@@ -157,6 +167,14 @@ impl Builder {
     #[must_use]
     pub fn gc_policies(&self) -> &[GcPolicy] {
         &self.0.config.gc
+    }
+
+    /// The platforms whose programs steps can run, the host's first.
+    #[must_use]
+    pub fn platforms(&self) -> Vec<Platform> {
+        let mut all = vec![Platform::host()];
+        all.extend(emulation::others());
+        all
     }
 
     /// The build of this ID, while it lasts.

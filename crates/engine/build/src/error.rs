@@ -33,6 +33,8 @@ pub enum Error {
         digest: Box<Digest>,
         /// Why.
         cause: std::sync::Arc<Error>,
+        /// The lines of a source file that it comes from.
+        location: Option<Box<SourceLocation>>,
     },
     #[error("{0}")]
     Context(String, #[source] Box<Error>),
@@ -99,6 +101,19 @@ impl Error {
             Self::Located { location, .. } => &location.ranges,
             Self::Context(_, cause) | Self::Suffixed(cause, _) => cause.ranges(),
             _ => &[],
+        }
+    }
+
+    /// The lines of a source file that it is about, with the file.
+    #[must_use]
+    pub fn location(&self) -> Option<&SourceLocation> {
+        match self {
+            Self::Located { location, .. } => Some(location),
+            Self::Vertex {
+                cause, location, ..
+            } => cause.location().or(location.as_deref()),
+            Self::Context(_, cause) | Self::Suffixed(cause, _) => cause.location(),
+            _ => None,
         }
     }
 

@@ -18,6 +18,7 @@ mod file;
 pub mod frontend;
 mod fs;
 pub mod graph;
+mod history;
 mod job;
 pub mod progress;
 mod request;
@@ -31,6 +32,7 @@ pub use cache::{CacheItem, GcPolicy, PruneRequest, Pruned};
 pub use classic::{ClassicContext, ClassicLine, ClassicRequest, ClassicSink};
 pub use error::Error;
 pub use export::{CacheExport, CacheImport, ExporterKind, ExporterSpec};
+pub use history::{HistoryConfig, PastBuild};
 pub use job::Job;
 pub use request::{
     BuildResult, Entitlement, Exported, JobRequest, Limits, ResolvedImage, SolveInput,

@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use arca_images::Auth;
+use arca_types::Digest;
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -68,6 +69,24 @@ pub trait BuildSession: Send + Sync + fmt::Debug {
     /// [`Error::Invalid`] when the client takes none.
     async fn export_tree(&self, exporter: usize, root: OwnedFd) -> Result<(), Error>;
 
+    /// What the client has at a path of its upload service, such as an archive on its standard input.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when the client serves no uploads. Pieces fail when the client does.
+    async fn upload(&self, path: &str) -> Result<Upload, Error> {
+        Err(Error::NotFound(format!("no upload of the client: {path}")))
+    }
+
+    /// What an OCI layout of the client has under a digest.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when the client has it not. Pieces fail when the client does.
+    async fn content(&self, store: &str, digest: &Digest) -> Result<Upload, Error> {
+        Err(Error::NotFound(format!(
+            "no OCI layout of the client: {store}: {digest}"
+        )))
+    }
+
     /// Its name, by which definitions say whose files they mean; empty for none.
     fn id(&self) -> &str {
         ""
@@ -78,6 +97,9 @@ pub trait BuildSession: Send + Sync + fmt::Debug {
         String::new()
     }
 }
+
+/// A file that the client sends, in pieces.
+pub type Upload = futures_util::stream::BoxStream<'static, Result<Bytes, Error>>;
 
 /// A file at the client that is being written.
 #[async_trait]

@@ -19,6 +19,7 @@ use bollard_buildkit_proto::moby::buildkit::v1::control_server::Control as Contr
 use futures_util::{Stream, StreamExt as _, stream};
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::history::{self, Told};
 use crate::service::Service;
 use crate::{api, convert};
 
@@ -67,7 +68,15 @@ impl ControlService for Control {
         request: Request<api::StatusRequest>,
     ) -> Result<Response<Self::StatusStream>, Status> {
         let id = request.into_inner().r#ref;
-        let progress = self.0.builds.progress(&id).await?;
+        let progress = match self.0.builds.told(&id).await? {
+            Told::Live(progress) => progress,
+            Told::Kept => {
+                let told = history::told(&self.0.builder, &id).await?;
+                return Ok(Response::new(
+                    stream::iter(told.into_iter().map(Ok)).boxed(),
+                ));
+            }
+        };
         let told = stream::unfold(progress.subscribe(), async |mut subscription| {
             let events = subscription.next().await?;
             let mut response = api::StatusResponse::default();
@@ -125,7 +134,10 @@ impl ControlService for Control {
         &self,
         request: Request<api::UpdateBuildHistoryRequest>,
     ) -> Result<Response<api::UpdateBuildHistoryResponse>, Status> {
-        self.0.builds.history.update(&request.into_inner())?;
+        let history = &self.0.builds.history;
+        history
+            .update(&self.0.builder, &request.into_inner())
+            .await?;
         Ok(Response::new(api::UpdateBuildHistoryResponse {}))
     }
 }

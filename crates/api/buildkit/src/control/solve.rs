@@ -32,8 +32,9 @@ pub(crate) async fn solve(
     request: api::SolveRequest,
 ) -> Result<api::SolveResponse, Status> {
     let record = service.builds.history.record(&request);
+    let internal = request.internal;
     let (asked, build) = begin(&service, request).await?;
-    service.builds.history.begin(record, &build.job);
+    service.builds.history.begin(record, &build.job, internal);
     service.builds.add(&build);
     let ending = Ending {
         service: Arc::clone(&service),
@@ -45,6 +46,10 @@ pub(crate) async fn solve(
         service.builds.history.end(build.job.id(), told);
         service.builds.remove(build.job.id());
         build.job.end();
+        service
+            .builds
+            .history
+            .keep(&service.builder, build.job.id());
         outcome
     });
     let done = work.await;
@@ -177,7 +182,11 @@ fn read(service: &Service, request: api::SolveRequest) -> Result<Asked, Status> 
             .into_iter()
             .map(exporter)
             .collect::<Result<_, _>>()?,
-        exports: cache.exports.into_iter().map(cache_export).collect(),
+        exports: cache
+            .exports
+            .into_iter()
+            .map(cache_export)
+            .collect::<Result<_, _>>()?,
         gateway,
     })
 }
@@ -203,11 +212,13 @@ fn import(entry: api::CacheOptionsEntry) -> CacheImport {
     }
 }
 
-fn cache_export(entry: api::CacheOptionsEntry) -> CacheExport {
-    CacheExport {
+fn cache_export(entry: api::CacheOptionsEntry) -> Result<CacheExport, Status> {
+    let export = CacheExport {
         kind: entry.r#type,
         attrs: entry.attrs.into_iter().collect(),
-    }
+    };
+    export.check().map_err(|e| error::status(&e))?;
+    Ok(export)
 }
 
 fn exporter(exporter: api::Exporter) -> Result<ExporterSpec, Status> {
@@ -215,10 +226,12 @@ fn exporter(exporter: api::Exporter) -> Result<ExporterSpec, Status> {
         let text = format!("exporter {:?} could not be found", exporter.r#type);
         Status::not_found(text)
     })?;
-    Ok(ExporterSpec {
+    let exporter = ExporterSpec {
         kind,
         attrs: exporter.attrs.into_iter().collect(),
-    })
+    };
+    exporter.check().map_err(|e| error::status(&e))?;
+    Ok(exporter)
 }
 
 fn entitlements(names: &[String]) -> Result<BTreeSet<Entitlement>, Status> {

@@ -271,7 +271,7 @@ mod tests {
             inputs: vec![input(&exec)],
             ..pb::Op::default()
         };
-        let builds = Builds::default();
+        let builds = Builds::new(crate::history::History::new(Vec::new()));
         let edge = edge(&definition(&[image, exec.clone(), last]), &builds).unwrap();
         let edge = edge.unwrap();
         assert_eq!(edge.vertex.digest().as_str(), input(&exec).digest);
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn shared_trees_come_back() {
-        let builds = Builds::default();
+        let builds = Builds::new(crate::history::History::new(Vec::new()));
         let last = pb::Op {
             inputs: vec![input(&image())],
             ..pb::Op::default()
@@ -297,7 +297,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        let builds = Builds::default();
+        let builds = Builds::new(crate::history::History::new(Vec::new()));
         assert!(edge(&pb::Definition::default(), &builds).unwrap().is_none());
         let lost = pb::Op {
             inputs: vec![input(&image())],

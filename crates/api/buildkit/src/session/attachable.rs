@@ -5,9 +5,10 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use arca_build::graph::LocalDiffer;
-use arca_build::session::{FileSink, LocalRequest, Secret};
+use arca_build::session::{FileSink, LocalRequest, Secret, Upload};
 use arca_build::{BuildSession, Error};
 use arca_images::{Auth, Secret as Password};
+use arca_types::Digest;
 use async_trait::async_trait;
 use bollard_buildkit_proto::moby::buildkit::secrets::v1::GetSecretRequest;
 use bollard_buildkit_proto::moby::buildkit::secrets::v1::secrets_client::SecretsClient;
@@ -15,10 +16,14 @@ use bollard_buildkit_proto::moby::filesync::v1::CredentialsRequest;
 use bollard_buildkit_proto::moby::filesync::v1::auth_client::AuthClient;
 use bollard_buildkit_proto::moby::sshforward::v1::ssh_client::SshClient;
 use bollard_buildkit_proto::moby::sshforward::v1::{BytesMessage, CheckAgentRequest};
+use bollard_buildkit_proto::moby::upload::v1 as upload;
+use bollard_buildkit_proto::moby::upload::v1::upload_client::UploadClient;
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
-use tonic::{Code, Request};
+use tonic::{Code, Request, Status};
 
 use super::Session;
 use crate::filesync;
@@ -145,6 +150,37 @@ impl BuildSession for Session {
 
     async fn export_tree(&self, exporter: usize, root: OwnedFd) -> Result<(), Error> {
         self.send_tree(exporter, root).await
+    }
+
+    async fn upload(&self, path: &str) -> Result<Upload, Error> {
+        if !self.serves("/moby.upload.v1.Upload/Pull") {
+            return Err(Error::NotFound(format!("no upload of the client: {path}")));
+        }
+        // The client reads nothing, but the stream to it has to stay open.
+        let (open, outgoing) = tokio::sync::mpsc::channel::<upload::BytesMessage>(1);
+        let mut request = Request::new(tokio_stream::wrappers::ReceiverStream::new(outgoing));
+        set(request.metadata_mut(), "urlpath", &[path])?;
+        set(request.metadata_mut(), "urlhost", &["buildkit-session"])?;
+        let mut client = UploadClient::new(self.channel.clone());
+        let incoming = self.ask("upload", client.pull(request)).await?.into_inner();
+        let closed = self.closed.clone();
+        let pieces = stream::try_unfold((incoming, open), move |(mut incoming, open)| {
+            let closed = closed.clone();
+            async move {
+                let message = tokio::select! {
+                    message = incoming.message() => message,
+                    () = closed.cancelled() => Err(Status::cancelled("the client has gone")),
+                };
+                let message = message.map_err(|status| crate::error::of_client("upload", &status));
+                let piece = |message: upload::BytesMessage| Bytes::from(message.data);
+                Ok(message?.map(|message| (piece(message), (incoming, open))))
+            }
+        });
+        Ok(pieces.boxed())
+    }
+
+    async fn content(&self, store: &str, digest: &Digest) -> Result<Upload, Error> {
+        self.read_layout(store, digest).await
     }
 
     fn id(&self) -> &str {

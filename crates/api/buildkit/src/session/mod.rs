@@ -1,6 +1,7 @@
 //! Clients that serve files, secrets, agents and credentials to their builds.
 
 mod attachable;
+mod content;
 mod export;
 
 use std::collections::{HashMap, HashSet};

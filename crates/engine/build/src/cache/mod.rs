@@ -6,6 +6,7 @@
 
 mod gc;
 mod mounts;
+pub(crate) mod portable;
 mod prune;
 mod record;
 
@@ -21,6 +22,7 @@ use crate::Error;
 use crate::builder::Backends;
 use crate::solve::{Outputs, Step};
 pub use gc::GcPolicy;
+pub(crate) use gc::{Collector, collect_soon};
 pub(crate) use mounts::{CacheDir, CacheMounts};
 pub use prune::{CacheItem, PruneRequest, Pruned};
 pub(crate) use record::StepRecord;

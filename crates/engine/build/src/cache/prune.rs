@@ -136,6 +136,20 @@ impl Builder {
     /// # Errors
     /// [`Error::Invalid`] for a filter that is none; [`Error::Store`].
     pub async fn prune(&self, request: &PruneRequest) -> Result<Pruned, Error> {
+        let pruned = self.prune_items(request).await?;
+        self.0.locals.clear();
+        self.reclaim().await?;
+        Ok(pruned)
+    }
+
+    async fn reclaim(&self) -> Result<(), Error> {
+        let images = &self.0.backends.images;
+        let collected = images.reclaim().await;
+        collected.map_err(|error| Error::Images(Box::new(error)))?;
+        Ok(())
+    }
+
+    async fn prune_items(&self, request: &PruneRequest) -> Result<Pruned, Error> {
         let mut items = self.usage().await?;
         let total: u64 = items.iter().map(|item| item.size).sum();
         let now = self.0.backends.clock.now();
@@ -164,10 +178,6 @@ impl Builder {
                 pruned.items.push(item);
             }
         }
-        self.0.locals.clear();
-        let images = &self.0.backends.images;
-        let collected = images.reclaim().await;
-        collected.map_err(|error| Error::Images(Box::new(error)))?;
         Ok(pruned)
     }
 
@@ -208,22 +218,29 @@ impl Builder {
 
     /// Applies the rules of the garbage collection.
     pub async fn collect(&self) {
-        for policy in &self.0.config.gc {
-            let request = PruneRequest::from(policy.clone());
-            match self.prune(&request).await {
-                Ok(pruned) if pruned.items.is_empty() => {}
-                Ok(pruned) => {
-                    tracing::info!(
-                        bytes = pruned.space_reclaimed,
-                        "the build cache was trimmed"
-                    );
-                }
-                Err(error) => {
-                    let error = arca_types::chain(&error);
-                    tracing::warn!(error, "the build cache was not trimmed");
-                }
+        match self.apply_policies().await {
+            Ok(0) => {}
+            Ok(bytes) => tracing::info!(bytes, "the build cache was trimmed"),
+            Err(error) => {
+                let error = arca_types::chain(&error);
+                tracing::warn!(error, "the build cache was not trimmed");
             }
         }
+    }
+
+    /// Returns how many bytes were removed.
+    async fn apply_policies(&self) -> Result<u64, Error> {
+        let (mut bytes, mut any) = (0, false);
+        for policy in &self.0.config.gc {
+            let request = PruneRequest::from(policy.clone());
+            let pruned = self.prune_items(&request).await?;
+            any |= !pruned.items.is_empty();
+            bytes += pruned.space_reclaimed;
+        }
+        if any {
+            self.reclaim().await?;
+        }
+        Ok(bytes)
     }
 }
 
@@ -265,6 +282,29 @@ fn selects(request: &PruneRequest, item: &CacheItem, now: Timestamp) -> Result<b
         }
     }
     Ok(true)
+}
+
+/// Are these filters, whatever they are about?
+pub(super) fn check_filters(filters: &BTreeMap<String, Vec<String>>) -> Result<(), Error> {
+    let some = CacheItem {
+        id: String::new(),
+        kind: String::new(),
+        description: String::new(),
+        in_use: false,
+        shared: false,
+        size: 0,
+        created: Timestamp::ZERO,
+        last_used: Timestamp::ZERO,
+        uses: 0,
+        place: Place::Mount(String::new()),
+    };
+    for (name, values) in filters {
+        let name = name.strip_suffix('!').unwrap_or(name);
+        for value in values {
+            matches(&some, name, value, Duration::ZERO)?;
+        }
+    }
+    Ok(())
 }
 
 fn matches(item: &CacheItem, name: &str, value: &str, age: Duration) -> Result<bool, Error> {

@@ -1,5 +1,6 @@
 //! Processes: mounts, secrets, limits, and what becomes of what was written.
 
+pub(crate) mod emulation;
 mod mounts;
 pub(crate) mod secrets;
 mod spec;

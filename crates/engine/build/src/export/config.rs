@@ -22,6 +22,7 @@ pub(crate) fn complete(
     config: Option<&[u8]>,
     layers: &[Made],
     now: Timestamp,
+    epoch: Option<Timestamp>,
 ) -> Result<Vec<u8>, Error> {
     let invalid = || Error::Invalid("failed to parse image config".to_owned());
     let mut object: Map<String, Value> = match config {
@@ -32,7 +33,11 @@ pub(crate) fn complete(
         Some(Value::Array(history)) => history,
         _ => Vec::new(),
     };
-    let history = matched(history, layers, now);
+    let mut history = matched(history, layers, now);
+    if let Some(epoch) = epoch {
+        clamp(&mut history, epoch);
+        object.insert("created".to_owned(), Value::String(epoch.to_string()));
+    }
     let created = history
         .iter()
         .rev()
@@ -48,6 +53,18 @@ pub(crate) fn complete(
         object.insert("created".to_owned(), created);
     }
     serde_json::to_vec(&object).map_err(|_error| invalid())
+}
+
+/// Lets nothing be later than `epoch`.
+fn clamp(history: &mut [Value], epoch: Timestamp) {
+    for fields in history.iter_mut().filter_map(Value::as_object_mut) {
+        let told = fields.get("created").and_then(Value::as_str);
+        let told = told.and_then(|told| told.parse::<Timestamp>().ok());
+        if told.is_none_or(|told| told.unix_nanoseconds() > epoch.unix_nanoseconds()) {
+            let epoch = Value::String(epoch.to_string());
+            fields.insert("created".to_owned(), epoch);
+        }
+    }
 }
 
 /// What an image without a configuration has.
@@ -115,7 +132,7 @@ mod tests {
             made('3', None),
             made('4', Some(at(2))),
         ];
-        let complete = complete(Some(config), &layers, at(9)).unwrap();
+        let complete = complete(Some(config), &layers, at(9), None).unwrap();
         let value: Value = serde_json::from_slice(&complete).unwrap();
         let history = value["history"].as_array().unwrap();
         let empty: Vec<bool> = history
@@ -138,5 +155,10 @@ mod tests {
         assert_eq!(value["config"]["Env"][0], "A=b");
         assert_eq!(value["rootfs"]["diff_ids"].as_array().unwrap().len(), 4);
         assert_eq!(value["history"][5]["comment"], "buildkit.exporter.image.v0");
+        let early = super::complete(Some(config), &layers, at(9), Some(at(0))).unwrap();
+        let value: Value = serde_json::from_slice(&early).unwrap();
+        assert_eq!(value["created"], at(0).to_string());
+        assert_eq!(value["history"][0]["created"], base);
+        assert_eq!(value["history"][5]["created"], at(0).to_string());
     }
 }

@@ -1,8 +1,11 @@
 //! Where results go: what is asked for.
 
+mod attributes;
 pub(crate) mod config;
 
 use std::collections::BTreeMap;
+
+use crate::Error;
 
 /// What becomes of the result (`Exporter` of BuildKit's `SolveRequest`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +53,44 @@ pub struct CacheExport {
     pub kind: String,
     /// Options: `ref`, `mode`, `dest`, `ignore-error`.
     pub attrs: BTreeMap<String, String>,
+}
+
+impl CacheExport {
+    /// Refuses what is not done, before anything is built.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] with the kind or the option, [`Error::Invalid`] for one that is wrong.
+    pub fn check(&self) -> Result<(), Error> {
+        let unsupported = |what: String| Err(Error::Unsupported(what));
+        match self.kind.as_str() {
+            "inline" | "registry" => {}
+            kind => return unsupported(format!("cache export to {kind} is not supported")),
+        }
+        for (name, value) in &self.attrs {
+            match (name.as_str(), value.as_str()) {
+                ("mode", "" | "min") | ("ref" | "ignore-error", _) => {}
+                ("mode", "max") if self.kind == "registry" => {}
+                ("image-manifest", "true") | ("oci-mediatypes", "true") => {}
+                ("compression", "" | "gzip") => {}
+                _ => {
+                    let text = format!("the option {name}={value} of a cache is not supported");
+                    return unsupported(text);
+                }
+            }
+        }
+        if self.kind == "registry" && !self.attrs.contains_key("ref") {
+            return Err(Error::Invalid(
+                "registry cache exporter requires ref".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Is this option set?
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        let value = self.attrs.get(name);
+        value.is_some_and(|value| arca_dockerfile::boolean(value) == Some(true))
+    }
 }
 
 /// Where they are read from (`--cache-from`).

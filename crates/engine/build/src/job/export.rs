@@ -3,18 +3,15 @@
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
-use arca_images::{BuiltImage, PushRequest};
-use arca_types::{DiffId, Digest, Reference, Timestamp};
+use arca_types::{Digest, Timestamp};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::Job;
-use crate::export::config::{Made, complete};
 use crate::graph::digest_json;
 use crate::progress::{Event, VertexState};
 use crate::request::{BuildResult, Exported};
 use crate::solve::blocking;
-use crate::source::at_registry;
 use crate::{CacheExport, Error, ExporterKind, ExporterSpec, Tree};
 
 impl Job {
@@ -29,22 +26,18 @@ impl Job {
         exporters: &[ExporterSpec],
         caches: &[CacheExport],
     ) -> Result<Exported, Error> {
-        if let Some(cache) = caches.first() {
-            let kind = &cache.kind;
-            return Err(Error::Unsupported(format!(
-                "cache export to {kind} is not supported"
-            )));
-        }
+        let inline = caches.iter().any(|cache| cache.kind == "inline");
         let tree = self.single(result).await?;
         let mut exported = Exported::default();
         for (index, exporter) in exporters.iter().enumerate() {
-            let work = self.run_exporter(result, &tree, (index, exporter), &mut exported);
+            let work = self.run_exporter(result, &tree, (index, exporter, inline), &mut exported);
             tokio::select! {
                 biased;
                 () = self.0.cancel.cancelled() => return Err(Error::Cancelled),
                 done = work => done?,
             }
         }
+        self.export_caches(&tree, caches).await?;
         Ok(exported)
     }
 
@@ -66,11 +59,14 @@ impl Job {
         &self,
         result: &BuildResult,
         tree: &Tree,
-        (index, exporter): (usize, &ExporterSpec),
+        (index, exporter, inline): (usize, &ExporterSpec, bool),
         exported: &mut Exported,
     ) -> Result<(), Error> {
         match exporter.kind {
-            ExporterKind::Image => self.export_image(result, tree, exporter, exported).await,
+            ExporterKind::Image => {
+                let image = self.image(result, tree, exporter, inline)?;
+                self.export_image(image, exporter, exported).await
+            }
             ExporterKind::Local => {
                 let vertex = self.begin("exporting to client directory");
                 let root = tree.open(self.0.service.storage()).await?;
@@ -83,10 +79,11 @@ impl Job {
                 let sent = self.send_archive(index, root).await;
                 self.finish(vertex, sent)
             }
-            ExporterKind::Docker | ExporterKind::Oci => Err(Error::Unsupported(
-                "exporting an archive of an image is not supported: load it, and use docker save"
-                    .to_owned(),
-            )),
+            ExporterKind::Docker | ExporterKind::Oci => {
+                let image = self.image(result, tree, exporter, inline)?;
+                self.export_archive(image, (index, exporter), exported)
+                    .await
+            }
         }
     }
 
@@ -111,93 +108,6 @@ impl Job {
         sent?;
         packed?;
         sink.finish().await
-    }
-
-    async fn export_image(
-        &self,
-        result: &BuildResult,
-        tree: &Tree,
-        exporter: &ExporterSpec,
-        exported: &mut Exported,
-    ) -> Result<(), Error> {
-        let names = names(exporter)?;
-        let layers = tree.layers().ok_or_else(|| {
-            Error::Unsupported("a directory of the client is no image".to_owned())
-        })?;
-        let key = result.refs.keys().next().map_or("", String::as_str);
-        let specific = result.metadata.get(&format!("containerimage.config/{key}"));
-        let config = specific.or_else(|| result.metadata.get("containerimage.config"));
-        let now = self.progress().now();
-        let times = self.0.service.cache.made(layers);
-        let made = layers.iter().cloned().zip(times);
-        let made: Vec<Made> = made.map(|(layer, at)| Made { layer, at }).collect();
-        let config = complete(config.map(Vec::as_slice), &made, now)?;
-        let vertex = self.begin("exporting to image");
-        let added = self.add(config, layers, &names, &vertex).await;
-        let built = match added {
-            Ok(built) => built,
-            Err(error) => return self.finish(vertex, Err(error)),
-        };
-        self.finish(vertex, Ok(()))?;
-        let response = &mut exported.response;
-        let id = built.id.to_string();
-        response.insert("containerimage.config.digest".to_owned(), id.clone());
-        response.insert("containerimage.digest".to_owned(), id);
-        if !names.is_empty() {
-            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-            response.insert("image.name".to_owned(), names.join(","));
-        }
-        exported.image = Some(built.id);
-        if exporter.attrs.get("push").map(String::as_str) == Some("true") {
-            for name in &names {
-                self.push(name).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn add(
-        &self,
-        config: Vec<u8>,
-        layers: &[DiffId],
-        names: &[Reference],
-        vertex: &VertexState,
-    ) -> Result<arca_images::Built, Error> {
-        let service = &self.0.service;
-        let lease = service.storage().lease();
-        self.note(vertex, "exporting layers", None);
-        for layer in layers {
-            // The tree holds them as well; this goes on until the image does.
-            let _here = lease.layer(layer);
-        }
-        let built = BuiltImage {
-            config,
-            layers: layers.to_vec(),
-            parent: None,
-            names: names.to_vec(),
-            lease,
-        };
-        let added = service.backends.images.add_built(built).await;
-        let built = added.map_err(|error| Error::Images(Box::new(error)))?;
-        self.note(vertex, "exporting layers", Some(self.progress().now()));
-        let now = Some(self.progress().now());
-        self.note(vertex, &format!("writing image {}", built.id), now);
-        for name in names {
-            self.note(vertex, &format!("naming to {name}"), now);
-        }
-        Ok(built)
-    }
-
-    async fn push(&self, name: &Reference) -> Result<(), Error> {
-        let vertex = self.begin(&format!("pushing {}", name.familiar()));
-        let (_, auth) = at_registry(self, &name.to_string()).await?;
-        let failed = |error| Error::Images(Box::new(error));
-        let request = PushRequest::new(&name.to_string(), "", None, auth).map_err(failed)?;
-        let (sink, mut told) = mpsc::channel(64);
-        let images = self.0.service.backends.images.clone();
-        let pushing = async move { images.push(&request, &sink).await };
-        let (pushed, ()) = tokio::join!(pushing, async { while told.recv().await.is_some() {} });
-        self.finish(vertex, pushed.map_err(failed))
     }
 
     /// A vertex of an exporter's own work.
@@ -241,7 +151,7 @@ impl Job {
         self.progress().tell(Event::Vertex(state));
     }
 
-    fn note(&self, vertex: &VertexState, id: &str, completed: Option<Timestamp>) {
+    pub(super) fn note(&self, vertex: &VertexState, id: &str, completed: Option<Timestamp>) {
         let now = self.progress().now();
         let status = crate::progress::Status {
             id: id.to_owned(),
@@ -256,19 +166,6 @@ impl Job {
         self.progress()
             .tell(Event::Status(std::sync::Arc::new(status)));
     }
-}
-
-/// The names that an exporter is to give.
-fn names(exporter: &ExporterSpec) -> Result<Vec<Reference>, Error> {
-    let names = exporter.attrs.get("name").map_or("", String::as_str);
-    names
-        .split(',')
-        .filter(|name| !name.is_empty())
-        .map(|name| {
-            let parsed = name.parse::<Reference>();
-            parsed.map_err(|error| Error::Invalid(format!("failed to parse {name}: {error}")))
-        })
-        .collect()
 }
 
 /// Hands what is written on in pieces.

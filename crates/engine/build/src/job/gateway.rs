@@ -17,14 +17,16 @@ impl Gateway for Job {
     }
 
     async fn resolve_image(&self, request: &ImageRequest) -> Result<ResolvedImage, Error> {
-        if request.layout.is_some() {
-            let text = "images from an OCI layout of the client are not supported";
-            return Err(Error::Unsupported(text.to_owned()));
-        }
         let vertex = self.begin(&request.log_name);
         let platform = request.platform.as_ref();
-        let resolved = Self::resolve_image(self, &request.reference, platform, request.resolve);
-        match resolved.await {
+        let resolved = match &request.layout {
+            Some(layout) => {
+                let place = (layout.store.as_str(), request.reference.as_str());
+                self.resolve_layout(place, platform).await
+            }
+            None => Self::resolve_image(self, &request.reference, platform, request.resolve).await,
+        };
+        match resolved {
             Ok(resolved) => self.finish(vertex, Ok(())).map(|()| resolved),
             Err(error) => {
                 self.fail(vertex, arca_types::chain(&error));

@@ -1,7 +1,9 @@
 //! One build.
 
+mod caches;
 mod export;
 mod gateway;
+mod image;
 mod inspect;
 mod resolve;
 
@@ -9,11 +11,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arca_types::Digest;
+pub(crate) use caches::Caches;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use crate::builder::Service;
-use crate::graph::{Edge, Vertex};
+use crate::cache::collect_soon;
+use crate::exec::emulation;
+use crate::graph::{Edge, Op, Vertex};
 use crate::progress::{Event, Progress, VertexState, Warning};
 use crate::request::{BuildResult, Entitlement, Limits, SolveInput};
 use crate::session::BuildSession;
@@ -35,6 +40,8 @@ pub(crate) struct JobInner {
     pub(crate) cancel: CancellationToken,
     /// What has been solved or is being solved, by the digest of the vertex.
     pub(crate) vertices: Mutex<HashMap<Digest, Arc<OnceCell<Outcome>>>>,
+    /// The caches that are not this host's.
+    pub(crate) caches: Mutex<Caches>,
     /// The vertices that clients know of.
     pub(crate) announced: Mutex<HashSet<Digest>>,
 }
@@ -82,6 +89,7 @@ impl Job {
     pub fn end(&self) {
         self.0.progress.end();
         self.0.service.jobs().remove(&self.0.id);
+        collect_soon(&self.0.service);
     }
 
     /// Gives advice to people.
@@ -95,13 +103,16 @@ impl Job {
     /// # Errors
     /// What the front end says; [`Error::Cancelled`].
     pub async fn solve(&self, input: SolveInput) -> Result<BuildResult, Error> {
-        self.warn_of_imports(&input);
+        self.import_caches(&input).await;
         let result = match input.frontend.as_str() {
             "" => BuildResult {
                 refs: BTreeMap::from([(String::new(), input.definition.clone())]),
                 metadata: BTreeMap::new(),
             },
-            "dockerfile.v0" | "gateway.v0" => crate::frontend::dockerfile(&input, self).await?,
+            "dockerfile.v0" | "gateway.v0" => {
+                check_platform(&input)?;
+                crate::frontend::dockerfile(&input, self).await?
+            }
             other => return Err(Error::Invalid(format!("invalid frontend {other}"))),
         };
         for edge in result.refs.values().flatten() {
@@ -113,28 +124,13 @@ impl Job {
         Ok(result)
     }
 
-    /// A cache that cannot be had fails no build, in BuildKit neither: people are told.
-    fn warn_of_imports(&self, input: &SolveInput) {
-        for import in &input.cache_imports {
-            let from = import.attrs.get("ref").or_else(|| import.attrs.get("src"));
-            let from = from.map_or("", String::as_str);
-            self.warn(Warning {
-                level: 1,
-                short: format!(
-                    "nothing is taken from the cache {from} (type={}): importing is not supported",
-                    import.kind
-                ),
-                ..Warning::default()
-            });
-        }
-    }
-
     /// Runs what an edge needs.
     ///
     /// # Errors
     /// [`Error::Vertex`] with what failed; [`Error::Cancelled`].
     pub async fn evaluate(&self, edge: &Edge) -> Result<Tree, Error> {
         self.announce(edge);
+        check_platforms(edge)?;
         let solving = solve::edge(self, edge);
         let solved = tokio::select! {
             biased;
@@ -144,6 +140,7 @@ impl Job {
         solved.map_err(|(digest, cause)| match &*cause {
             Error::Cancelled => Error::Cancelled,
             _ => Error::Vertex {
+                location: find(edge, &digest).and_then(|vertex| vertex.metadata().location.clone()),
                 digest: Box::new(digest),
                 cause,
             },
@@ -170,6 +167,57 @@ impl Job {
             self.0.progress.tell(Event::Vertex(Arc::new(state)));
         }
     }
+}
+
+/// Refuses several platforms at once, before anything is loaded.
+fn check_platform(input: &SolveInput) -> Result<(), Error> {
+    let attrs = &input.frontend_attrs;
+    let asked = attrs.get("platform").map_or("", String::as_str);
+    if asked.contains(',') && !attrs.contains_key("requestid") {
+        let text = "Multi-platform build is not supported: build for one platform after the other";
+        return Err(Error::Invalid(text.to_owned()));
+    }
+    Ok(())
+}
+
+/// Refuses processes of platforms that cannot be run here, before anything is.
+fn check_platforms(edge: &Edge) -> Result<(), Error> {
+    let mut seen = HashSet::new();
+    let mut waiting = vec![&edge.vertex];
+    while let Some(vertex) = waiting.pop() {
+        if !seen.insert(vertex.digest()) {
+            continue;
+        }
+        if let (Op::Exec(_), Some(platform)) = (vertex.op(), vertex.platform())
+            && !emulation::runs(platform)
+        {
+            return Err(Error::Vertex {
+                location: vertex.metadata().location.clone(),
+                digest: Box::new(vertex.digest().clone()),
+                cause: Arc::new(Error::Unsupported(format!(
+                    "{}: programs of {platform} cannot be run on this host: it has no emulator for them (binfmt_misc)",
+                    vertex.name()
+                ))),
+            });
+        }
+        waiting.extend(vertex.inputs().iter().map(|input| &input.vertex));
+    }
+    Ok(())
+}
+
+/// The vertex of that digest among those that an edge needs.
+fn find(edge: &Edge, digest: &Digest) -> Option<Arc<Vertex>> {
+    let mut seen = HashSet::new();
+    let mut waiting = vec![&edge.vertex];
+    while let Some(vertex) = waiting.pop() {
+        if vertex.digest() == digest {
+            return Some(Arc::clone(vertex));
+        }
+        if seen.insert(vertex.digest()) {
+            waiting.extend(vertex.inputs().iter().map(|input| &input.vertex));
+        }
+    }
+    None
 }
 
 /// A vertex that has not begun.

@@ -6,7 +6,7 @@ use super::Job;
 use crate::Error;
 use crate::graph::ResolveMode;
 use crate::request::ResolvedImage;
-use crate::source::at_registry;
+use crate::source::{at_registry, layout};
 
 impl Job {
     /// What a name stands for, without fetching layers: the image that is here, unless `mode` or its
@@ -25,6 +25,25 @@ impl Job {
             () = self.0.cancel.cancelled() => Err(Error::Cancelled),
             resolved = self.resolve(name, platform, mode) => resolved,
         }
+    }
+
+    /// What a reference of an OCI layout stands for: the store at the client, and `name@digest`.
+    pub(super) async fn resolve_layout(
+        &self,
+        place: (&str, &str),
+        platform: Option<&Platform>,
+    ) -> Result<ResolvedImage, Error> {
+        let (digest, image) = tokio::select! {
+            biased;
+            () = self.0.cancel.cancelled() => return Err(Error::Cancelled),
+            described = layout::describe(self, place, platform) => described?,
+        };
+        Ok(ResolvedImage {
+            reference: place.1.to_owned(),
+            digest,
+            config: image.config,
+            platform: image.platform,
+        })
     }
 
     async fn resolve(

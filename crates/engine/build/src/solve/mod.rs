@@ -92,6 +92,7 @@ async fn begin(
             .map_err(Arc::new);
     }
     let key = key::of(&step).await.map_err(Arc::new)?;
+    job.uses(&key);
     let cache = &job.0.service.cache;
     if !vertex.metadata().ignore_cache
         && let Some(found) = cache.find(&key)
@@ -100,6 +101,13 @@ async fn begin(
         state.started = Some(job.progress().now());
         tell(job, state);
         return Ok(outputs_of(job, found));
+    }
+    if !vertex.metadata().ignore_cache
+        && let Some(outputs) = job.imported(&step, &key).await
+    {
+        state.cached = true;
+        tell(job, state);
+        return Ok(outputs);
     }
     tell(job, state);
     flight::join(&step, key).await

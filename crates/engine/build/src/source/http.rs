@@ -11,8 +11,12 @@ use sha2::Digest as _;
 
 use super::Content;
 use crate::graph::{HttpSource, digest_json};
+use crate::session::Upload;
 use crate::solve::{Step, blocking};
 use crate::{Error, Tree};
+
+/// Where files are that the client sends (`docker build -` with an archive).
+const UPLOADS: &str = "http://buildkit-session/";
 
 /// A file that was downloaded; it goes with this.
 #[derive(Debug)]
@@ -83,19 +87,58 @@ fn file_name(source: &HttpSource) -> Result<String, Error> {
     }
 }
 
-async fn fetch(step: &Step, source: &HttpSource) -> Result<Download, Error> {
-    if !source.headers.is_empty() || !source.auth_header_secret.is_empty() {
-        let text = "headers of an HTTP source are not supported";
-        return Err(Error::Unsupported(text.to_owned()));
+/// What is at the address, which may be one of the client's own.
+async fn content(step: &Step, source: &HttpSource) -> Result<Upload, Error> {
+    if let Some(path) = source.url.strip_prefix(UPLOADS) {
+        return step.job.session().upload(&format!("/{path}")).await;
     }
-    let name = file_name(source)?;
-    let service = &step.job.0.service;
+    let headers = headers(step, source).await?;
     let failed = |cause: arca_registry::Error| Error::Http {
         what: format!("failed to load {}", source.url),
         cause: Box::new(cause),
     };
-    let fetched = service.backends.registry.fetch(&source.url).await;
-    let mut content = fetched.map_err(failed)?.content;
+    let registry = &step.job.0.service.backends.registry;
+    let fetched = registry.fetch_with(&source.url, &headers).await;
+    let content = fetched.map_err(failed)?.content;
+    let url = source.url.clone();
+    Ok(content
+        .map(move |piece| piece.map_err(Error::file("download", &url)))
+        .boxed())
+}
+
+/// The headers that a request is sent with. Of a client's own ones there are two, as with BuildKit.
+async fn headers(
+    step: &Step,
+    source: &HttpSource,
+) -> Result<Vec<(String, arca_registry::Secret)>, Error> {
+    let mut headers = Vec::new();
+    for (name, value) in &source.headers {
+        if !["accept", "user-agent"].contains(&name.as_str()) {
+            return Err(Error::Invalid(format!("invalid http header: {name}")));
+        }
+        headers.push((name.clone(), arca_registry::Secret::new(value.clone())));
+    }
+    if source.auth_header_secret.is_empty() {
+        return Ok(headers);
+    }
+    let id = &source.auth_header_secret;
+    let secret = step.job.session().secret(id).await?.ok_or_else(|| {
+        Error::NotFound(format!(
+            "failed to retrieve HTTP auth secret {id}: not found"
+        ))
+    })?;
+    let value = String::from_utf8_lossy(secret.expose()).into_owned();
+    headers.push((
+        "authorization".to_owned(),
+        arca_registry::Secret::new(value.trim_end_matches('\n').to_owned()),
+    ));
+    Ok(headers)
+}
+
+async fn fetch(step: &Step, source: &HttpSource) -> Result<Download, Error> {
+    let name = file_name(source)?;
+    let service = &step.job.0.service;
+    let mut content = content(step, source).await?;
     let root = service.root().join("http");
     let directory = Directory(root.join(random_hex(8)));
     let path = directory.0.join(name);
@@ -107,7 +150,7 @@ async fn fetch(step: &Step, source: &HttpSource) -> Result<Download, Error> {
     .await?;
     let mut hasher = sha2::Sha256::new();
     while let Some(piece) = content.next().await {
-        let piece = piece.map_err(Error::file("download", &source.url))?;
+        let piece = piece?;
         hasher.update(&piece);
         let name = path.clone();
         file = blocking(move || {

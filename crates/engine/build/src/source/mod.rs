@@ -3,6 +3,7 @@
 mod git;
 mod http;
 mod image;
+pub(crate) mod layout;
 mod local;
 
 use std::sync::Mutex;
@@ -59,7 +60,7 @@ pub(crate) async fn key(step: &Step, source: &Source) -> Result<Digest, Error> {
         Source::Local(_) => Err(Error::Invalid(
             "a directory of the client has no key".to_owned(),
         )),
-        Source::OciLayout(_) => Err(no_layout()),
+        Source::OciLayout(layout) => layout::key(step, layout).await,
     }
 }
 
@@ -74,10 +75,6 @@ pub(crate) async fn run(
         Source::Http(file) => http::run(step, file).await,
         Source::Git(repository) => git::run(step, repository).await,
         Source::Local(local) => local::run(step, local, listeners).await,
-        Source::OciLayout(_) => Err(no_layout()),
+        Source::OciLayout(layout) => layout::run(step, layout).await,
     }
-}
-
-fn no_layout() -> Error {
-    Error::Unsupported("images from an OCI layout of the client are not supported".to_owned())
 }

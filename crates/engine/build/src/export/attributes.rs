@@ -1,0 +1,160 @@
+//! The options of exporters.
+
+use std::collections::BTreeMap;
+
+use super::{ExporterKind, ExporterSpec};
+use crate::Error;
+
+/// Annotations that an exporter is to set, by where they go.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Annotations {
+    /// Of the manifest.
+    pub(crate) manifest: BTreeMap<String, String>,
+    /// Of the manifest where the index of a layout names it.
+    pub(crate) descriptor: BTreeMap<String, String>,
+}
+
+impl ExporterSpec {
+    /// Refuses options that ask for what is not done, before anything is built.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] with the option, [`Error::Invalid`] for one that is wrong.
+    pub fn check(&self) -> Result<(), Error> {
+        use ExporterKind::{Docker, Image, Local, Oci, Tar};
+        let unsupported = |name: &str, value: &str| {
+            Error::Unsupported(format!("the output option {name}={value} is not supported"))
+        };
+        for (name, value) in &self.attrs {
+            let value = value.as_str();
+            let done = match (self.kind, name.as_str()) {
+                (Image, "compression") => matches!(value, "" | "gzip"),
+                (Docker | Oci, "compression") => matches!(value, "" | "uncompressed"),
+                (Docker | Oci, "tar") | (Image, "store") | (_, "oci-mediatypes") => is_true(value),
+                (_, "compression-level" | "oci-artifact") => false,
+                (Local | Tar, "source-date-epoch" | "platform-split") => !is_true(value),
+                (
+                    _,
+                    "force-compression" | "push-by-digest" | "rewrite-timestamp"
+                    | "registry.insecure" | "name-canonical",
+                ) => !is_true(value),
+                _ => true,
+            };
+            if !done {
+                return Err(unsupported(name, value));
+            }
+        }
+        self.annotations().map(drop)
+    }
+
+    /// Is this option set?
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        self.attrs.get(name).is_some_and(|value| is_true(value))
+    }
+
+    /// Reads `annotation.…`, `annotation-manifest.…` and `annotation-manifest-descriptor.…`, which may be
+    /// about one platform: `annotation[linux/amd64].…`.
+    pub(crate) fn annotations(&self) -> Result<Annotations, Error> {
+        let mut all = Annotations::default();
+        for (name, value) in &self.attrs {
+            let Some(rest) = name.strip_prefix("annotation") else {
+                continue;
+            };
+            let split = rest.split_once(['.', '[']);
+            let Some((kind, _)) = split else { continue };
+            let rest = rest.get(kind.len()..).unwrap_or_default();
+            let key = match rest
+                .strip_prefix('[')
+                .and_then(|rest| rest.split_once("]."))
+            {
+                Some((platform, key)) if is_host(platform) => key,
+                Some(_) => continue,
+                None => rest.trim_start_matches('.'),
+            };
+            let place = match kind {
+                "" | "-manifest" => &mut all.manifest,
+                "-manifest-descriptor" => &mut all.descriptor,
+                "-index" | "-index-descriptor" => {
+                    let text = "index annotations not supported for single platform export";
+                    return Err(Error::Invalid(text.to_owned()));
+                }
+                _ => continue,
+            };
+            place.insert(key.to_owned(), value.clone());
+        }
+        if self.kind == ExporterKind::Image && !all.descriptor.is_empty() {
+            let text = "annotations of a manifest's descriptor are only supported in archives";
+            return Err(Error::Unsupported(text.to_owned()));
+        }
+        Ok(all)
+    }
+}
+
+fn is_host(platform: &str) -> bool {
+    let platform = platform.parse::<arca_types::Platform>();
+    platform.is_ok_and(|platform| platform == arca_types::Platform::host())
+}
+
+fn is_true(value: &str) -> bool {
+    arca_dockerfile::boolean(value) == Some(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(kind: ExporterKind, attrs: &[(&str, &str)]) -> ExporterSpec {
+        let attrs = attrs.iter();
+        ExporterSpec {
+            kind,
+            attrs: attrs
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn what_is_not_done_is_refused() {
+        use ExporterKind::{Docker, Image, Oci, Tar};
+        for (kind, name, value) in [
+            (Image, "compression", "zstd"),
+            (Oci, "compression", "gzip"),
+            (Image, "push-by-digest", "true"),
+            (Oci, "tar", "false"),
+            (Docker, "rewrite-timestamp", "1"),
+            (Image, "annotation-index.a", "b"),
+        ] {
+            let error = spec(kind, &[(name, value)]).check().unwrap_err();
+            assert!(!error.to_string().is_empty());
+        }
+        for (kind, name, value) in [
+            (Image, "push", "true"),
+            (Image, "name", "a,b"),
+            (Oci, "compression", "uncompressed"),
+            (Tar, "rewrite-timestamp", "false"),
+        ] {
+            spec(kind, &[(name, value)]).check().unwrap();
+        }
+    }
+
+    #[test]
+    fn annotations_go_where_they_belong() {
+        let host = arca_types::Platform::host();
+        let own = format!("annotation-manifest[{host}].c");
+        let all = spec(
+            ExporterKind::Oci,
+            &[
+                ("annotation.a.b", "1"),
+                (&own, "2"),
+                ("annotation[windows/amd64].d", "3"),
+                ("annotation-manifest-descriptor.e", "4"),
+            ],
+        );
+        let all = all.annotations().unwrap();
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        assert_eq!(
+            all.manifest,
+            BTreeMap::from([pair("a.b", "1"), pair("c", "2")])
+        );
+        assert_eq!(all.descriptor, BTreeMap::from([pair("e", "4")]));
+    }
+}

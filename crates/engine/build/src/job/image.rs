@@ -1,0 +1,218 @@
+//! Results that become images: those of this host, and archives for the client.
+
+use std::collections::BTreeMap;
+
+use arca_images::{Built, BuiltImage, ByteStream, PushRequest};
+use arca_types::{Reference, Timestamp};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::StreamExt as _;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::Job;
+use crate::export::config::{Made, complete};
+use crate::progress::VertexState;
+use crate::request::{BuildResult, Exported};
+use crate::session::FileSink;
+use crate::source::at_registry;
+use crate::{Error, ExporterKind, ExporterSpec, Tree};
+
+fn failed(error: arca_images::Error) -> Error {
+    Error::Images(Box::new(error))
+}
+
+impl Job {
+    /// Adds the result to the images of this host, and pushes it if that is asked for.
+    pub(super) async fn export_image(
+        &self,
+        image: BuiltImage,
+        exporter: &ExporterSpec,
+        exported: &mut Exported,
+    ) -> Result<(), Error> {
+        let names = image.names.clone();
+        let vertex = self.begin("exporting to image");
+        let added = self.add(image, &vertex).await;
+        let built = match added {
+            Ok(built) => built,
+            Err(error) => return self.finish(vertex, Err(error)),
+        };
+        self.finish(vertex, Ok(()))?;
+        let response = &mut exported.response;
+        let id = built.id.to_string();
+        response.insert("containerimage.config.digest".to_owned(), id.clone());
+        response.insert("containerimage.digest".to_owned(), id);
+        name(response, &names);
+        exported.image = Some(built.id);
+        if exporter.flag("push") {
+            for name in &names {
+                self.push(name).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the client an archive of the image.
+    pub(super) async fn export_archive(
+        &self,
+        image: BuiltImage,
+        (index, exporter): (usize, &ExporterSpec),
+        exported: &mut Exported,
+    ) -> Result<(), Error> {
+        let docker = exporter.kind == ExporterKind::Docker;
+        let annotations = exporter.annotations()?.descriptor;
+        let kind = if docker { "docker" } else { "oci" };
+        let vertex = self.begin(&format!("exporting to {kind} image format"));
+        self.note(&vertex, "exporting layers", Some(self.progress().now()));
+        let images = &self.0.service.backends.images;
+        let archive = images.archive_built(&image, docker, annotations).await;
+        let (built, archive) = match archive.map_err(failed) {
+            Ok(archive) => archive,
+            Err(error) => return self.finish(vertex, Err(error)),
+        };
+        let now = Some(self.progress().now());
+        let manifest = &built.manifest.digest;
+        self.note(&vertex, &format!("exporting manifest {manifest}"), now);
+        self.note(&vertex, &format!("exporting config {}", built.id), now);
+        self.note(&vertex, "sending tarball", None);
+        let response = response(&built, &image.names);
+        let sent = match self.session().export_file(index, response.clone()).await {
+            Ok(sink) => send(archive, sink).await,
+            Err(error) => Err(error),
+        };
+        if sent.is_ok() {
+            self.note(&vertex, "sending tarball", Some(self.progress().now()));
+        }
+        self.finish(vertex, sent)?;
+        exported.response.extend(response);
+        Ok(())
+    }
+
+    /// The image that a result is, which says what it can be a cache for if `inline` says so.
+    pub(super) fn image(
+        &self,
+        result: &BuildResult,
+        tree: &Tree,
+        exporter: &ExporterSpec,
+        inline: bool,
+    ) -> Result<BuiltImage, Error> {
+        let layers = tree.layers().ok_or_else(|| {
+            Error::Unsupported("a directory of the client is no image".to_owned())
+        })?;
+        let key = result.refs.keys().next().map_or("", String::as_str);
+        let specific = result.metadata.get(&format!("containerimage.config/{key}"));
+        let config = specific.or_else(|| result.metadata.get("containerimage.config"));
+        let now = self.progress().now();
+        let service = &self.0.service;
+        let times = service.cache.made(layers);
+        let made = layers.iter().cloned().zip(times);
+        let made: Vec<Made> = made.map(|(layer, at)| Made { layer, at }).collect();
+        let config = complete(config.map(Vec::as_slice), &made, now, epoch(exporter)?)?;
+        let config = match inline {
+            true => service.cache.inline(&config, layers)?,
+            false => config,
+        };
+        let lease = service.storage().lease();
+        for layer in layers {
+            // The tree holds them as well; this goes on until the image does.
+            let _here = lease.layer(layer);
+        }
+        Ok(BuiltImage {
+            config,
+            layers: layers.to_vec(),
+            parent: None,
+            annotations: exporter.annotations()?.manifest,
+            names: names(exporter)?,
+            lease,
+        })
+    }
+
+    async fn add(&self, image: BuiltImage, vertex: &VertexState) -> Result<Built, Error> {
+        self.note(vertex, "exporting layers", None);
+        let names = image.names.clone();
+        let images = &self.0.service.backends.images;
+        let built = images.add_built(image).await.map_err(failed)?;
+        self.note(vertex, "exporting layers", Some(self.progress().now()));
+        let now = Some(self.progress().now());
+        self.note(vertex, &format!("writing image {}", built.id), now);
+        for name in &names {
+            self.note(vertex, &format!("naming to {name}"), now);
+        }
+        Ok(built)
+    }
+
+    async fn push(&self, name: &Reference) -> Result<(), Error> {
+        let vertex = self.begin(&format!("pushing {}", name.familiar()));
+        let (_, auth) = at_registry(self, &name.to_string()).await?;
+        let request = PushRequest::new(&name.to_string(), "", None, auth).map_err(failed)?;
+        let (sink, mut told) = mpsc::channel(64);
+        let images = self.0.service.backends.images.clone();
+        let pushing = async move { images.push(&request, &sink).await };
+        let (pushed, ()) = tokio::join!(pushing, async { while told.recv().await.is_some() {} });
+        self.finish(vertex, pushed.map_err(failed))
+    }
+}
+
+async fn send(mut archive: ByteStream, mut sink: Box<dyn FileSink>) -> Result<(), Error> {
+    while let Some(piece) = archive.next().await {
+        let piece = piece.map_err(Error::file("read", "the archive of the image"))?;
+        sink.write(piece).await?;
+    }
+    sink.finish().await
+}
+
+/// What a client is told of an archive.
+fn response(built: &Built, names: &[Reference]) -> BTreeMap<String, String> {
+    let mut response = BTreeMap::new();
+    let manifest = &built.manifest;
+    let descriptor = json!({
+        "mediaType": manifest.media_type,
+        "digest": manifest.digest.as_str(),
+        "size": manifest.size,
+    });
+    for (key, value) in [
+        ("containerimage.config.digest", built.id.to_string()),
+        ("containerimage.digest", manifest.digest.to_string()),
+        (
+            "containerimage.descriptor",
+            STANDARD.encode(descriptor.to_string()),
+        ),
+    ] {
+        response.insert(key.to_owned(), value);
+    }
+    name(&mut response, names);
+    response
+}
+
+fn name(response: &mut BTreeMap<String, String>, names: &[Reference]) {
+    if !names.is_empty() {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        response.insert("image.name".to_owned(), names.join(","));
+    }
+}
+
+/// The names that an exporter is to give.
+fn names(exporter: &ExporterSpec) -> Result<Vec<Reference>, Error> {
+    let names = exporter.attrs.get("name").map_or("", String::as_str);
+    names
+        .split(',')
+        .filter(|name| !name.is_empty())
+        .map(|name| {
+            let parsed = name.parse::<Reference>();
+            parsed.map_err(|error| Error::Invalid(format!("failed to parse {name}: {error}")))
+        })
+        .collect()
+}
+
+/// The time that nothing in the image's configuration is later than.
+fn epoch(exporter: &ExporterSpec) -> Result<Option<Timestamp>, Error> {
+    match exporter.attrs.get("source-date-epoch").map(String::as_str) {
+        None | Some("") => Ok(None),
+        Some(text) => {
+            let seconds = text.parse::<i64>();
+            let seconds = seconds
+                .map_err(|_error| Error::Invalid(format!("invalid SOURCE_DATE_EPOCH: {text}")))?;
+            Ok(Some(Timestamp::from_unix(seconds, 0)))
+        }
+    }
+}
