@@ -1,13 +1,17 @@
 //! Where plugins are: sockets, and files that name an address.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::client::{Address, Plugin};
 use crate::error::Error;
+
+/// How long a plugin that nobody named may take to say hello.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where to look for plugins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -69,6 +73,42 @@ impl Plugins {
             let name = name.to_owned();
             Err(Error::Kind { name, kind })
         }
+    }
+
+    /// All plugins there are that implement `kind`, by name. One that cannot be asked is left out.
+    pub async fn all(&self, kind: &'static str) -> Vec<Plugin> {
+        let mut found = Vec::new();
+        for name in self.names() {
+            match tokio::time::timeout(PATIENCE, self.get(&name, kind)).await {
+                Ok(Ok(plugin)) => found.push(plugin),
+                Ok(Err(Error::Kind { .. })) => {}
+                Ok(Err(error)) => tracing::debug!(plugin = name, %error, "it cannot be asked"),
+                Err(_elapsed) => tracing::debug!(plugin = name, "it does not answer"),
+            }
+        }
+        found
+    }
+
+    /// The names of what may be plugins.
+    fn names(&self) -> BTreeSet<String> {
+        let Config { sockets, specs } = &self.0.config;
+        let mut names = BTreeSet::new();
+        for directory in sockets.iter().chain(specs) {
+            let entries = std::fs::read_dir(directory).into_iter().flatten();
+            for entry in entries.flatten() {
+                let name = entry.file_name();
+                let Some(name) = name.to_str() else {
+                    continue;
+                };
+                let endings = [".sock", ".spec", ".json"];
+                let bare = endings.iter().find_map(|ending| name.strip_suffix(ending));
+                let bare = bare.unwrap_or(name);
+                if self.find(bare).is_ok() {
+                    names.insert(bare.to_owned());
+                }
+            }
+        }
+        names
     }
 
     fn active(&self) -> std::sync::MutexGuard<'_, HashMap<String, Plugin>> {
@@ -178,5 +218,7 @@ mod tests {
                 "{missing}"
             );
         }
+        // The file of `c` asks for what is not supported.
+        assert_eq!(plugins.names().into_iter().collect::<String>(), "abd");
     }
 }

@@ -18,6 +18,8 @@ pub struct Volume {
     pub name: String,
     /// Where it is on this host, if it is mounted; empty if not.
     pub mountpoint: String,
+    /// When it was made, in RFC 3339; empty when the plugin does not tell.
+    pub created_at: String,
     /// What the plugin tells about it.
     pub status: Option<BTreeMap<String, serde_json::Value>>,
 }
@@ -53,6 +55,12 @@ struct Mounted {
 #[serde(rename_all = "PascalCase", default)]
 struct Found {
     volume: Option<Volume>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Listed {
+    volumes: Option<Vec<Volume>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -128,6 +136,16 @@ pub async fn get(plugin: &Plugin, name: &str) -> Result<Option<Volume>, Error> {
         Err(Error::Refused(_)) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Lists the volumes that the plugin has.
+///
+/// # Errors
+/// As [`Plugin::call`].
+pub async fn list(plugin: &Plugin) -> Result<Vec<Volume>, Error> {
+    let nothing = BTreeMap::<&str, &str>::new();
+    let listed: Listed = plugin.call("VolumeDriver.List", &nothing).await?;
+    Ok(listed.volumes.unwrap_or_default())
 }
 
 /// Tells where the plugin's volumes are to be found: `local` or `global`.

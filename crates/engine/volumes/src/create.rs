@@ -1,6 +1,8 @@
 //! Making a volume.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arca_store::Batch;
@@ -36,8 +38,14 @@ impl Volumes {
     }
 
     async fn make(&self, request: CreateRequest) -> Result<Arc<Volume>, Error> {
-        let (wanted, named_driver) = self.checked(request)?;
+        let (mut wanted, named_driver) = self.checked(request)?;
         let drivers = &self.0.drivers;
+        // A plugin may have it of somebody else.
+        let known = self.index().contains_key(&wanted.name);
+        if !known && !named_driver && !wanted.is_anonymous() {
+            let found = drivers.found_elsewhere(&wanted.name).await;
+            wanted = found.unwrap_or(wanted);
+        }
         drivers.check(&wanted.name, &wanted.driver).await?;
         let volume = {
             let _guard = self.0.changes.lock().await;
@@ -45,7 +53,16 @@ impl Volumes {
                 let there = Arc::clone(&entry.volume);
                 return conflict(&there, &wanted, named_driver).map_or(Ok(there), Err);
             }
-            drivers.of(&wanted).create(&wanted).await?;
+            let beginning = wanted
+                .has_home()
+                .then(|| Beginning::note(&self.0.root, &wanted.name));
+            let beginning = beginning.transpose()?.flatten();
+            if let Err(error) = drivers.of(&wanted).create(&wanted).await {
+                if beginning.is_some() {
+                    self.take_back(&wanted.name);
+                }
+                return Err(error);
+            }
             let scope = drivers.scope(&wanted).await;
             let volume = Arc::new(Volume { scope, ..wanted });
             let batch = Batch::new()
@@ -53,12 +70,23 @@ impl Volumes {
                 .map_err(Error::Store)?;
             let event = Self::event("create", &volume.name, &volume.driver);
             self.commit(batch, event).await?;
+            drop(beginning);
             let entry = Entry::new(Arc::clone(&volume));
             self.index().insert(volume.name.clone(), entry);
             volume
         };
         self.settle().await?;
         Ok(volume)
+    }
+
+    /// Deletes what a driver has left of a volume that it could not make.
+    fn take_back(&self, name: &str) {
+        let root = &self.0.root;
+        let hidden = crate::remove::new_hidden_name(name);
+        match std::fs::rename(root.join(name), root.join(&hidden)) {
+            Ok(()) => crate::remove::delete_later(root.clone(), vec![hidden]),
+            Err(error) => tracing::debug!(%error, name, "nothing is left of the volume"),
+        }
     }
 
     /// The volume as it would be new, and whether a driver was named.
@@ -92,6 +120,44 @@ impl Volumes {
             created_at: self.0.clock.now(),
         };
         Ok((volume, named))
+    }
+}
+
+/// What begins the names of files that say which volume is being made.
+const BEGINNING: &str = ".making-";
+
+/// A note that a volume is being made in a directory that was not there before: when a crash leaves the note
+/// without a record, nobody ever had the directory.
+#[derive(Debug)]
+pub(crate) struct Beginning(PathBuf);
+
+impl Beginning {
+    /// Notes it, unless the volume's directory is there: that is somebody's, and becomes the volume as it is.
+    fn note(root: &Path, name: &str) -> Result<Option<Self>, Error> {
+        if root.join(name).exists() {
+            return Ok(None);
+        }
+        let path = root.join(format!("{BEGINNING}{name}"));
+        let noted = std::fs::write(&path, b"").map(|()| Some(Self(path.clone())));
+        noted.map_err(|source| Error::File {
+            action: "make",
+            path,
+            source,
+        })
+    }
+
+    /// The note in the file `name` of `root`, and the volume it is about.
+    pub(crate) fn found<'a>(root: &Path, name: &'a OsStr) -> Option<(Self, &'a str)> {
+        let volume = name.to_str()?.strip_prefix(BEGINNING)?;
+        Some((Self(root.join(name)), volume))
+    }
+}
+
+impl Drop for Beginning {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.0) {
+            tracing::warn!(%error, path = %self.0.display(), "a note is left");
+        }
     }
 }
 

@@ -20,6 +20,7 @@ mod volumes;
 
 pub use arca_plugin_client::Config as PluginConfig;
 pub use create::CreateRequest;
+pub use drivers::Told;
 pub use error::Error;
 pub use filter::Filter;
 pub use list::Listed;

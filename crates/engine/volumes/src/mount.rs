@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use arca_types::{ContainerId, random_hex};
 
-use crate::drivers::{self, Holder, Status};
+use crate::drivers::{self, Holder};
 use crate::error::Error;
 use crate::volumes::Volumes;
 
@@ -132,12 +132,6 @@ impl Volumes {
             drop(mounts);
         }
         Ok(())
-    }
-
-    /// What the driver of the volume `name` tells about it.
-    pub async fn status(&self, name: &str) -> Option<Status> {
-        let volume = self.get(name).ok()?;
-        self.0.drivers.of(&volume).status(&volume).await
     }
 
     /// Waits until nobody uses volumes for pieces of work any more.

@@ -19,7 +19,8 @@ pub struct Pruned {
 
 impl Volumes {
     /// Removes the volumes that no container has and that pass `filter`: the anonymous ones, or named
-    /// ones too where the filter `all` says so (`VolumePrune`).
+    /// ones too where the filter `all` says so (`VolumePrune`). Those whose data are elsewhere stay: what a
+    /// plugin has, and what options of the driver `local` mount.
     ///
     /// # Errors
     /// [`Error::PruneRunning`], or [`Error::InvalidFilterValue`]. A volume that cannot be removed is
@@ -33,7 +34,8 @@ impl Volumes {
         let all = filter.flag("all")?.unwrap_or(false);
         let mut unused = BTreeMap::new();
         for listed in self.list(filter)? {
-            if listed.users == 0 && (all || listed.volume.is_anonymous()) {
+            let wanted = all || listed.volume.is_anonymous();
+            if listed.users == 0 && wanted && listed.volume.is_prunable() {
                 let name = listed.volume.name.clone();
                 let bytes = self.size(&name).await.ok().flatten().unwrap_or(0);
                 unused.insert(name, bytes);

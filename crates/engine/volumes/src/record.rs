@@ -50,6 +50,12 @@ impl Volume {
                 .all(|option| self.option(option).is_none_or(str::is_empty))
     }
 
+    /// Are its data the engine's alone? What options of `local` and plugins name is never pruned, as with
+    /// dockerd.
+    pub(crate) fn is_prunable(&self) -> bool {
+        self.is_plain() || self.driver == Self::BLOCK
+    }
+
     /// Does it have a directory of its own on this host?
     pub(crate) fn has_home(&self) -> bool {
         matches!(self.driver.as_str(), Self::LOCAL | Self::BLOCK)

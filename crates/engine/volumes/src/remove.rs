@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use arca_store::Batch;
 use arca_types::random_hex;
@@ -24,6 +25,7 @@ impl Volumes {
     pub async fn remove(&self, name: &str, force: bool) -> Result<(), Error> {
         let volumes = self.clone();
         let name = name.to_owned();
+        self.note_elsewhere(&name).await;
         // A client that goes away must not leave a record that the index does not know.
         let removed = tokio::spawn(async move { volumes.remove_all(vec![name], force).await });
         let (_, failed) = removed.await.map_err(|_cancelled| Error::ShuttingDown)??;
@@ -31,6 +33,17 @@ impl Volumes {
             Some(Error::NotFound(_)) if force => Ok(()),
             Some(error) => Err(error),
             None => Ok(()),
+        }
+    }
+
+    /// Takes note of the volume `name` if nobody knows it but a plugin, which has it of somebody else.
+    async fn note_elsewhere(&self, name: &str) {
+        if self.index().contains_key(name) {
+            return;
+        }
+        if let Some(found) = self.0.drivers.found_elsewhere(name).await {
+            let entry = Entry::new(Arc::new(found));
+            self.index().entry(name.to_owned()).or_insert(entry);
         }
     }
 
@@ -74,7 +87,7 @@ impl Volumes {
             return Err(error);
         }
         let root = &self.0.root;
-        let hidden = OsString::from(format!("{DELETED}{}-{name}", random_hex(8)));
+        let hidden = new_hidden_name(name);
         let (home, aside) = (root.join(name), root.join(&hidden));
         let renamed = match std::fs::rename(&home, &aside) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
@@ -130,6 +143,11 @@ impl Volumes {
             .remove(name)
             .ok_or_else(|| Error::NotFound(name.to_owned()))
     }
+}
+
+/// A name for the data of the volume `name` until they are deleted.
+pub(crate) fn new_hidden_name(name: &str) -> OsString {
+    OsString::from(format!("{DELETED}{}-{name}", random_hex(8)))
 }
 
 /// The volume whose data have the name `hidden` until they are deleted.

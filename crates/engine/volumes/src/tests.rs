@@ -209,6 +209,48 @@ async fn a_removal_that_was_cut_short_is_finished_or_taken_back() {
 }
 
 #[tokio::test]
+async fn a_volume_that_was_never_recorded_leaves_no_directory() {
+    let root = tempfile::tempdir().unwrap();
+    {
+        open(root.path()).create(named("whole")).await.unwrap();
+    }
+    let at = |name: &str| root.path().join("volumes").join(name);
+    for name in ["half", "whole"] {
+        std::fs::write(at(&format!(".making-{name}")), "").unwrap();
+    }
+    std::fs::create_dir_all(at("half/_data")).unwrap();
+    // No note: whoever put it there may want it.
+    std::fs::create_dir_all(at("found/_data")).unwrap();
+    std::fs::write(at("found/_data/f"), "theirs").unwrap();
+
+    let volumes = open(root.path());
+
+    assert!(!at("half").exists() && at("whole/_data").exists());
+    assert!(!at(".making-half").exists() && !at(".making-whole").exists());
+    volumes.create(named("found")).await.unwrap();
+    let kept = std::fs::read(volumes.path("found").join("f")).unwrap();
+    assert_eq!(kept, b"theirs");
+}
+
+#[tokio::test]
+async fn data_that_are_elsewhere_are_never_pruned() {
+    let root = tempfile::tempdir().unwrap();
+    let volumes = open(root.path());
+    let far = [("type", "tmpfs"), ("device", "tmpfs")];
+    let options = far.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let elsewhere = CreateRequest {
+        options: Some(options.into()),
+        ..named("elsewhere")
+    };
+    volumes.create(elsewhere).await.unwrap();
+    volumes.create(named("here")).await.unwrap();
+    let all = Filter::for_prune(filter("all", "true")).unwrap();
+    assert_eq!(volumes.prune(&all).await.unwrap().names, ["here"]);
+    assert_eq!(volumes.size("elsewhere").await.unwrap(), None);
+    volumes.remove("elsewhere", false).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_is_made_and_removed_is_told() {
     let root = tempfile::tempdir().unwrap();
     let volumes = open(root.path());

@@ -11,6 +11,7 @@ use arca_types::{Clock, ContainerId};
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
+use crate::create::Beginning;
 use crate::drivers::Drivers;
 use crate::error::Error;
 use crate::mount::Mounts;
@@ -112,15 +113,20 @@ impl Volumes {
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         match self.with_mounts(name) {
-            Some((volume, mounts)) if !volume.has_home() => {
-                let mounts = mounts.try_lock();
-                mounts
-                    .ok()
-                    .and_then(|mounts| mounts.place.clone())
-                    .unwrap_or_default()
-            }
-            _ => self.0.root.join(name).join(Volume::DATA),
+            Some((volume, _)) => self.mountpoint(&volume),
+            None => self.0.root.join(name).join(Volume::DATA),
         }
+    }
+
+    /// As [`path`](Self::path), of a volume that may be known to its plugin alone.
+    #[must_use]
+    pub fn mountpoint(&self, volume: &Volume) -> PathBuf {
+        if volume.has_home() {
+            return volume.data_below(&self.0.root);
+        }
+        let mounts = self.with_mounts(&volume.name);
+        let place = mounts.and_then(|(_, mounts)| mounts.try_lock().ok()?.place.clone());
+        place.unwrap_or_default()
     }
 
     pub(crate) fn with_mounts(
@@ -176,15 +182,24 @@ impl Volumes {
         };
         let mut leftover = Vec::new();
         for entry in std::fs::read_dir(root).map_err(read)? {
-            let hidden = entry.map_err(read)?.file_name();
-            let Some(name) = crate::remove::hidden_name(&hidden) else {
+            let file = entry.map_err(read)?.file_name();
+            if let Some((_note, name)) = Beginning::found(root, &file) {
+                // Nobody has been told of it.
+                if !self.index().contains_key(name) && root.join(name).exists() {
+                    let hidden = crate::remove::new_hidden_name(name);
+                    std::fs::rename(root.join(name), root.join(&hidden)).map_err(read)?;
+                    leftover.push(hidden);
+                }
+                continue;
+            }
+            let Some(name) = crate::remove::hidden_name(&file) else {
                 continue;
             };
             let home = root.join(name);
             if self.index().contains_key(name) && !home.exists() {
-                std::fs::rename(root.join(&hidden), &home).map_err(read)?;
+                std::fs::rename(root.join(&file), &home).map_err(read)?;
             } else {
-                leftover.push(hidden);
+                leftover.push(file);
             }
         }
         if !leftover.is_empty() {

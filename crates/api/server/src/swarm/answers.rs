@@ -9,11 +9,16 @@ type Answer = Result<(), ApiError>;
 
 /// 503: there is no manager here.
 pub(super) async fn not_manager() -> Answer {
-    Err(ApiError::new(
+    Err(no_manager())
+}
+
+/// What is said wherever only a manager could help.
+pub(crate) fn no_manager() -> ApiError {
+    ApiError::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect \
          this node to swarm and try again.",
-    ))
+    )
 }
 
 /// 503: there is no swarm to leave.

@@ -8,6 +8,8 @@ use answers::{
     bad_swarm_version, no_cluster_volumes, no_stream, no_swarm_mode, not_manager, not_part,
 };
 
+pub(crate) use answers::no_manager;
+
 use crate::routes::{Support::*, routes};
 
 routes! {

@@ -9,6 +9,7 @@ use http::StatusCode;
 use super::volume;
 use crate::error::ApiError;
 use crate::http::{JsonBody, json};
+use crate::swarm::no_manager;
 
 /// Makes a volume, or returns the one of that name: 201.
 pub(super) async fn create(
@@ -23,9 +24,7 @@ pub(super) async fn create(
         cluster_volume_spec,
     } = body;
     if cluster_volume_spec.is_some() {
-        return Err(ApiError::unsupported(
-            "cluster volumes are not supported: they need a swarm",
-        ));
+        return Err(no_manager());
     }
     let some = |text: String| (!text.is_empty()).then_some(text);
     let request = CreateRequest {

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 
+use super::inspect::with_told;
 use super::volume;
 use crate::error::ApiError;
 use crate::http::{Query, json};
@@ -19,11 +20,11 @@ pub(super) async fn list(
         ApiError::bad(format!("error reading volume filters: {}", error.message()))
     })?;
     let filter = Filter::for_list(filters.into_map())?;
-    let listed = volumes.list(&filter)?;
+    let listed = volumes.list_everywhere(&filter).await?;
     let answer = VolumeListResponse {
         volumes: listed
-            .iter()
-            .map(|listed| volume(&volumes, &listed.volume))
+            .into_iter()
+            .map(|(listed, told)| with_told(volume(&volumes, &listed.volume), told))
             .collect(),
         warnings: None,
     };

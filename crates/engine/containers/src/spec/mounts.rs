@@ -169,10 +169,11 @@ fn of_point(mounted: &Mounted) -> Mount {
         let alone = bind.is_some_and(|bind| bind.read_only_non_recursive);
         options.push(if alone { "ro" } else { "rro" }.to_owned());
     }
-    let propagation = if point.propagation.is_empty() {
-        "rprivate"
-    } else {
-        &point.propagation
+    let propagation = match (point.propagation.as_str(), point.kind) {
+        // What the host mounts and unmounts in there is seen, as with dockerd.
+        ("", MountType::Volume) => "rslave",
+        ("", _) => "rprivate",
+        (given, _) => given,
     };
     options.push(propagation.to_owned());
     if !point.subpath().is_empty() {
@@ -411,6 +412,15 @@ mod tests {
             ("/a", "/a/b")
         );
         assert_eq!(own[0].options, ["rbind", "rro", "rslave"]);
+        for (kind, propagation) in [(MountType::Bind, "rprivate"), (MountType::Volume, "rslave")] {
+            let mut silent = point("/a");
+            silent.point = MountPoint {
+                kind,
+                propagation: String::new(),
+                ..silent.point
+            };
+            assert_eq!(of_point(&silent).options, ["rbind", "rro", propagation]);
+        }
     }
 
     #[test]

@@ -1,14 +1,13 @@
 //! The driver `local`: a directory, or something that mount(8) can mount there.
 
 use std::collections::BTreeMap;
-use std::net::ToSocketAddrs as _;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 
 use super::mount_options::MountSpec;
-use super::{Holder, VolumeDriver, blocking, filesystem, table};
+use super::{Holder, VolumeDriver, addresses, blocking, filesystem, table};
 use crate::error::Error;
 use crate::record::Volume;
 use crate::size::parse_size;
@@ -123,6 +122,10 @@ impl VolumeDriver for Local {
     }
 
     async fn size(&self, volume: &Volume) -> Result<Option<u64>, Error> {
+        // What is mounted belongs to others, and may be large and far away.
+        if !volume.is_plain() {
+            return Ok(None);
+        }
         let data = volume.data_below(&self.root);
         blocking(move || filesystem::measure(&data).map(Some)).await
     }
@@ -171,37 +174,9 @@ fn check_options(volume: &Volume, root: &Path) -> Result<Option<u64>, Error> {
 /// What is to be mounted, with the address of a server looked up.
 fn mount_spec(volume: &Volume) -> Result<MountSpec, String> {
     let option = |name| volume.option(name).unwrap_or_default();
-    let (kind, device, mut options) = (option("type"), option("device"), option("o").to_owned());
-    if kind.starts_with("nfs") || kind == "cifs" {
-        let given = options
-            .split(',')
-            .find_map(|option| option.strip_prefix("addr="));
-        let host = given.map(str::to_owned).or_else(|| {
-            let host = device.trim_start_matches('/').split('/').next()?;
-            (kind == "cifs" && !host.is_empty()).then(|| host.to_owned())
-        });
-        if let Some(host) = host {
-            let address = look_up(&host)?;
-            options = match given {
-                Some(_) => options.replace(&format!("addr={host}"), &format!("addr={address}")),
-                None if options.is_empty() => format!("addr={address}"),
-                None => format!("addr={address},{options}"),
-            };
-        }
-    }
-    Ok(MountSpec::parse(device, kind, &options))
-}
-
-fn look_up(host: &str) -> Result<std::net::IpAddr, String> {
-    let plain = host.trim_start_matches('[').trim_end_matches(']');
-    if let Ok(address) = plain.parse() {
-        return Ok(address);
-    }
-    let found = (host, 0).to_socket_addrs();
-    let found = found.ok().and_then(|mut all| all.next());
-    found.map(|found| found.ip()).ok_or_else(|| {
-        format!("error resolving passed in network volume address: lookup {host}: no such host")
-    })
+    let kind = option("type");
+    let (device, options) = addresses::resolved(kind, option("device"), option("o"))?;
+    Ok(MountSpec::parse(&device, kind, &options))
 }
 
 #[cfg(test)]
@@ -249,22 +224,105 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_servers_are_looked_up() {
+    fn the_kernel_gets_the_address_of_a_server() {
         let nfs = volume(&[
             ("type", "nfs"),
             ("device", ":/x"),
-            ("o", "addr=localhost,ro"),
+            ("o", "addr=localhost,ro,nfsvers=4"),
         ]);
         let spec = mount_spec(&nfs).unwrap();
-        assert!(
-            ["addr=127.0.0.1", "addr=::1"].contains(&spec.data.as_str()),
-            "{spec:?}"
+        assert_eq!(
+            (spec.device.as_str(), spec.data.as_str()),
+            (":/x", "addr=127.0.0.1,nfsvers=4")
         );
         let cifs = volume(&[
             ("type", "cifs"),
-            ("device", "//127.0.0.9/x"),
-            ("o", "user=a"),
+            ("device", "//localhost/x"),
+            ("o", "user=a,password=b"),
         ]);
-        assert_eq!(mount_spec(&cifs).unwrap().data, "addr=127.0.0.9,user=a");
+        let spec = mount_spec(&cifs).unwrap();
+        assert_eq!(
+            (spec.device.as_str(), spec.data.as_str()),
+            ("//127.0.0.1/x", "user=a,password=b")
+        );
+    }
+
+    /// On a file system that keeps project quotas; without the kernel's support there is nothing to be seen.
+    #[tokio::test]
+    async fn a_size_limits_what_a_volume_holds() {
+        let Some(disk) = Disk::with_project_quotas() else {
+            return;
+        };
+        let local = Local::new(&disk.place.path().join("volumes"));
+        std::fs::create_dir(&local.root).unwrap();
+        for (name, size, fits) in [("small", "2m", 1 << 20), ("large", "6m", 5 << 20)] {
+            let limited = Volume {
+                options: Some([("size".to_owned(), size.to_owned())].into()),
+                ..Volume::named(name)
+            };
+            local.create(&limited).await.unwrap();
+            let data = limited.data_below(&local.root);
+            std::fs::create_dir(data.join("deep")).unwrap();
+            std::fs::write(data.join("deep/fits"), vec![1; fits]).unwrap();
+            let full = std::fs::write(data.join("deep/more"), vec![1; 4 << 20]).unwrap_err();
+            let kind = full.kind();
+            let quota = [
+                std::io::ErrorKind::StorageFull,
+                std::io::ErrorKind::QuotaExceeded,
+            ];
+            assert!(quota.contains(&kind), "{name}: {full}");
+        }
+        let free = Volume::named("free");
+        local.create(&free).await.unwrap();
+        std::fs::write(free.data_below(&local.root).join("f"), vec![1; 8 << 20]).unwrap();
+    }
+
+    /// An ext4 file system of its own, mounted with project quotas.
+    struct Disk {
+        place: tempfile::TempDir,
+        _image: tempfile::NamedTempFile,
+    }
+
+    impl Disk {
+        fn with_project_quotas() -> Option<Self> {
+            let image = tempfile::NamedTempFile::new().unwrap();
+            image.as_file().set_len(64 << 20).unwrap();
+            let options = [
+                "-q",
+                "-F",
+                "-O",
+                "quota,project",
+                "-E",
+                "quotatype=prjquota",
+            ];
+            let made = std::process::Command::new("/usr/sbin/mkfs.ext4")
+                .args(options)
+                .arg(image.path())
+                .status();
+            assert!(made.unwrap().success());
+            let place = tempfile::tempdir().unwrap();
+            let device = arca_sys::loop_device::attach_loop(image.as_file().as_fd()).unwrap();
+            let spec = MountSpec::parse(&device.path.to_string_lossy(), "ext4", "prjquota");
+            match spec.mount(place.path()) {
+                Ok(()) => Some(Self {
+                    place,
+                    _image: image,
+                }),
+                // Not built into this kernel.
+                Err(text) => {
+                    assert!(
+                        text.ends_with("invalid argument") || text.ends_with("no such process"),
+                        "{text}"
+                    );
+                    None
+                }
+            }
+        }
+    }
+
+    impl Drop for Disk {
+        fn drop(&mut self) {
+            table::unmount(self.place.path()).unwrap();
+        }
     }
 }

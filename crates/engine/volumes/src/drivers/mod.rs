@@ -1,5 +1,6 @@
 //! Where the data of volumes are: one driver for each kind of place.
 
+mod addresses;
 mod block;
 mod filesystem;
 mod local;
@@ -7,10 +8,12 @@ mod mount_options;
 mod plugin;
 mod table;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use arca_plugin_client::Plugins;
+use arca_plugin_client::{Plugins, volume as api};
 use arca_types::ContainerId;
 use async_trait::async_trait;
 
@@ -19,6 +22,9 @@ use crate::record::Volume;
 
 pub(crate) use filesystem::make_directory;
 pub(crate) use table::{mounted_below, unmount};
+
+/// How long a plugin may take to tell what it has.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Who has a volume mounted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,8 +65,8 @@ pub(crate) trait VolumeDriver: fmt::Debug + Send + Sync {
         false
     }
 
-    /// What the driver tells about a volume (`Status`).
-    async fn status(&self, _volume: &Volume) -> Option<Status> {
+    /// What the driver tells about a volume.
+    async fn told(&self, _volume: &Volume) -> Option<Told> {
         None
     }
 
@@ -69,7 +75,13 @@ pub(crate) trait VolumeDriver: fmt::Debug + Send + Sync {
 }
 
 /// What a driver tells about a volume.
-pub(crate) type Status = std::collections::BTreeMap<String, serde_json::Value>;
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Told {
+    /// Where it is on this host; empty when that is not known.
+    pub mountpoint: String,
+    /// What else there is (`Status`).
+    pub status: Option<std::collections::BTreeMap<String, serde_json::Value>>,
+}
 
 /// The drivers there are.
 #[derive(Debug)]
@@ -103,14 +115,50 @@ impl Drivers {
         if matches!(name, Volume::LOCAL | Volume::BLOCK) {
             return Volume::LOCAL.to_owned();
         }
-        match self
-            .plugins
-            .get(name, arca_plugin_client::volume::KIND)
-            .await
-        {
-            Ok(plugin) => arca_plugin_client::volume::scope(&plugin).await,
+        match self.plugins.get(name, api::KIND).await {
+            Ok(plugin) => api::scope(&plugin).await,
             Err(_gone) => Volume::LOCAL.to_owned(),
         }
+    }
+
+    /// Asks every plugin for the volume `name`, which nobody has made through this engine.
+    pub(crate) async fn found_elsewhere(&self, name: &str) -> Option<Volume> {
+        for plugin in self.plugins.all(api::KIND).await {
+            match tokio::time::timeout(PATIENCE, api::get(&plugin, name)).await {
+                Ok(Ok(Some(found))) if found.name == name => {
+                    let volume = plugin::of_plugin(plugin.name(), &found);
+                    let scope = api::scope(&plugin).await;
+                    return Some(Volume { scope, ..volume });
+                }
+                Ok(Ok(_none)) => {}
+                Ok(Err(error)) => tracing::debug!(plugin = plugin.name(), %error, "not asked"),
+                Err(_elapsed) => tracing::debug!(plugin = plugin.name(), "it does not answer"),
+            }
+        }
+        None
+    }
+
+    /// Asks every plugin for its volumes; those that do not answer are left out. By the plugin's name.
+    pub(crate) async fn listed_elsewhere(&self) -> BTreeMap<String, Vec<(Volume, String)>> {
+        let mut all = BTreeMap::new();
+        for plugin in self.plugins.all(api::KIND).await {
+            let name = plugin.name().to_owned();
+            match tokio::time::timeout(PATIENCE, api::list(&plugin)).await {
+                Ok(Ok(listed)) => {
+                    let scope = api::scope(&plugin).await;
+                    let scoped = |volume: api::Volume| {
+                        let scope = scope.clone();
+                        let made = plugin::of_plugin(&name, &volume);
+                        (Volume { scope, ..made }, volume.mountpoint)
+                    };
+                    let listed = listed.into_iter().map(scoped).collect();
+                    all.insert(name, listed);
+                }
+                Ok(Err(error)) => tracing::debug!(plugin = name, %error, "not listed"),
+                Err(_elapsed) => tracing::debug!(plugin = name, "it does not answer"),
+            }
+        }
+        all
     }
 
     /// Checks that there is a driver `name`.
@@ -118,10 +166,7 @@ impl Drivers {
         if matches!(name, Volume::LOCAL | Volume::BLOCK) {
             return Ok(());
         }
-        let found = self
-            .plugins
-            .get(name, arca_plugin_client::volume::KIND)
-            .await;
+        let found = self.plugins.get(name, api::KIND).await;
         found.map(drop).map_err(|source| Error::Driver {
             name: volume.to_owned(),
             driver: name.to_owned(),

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use arca_plugin_client::{Plugin, Plugins, volume as api};
+use arca_types::Timestamp;
 use async_trait::async_trait;
 
-use super::{Holder, Status, VolumeDriver};
+use super::{Holder, Told, VolumeDriver};
 use crate::error::Error;
 use crate::record::Volume;
 
@@ -13,6 +14,18 @@ use crate::record::Volume;
 pub(super) struct FromPlugin<'a> {
     plugins: &'a Plugins,
     name: &'a str,
+}
+
+/// A volume that the plugin `driver` has.
+pub(super) fn of_plugin(driver: &str, found: &api::Volume) -> Volume {
+    Volume {
+        name: found.name.clone(),
+        driver: driver.to_owned(),
+        scope: Volume::LOCAL.to_owned(),
+        labels: None,
+        options: None,
+        created_at: found.created_at.parse().unwrap_or(Timestamp::ZERO),
+    }
 }
 
 impl<'a> FromPlugin<'a> {
@@ -83,9 +96,13 @@ impl VolumeDriver for FromPlugin<'_> {
         done.map_err(|source| self.failed(volume, "unmount", source))
     }
 
-    async fn status(&self, volume: &Volume) -> Option<Status> {
+    async fn told(&self, volume: &Volume) -> Option<Told> {
         let plugin = self.plugin(volume, "get").await.ok()?;
-        api::get(&plugin, &volume.name).await.ok()??.status
+        let found = api::get(&plugin, &volume.name).await.ok()??;
+        Some(Told {
+            mountpoint: found.mountpoint,
+            status: found.status,
+        })
     }
 
     async fn size(&self, _volume: &Volume) -> Result<Option<u64>, Error> {
