@@ -3,12 +3,13 @@
 #![expect(
     clippy::indexing_slicing,
     clippy::too_many_arguments,
+    clippy::too_many_lines,
     reason = "what a test needs fails the test where it stands; a header has that many fields"
 )]
 
 use std::path::Path;
 
-use arca_testkit::{Engine, Snapshot};
+use arca_testkit::{Engine, Memory, Snapshot};
 
 /// A file of an archive; `mode` is octal.
 fn member(archive: &mut Vec<u8>, path: &[u8], kind: u8, link: &[u8], mode: &str, content: &[u8]) {
@@ -319,6 +320,113 @@ fn malformed_and_greedy_archives_are_refused() {
     }
     let (status, text) = put(&engine, &name, "/tmp", &ended(deep));
     assert!([200, 400, 500].contains(&status), "{status} {text}");
+    assert_eq!(
+        engine.docker(&["exec", &name, "echo", "alive"]).ok(),
+        "alive"
+    );
+}
+
+/// Archives whose contents are far more than their bytes.
+#[test]
+fn bombs_take_the_containers_room_and_not_the_engines_memory() {
+    const LARGE: u64 = 256 << 20;
+    let engine = Engine::start();
+    let name = running(&engine, &[], "echo ready; sleep 600");
+    let mut head = Vec::new();
+    file(&mut head, b"zeros", b"");
+    head[124..136].copy_from_slice(format!("{LARGE:011o}\0").as_bytes());
+    head[148..156].fill(b' ');
+    let sum: u32 = head.iter().map(|byte| u32::from(*byte)).sum();
+    head[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    let compressed = |program: &str, level: &str| {
+        let mut child = std::process::Command::new(program)
+            .args([level, "-c"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{program}: {error}"));
+        let mut input = child.stdin.take().unwrap_or_else(|| panic!("no input"));
+        let head = head.clone();
+        let writing = std::thread::spawn(move || {
+            use std::io::Write as _;
+            input.write_all(&head).ok();
+            let zeros = vec![0; 1 << 20];
+            for _ in 0..LARGE >> 20 {
+                input.write_all(&zeros).ok();
+            }
+            input.write_all(&[0; 1024]).ok();
+        });
+        let output = child.wait_with_output().unwrap_or_else(|e| panic!("{e}"));
+        assert!(writing.join().is_ok());
+        output.stdout
+    };
+    // A sparse file of a terabyte: it claims much and takes nothing.
+    let mut sparse = Vec::new();
+    let mut pax = Vec::new();
+    for (key, value) in [
+        ("GNU.sparse.major", "1"),
+        ("GNU.sparse.minor", "0"),
+        ("GNU.sparse.name", "sparse"),
+        ("GNU.sparse.realsize", "1099511627776"),
+    ] {
+        let rest = key.len() + value.len() + 3;
+        let length = (rest + 1..).find(|length| rest + length.to_string().len() == *length);
+        pax.extend(format!("{} {key}={value}\n", length.unwrap_or_default()).into_bytes());
+    }
+    member(&mut sparse, b"pax", b'x', b"", "0000644", &pax);
+    let mut map = b"1\n1099511627776\n0\n".to_vec();
+    map.resize(512, 0);
+    file(&mut sparse, b"sparse", &map);
+    let mut bombs = vec![(compressed("gzip", "-9"), "zeros", LARGE)];
+    // Dockerd fills the disk with the zeros of the holes.
+    if engine.is_own() {
+        bombs.push((ended(sparse), "sparse", 1 << 40));
+    }
+    for (archive, path, size) in bombs {
+        assert!(archive.len() < 1 << 20, "{}", archive.len());
+        let memory = Memory::watch(&engine);
+        let (status, text) = put(&engine, &name, "/tmp", &archive);
+        let grown = memory.grown();
+        assert!(grown < 48 << 10, "{path}: {grown} KiB");
+        let shown = format!("stat -c %s /tmp/{path}; rm /tmp/{path}");
+        let said = engine.docker(&["exec", &name, "sh", "-c", &shown]);
+        assert_eq!(
+            (status, said.stdout.trim()),
+            (200, size.to_string().as_str()),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn paths_of_any_length_are_answered() {
+    let engine = Engine::start();
+    let name = running(&engine, &[], "echo ready; sleep 600");
+    for (path, expected) in [
+        ("n".repeat(255), 404),
+        ("n".repeat(4096), 500),
+        ("d/".repeat(2040), 404),
+        ("d/".repeat(8000), 500),
+        ("../".repeat(1300) + "etc/passwd", 200),
+    ] {
+        let (status, _) = get(&engine, &name, &format!("/{path}"));
+        // What is too long for the kernel cannot be there either.
+        let fits = status == expected || (expected == 500 && [400, 404].contains(&status));
+        assert!(fits, "{} bytes: {status}", path.len());
+        let mut archive = Vec::new();
+        let target = path.as_bytes();
+        member(
+            &mut archive,
+            b"././@LongLink",
+            b'K',
+            b"",
+            "0000644",
+            &[target, b"\0"].concat(),
+        );
+        member(&mut archive, b"link", b'2', b"", "0000777", b"");
+        let (status, text) = put(&engine, &name, "/tmp", &ended(archive));
+        assert!([200, 400, 500].contains(&status), "{status} {text}");
+    }
     assert_eq!(
         engine.docker(&["exec", &name, "echo", "alive"]).ok(),
         "alive"

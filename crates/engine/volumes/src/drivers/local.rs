@@ -247,7 +247,7 @@ mod tests {
         );
     }
 
-    /// On a file system that keeps project quotas; without the kernel's support there is nothing to be seen.
+    /// On a file system that keeps project quotas. Optional: kernels without `QFMT_V2` mount none.
     #[tokio::test]
     async fn a_size_limits_what_a_volume_holds() {
         let Some(disk) = Disk::with_project_quotas() else {
