@@ -19,6 +19,8 @@ const UDP_SIZE: usize = 512;
 pub(crate) mod kind {
     /// An IPv4 address.
     pub(crate) const A: u16 = 1;
+    /// Who is responsible for a zone, and for how long it is good that something is not there.
+    pub(crate) const SOA: u16 = 6;
     /// A name that belongs to an address.
     pub(crate) const PTR: u16 = 12;
     /// An IPv6 address.
@@ -37,6 +39,8 @@ pub(crate) mod code {
     pub(crate) const FORMAT: u8 = 1;
     /// The server failed.
     pub(crate) const SERVER: u8 = 2;
+    /// There is no such name.
+    pub(crate) const NO_NAME: u8 = 3;
     /// The server does not want to answer.
     pub(crate) const REFUSED: u8 = 5;
 }
@@ -200,6 +204,88 @@ pub(crate) fn fit(response: Vec<u8>, query: &Query) -> Vec<u8> {
     cut
 }
 
+/// For how many seconds an answer of somebody else is good (RFC 2181, RFC 2308); `None` when it is not one
+/// that should be kept.
+pub(crate) fn good_for(answer: &[u8]) -> Option<u32> {
+    let is_cut = answer.get(2)? & 0x02 != 0;
+    let outcome = outcome(answer)?;
+    if is_cut || ![code::OK, code::NO_NAME].contains(&outcome) {
+        return None;
+    }
+    let records = records(answer)?;
+    let has_answer = be16(answer, 6)? > 0;
+    let good = records
+        .iter()
+        .filter(|record| record.kind != kind::OPT)
+        .map(|record| record.ttl)
+        .min()?;
+    if has_answer {
+        return Some(good);
+    }
+    // Nothing there: for as long as the zone says.
+    let zone = records.iter().find(|record| record.kind == kind::SOA)?;
+    let least = be32(answer, zone.end.checked_sub(4)?)?;
+    Some(good.min(least))
+}
+
+/// Takes seconds off the time that an answer is good for.
+pub(crate) fn grow_older(answer: &mut [u8], by: u32) {
+    for record in records(answer).unwrap_or_default() {
+        if record.kind == kind::OPT {
+            continue;
+        }
+        let left = record.ttl.saturating_sub(by);
+        if let Some(place) = answer.get_mut(record.ttl_at..record.ttl_at + 4) {
+            place.copy_from_slice(&left.to_be_bytes());
+        }
+    }
+}
+
+/// Where a record of an answer is.
+struct Place {
+    kind: u16,
+    ttl: u32,
+    ttl_at: usize,
+    end: usize,
+}
+
+/// The records after the question; `None` when the message is not well formed.
+fn records(message: &[u8]) -> Option<Vec<Place>> {
+    let (_, after) = read_name(message, HEADER)?;
+    let mut at = after + 4;
+    let count = [6, 8, 10]
+        .into_iter()
+        .map(|section| be16(message, section).map(usize::from))
+        .sum::<Option<usize>>()?;
+    let mut places = Vec::new();
+    for _ in 0..count {
+        at = skip_name(message, at)?;
+        let length = usize::from(be16(message, at + 8)?);
+        let end = at + 10 + length;
+        message.get(..end)?;
+        places.push(Place {
+            kind: be16(message, at)?,
+            ttl: be32(message, at + 4)?,
+            ttl_at: at + 4,
+            end,
+        });
+        at = end;
+    }
+    Some(places)
+}
+
+/// Where a name ends that may be compressed.
+fn skip_name(message: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        match *message.get(at)? {
+            0 => return Some(at + 1),
+            length @ 1..=63 => at += 1 + usize::from(length),
+            0xc0.. => return Some(at + 2),
+            _ => return None,
+        }
+    }
+}
+
 /// The address that a name of the reverse tree stands for.
 pub(crate) fn reverse(name: &str) -> Option<IpAddr> {
     if let Some(digits) = name.strip_suffix(".in-addr.arpa") {
@@ -267,6 +353,14 @@ fn be16(message: &[u8], at: usize) -> Option<u16> {
         .try_into()
         .ok()
         .map(u16::from_be_bytes)
+}
+
+fn be32(message: &[u8], at: usize) -> Option<u32> {
+    message
+        .get(at..at + 4)?
+        .try_into()
+        .ok()
+        .map(u32::from_be_bytes)
 }
 
 /// Composes a query, as clients do.

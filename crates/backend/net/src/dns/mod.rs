@@ -3,6 +3,7 @@
 //! It listens on ports that the kernel chose, and a firewall table *inside* the sandbox leads port 53 of
 //! that address there, so that programs in the sandbox may have port 53 for themselves.
 
+mod cache;
 mod keeper;
 mod kept;
 mod message;
@@ -57,6 +58,9 @@ pub fn survives(bytes: &[u8]) -> Option<Vec<u8>> {
     let response = message::respond(bytes, &query, message::code::OK, &answers);
     let fitting = message::fit(response, &query);
     let _own = message::answers(&fitting, bytes, &query);
+    let mut old = bytes.to_vec();
+    let _good = message::good_for(&old);
+    message::grow_older(&mut old, 7);
     Some(fitting)
 }
 

@@ -138,7 +138,7 @@ async fn serve_udp(socket: Arc<tokio::net::UdpSocket>, shared: Arc<Shared>) {
                     continue;
                 };
                 let request = buffer.get(..length).unwrap_or_default();
-                match shared.local(request) {
+                match shared.local(request, Transport::Udp) {
                     Local::Answer(response) => reply(&socket, &response, client).await,
                     Local::Nothing => {}
                     Local::Elsewhere(query) => {
@@ -180,7 +180,7 @@ async fn serve_tcp(listener: tokio::net::TcpListener, shared: Arc<Shared>) {
 /// Answers the questions of one connection, one after the other.
 async fn converse(mut stream: TcpStream, shared: Arc<Shared>) {
     while let Ok(Ok(request)) = timeout(SILENCE, receive(&mut stream)).await {
-        let response = match shared.local(&request) {
+        let response = match shared.local(&request, Transport::Tcp) {
             Local::Answer(response) => response,
             Local::Nothing => return,
             Local::Elsewhere(query) => shared.forward(&request, &query, Transport::Tcp).await,
@@ -201,15 +201,19 @@ enum Local {
 }
 
 impl Shared {
-    fn local(&self, request: &[u8]) -> Local {
+    fn local(&self, request: &[u8], transport: Transport) -> Local {
         let Some(query) = message::parse(request) else {
             return message::malformed(request).map_or(Local::Nothing, Local::Answer);
         };
-        match self.known(&query) {
-            Some(answers) => Local::Answer(message::fit(
-                message::respond(request, &query, code::OK, &answers),
-                &query,
-            )),
+        let answer = match self.known(&query) {
+            Some(answers) => Some(message::respond(request, &query, code::OK, &answers)),
+            None => self.upstreams().remembered(request, transport),
+        };
+        match answer {
+            Some(answer) if transport == Transport::Udp => {
+                Local::Answer(message::fit(answer, &query))
+            }
+            Some(answer) => Local::Answer(answer),
             None => Local::Elsewhere(query),
         }
     }
@@ -238,14 +242,16 @@ impl Shared {
         Some(addresses.into_iter().map(Answer::Address).collect())
     }
 
+    fn upstreams(&self) -> Arc<Upstreams> {
+        let current = self.upstreams.read();
+        Arc::clone(&current.unwrap_or_else(PoisonError::into_inner))
+    }
+
     async fn forward(&self, request: &[u8], query: &Query, transport: Transport) -> Vec<u8> {
         let failed = |code| message::respond(request, query, code, &[]);
+        let upstreams = self.upstreams();
         let Ok(_permit) = self.waiting.try_acquire() else {
             return failed(code::REFUSED);
-        };
-        let upstreams = {
-            let current = self.upstreams.read();
-            Arc::clone(&current.unwrap_or_else(PoisonError::into_inner))
         };
         let answer = upstreams.ask(request, query, transport).await;
         answer.unwrap_or_else(|| failed(code::SERVER))

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
@@ -114,6 +115,126 @@ fn other_names_are_asked_elsewhere_and_the_next_server_helps() {
         assert_eq!(
             addresses(address, "example.org", kind::A).await,
             [ip("192.0.2.7")]
+        );
+    });
+}
+
+/// A server of the outside that counts its questions and answers them with an outcome and an address.
+async fn counting(address: &str, outcome: u8) -> (u16, Arc<AtomicUsize>) {
+    let socket = UdpSocket::bind(address).await.unwrap();
+    let port = socket.local_addr().unwrap().port();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    tokio::spawn(async move {
+        let mut buffer = vec![0; 512];
+        while let Ok((length, client)) = socket.recv_from(&mut buffer).await {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let request = &buffer[..length];
+            let query = message::parse(request).unwrap();
+            let answers = [Answer::Address(ip("192.0.2.7"))];
+            let answers = if outcome == code::OK {
+                &answers[..]
+            } else {
+                &[]
+            };
+            let response = message::respond(request, &query, outcome, answers);
+            socket.send_to(&response, client).await.unwrap();
+        }
+    });
+    (port, count)
+}
+
+#[test]
+fn an_answer_that_is_good_for_a_while_is_asked_for_once() {
+    in_namespace(async {
+        let (port, count) = counting("127.0.0.1:0", code::OK).await;
+        let (_server, address) = start(&[ip("127.0.0.1")], port);
+        for _ in 0..5 {
+            assert_eq!(
+                addresses(address, "example.org", kind::A).await,
+                [ip("192.0.2.7")]
+            );
+        }
+        assert_eq!(count.load(Ordering::Relaxed), 1);
+        addresses(address, "example.com", kind::A).await;
+        assert_eq!(count.load(Ordering::Relaxed), 2);
+    });
+}
+
+#[test]
+fn a_server_that_fails_is_passed_over_and_its_failure_is_not_kept() {
+    in_namespace(async {
+        let (port, failing) = counting("127.0.0.3:0", code::SERVER).await;
+        let (_, working) = counting(&format!("127.0.0.1:{port}"), code::OK).await;
+        let (_server, address) = start(&[ip("127.0.0.3"), ip("127.0.0.1")], port);
+        assert_eq!(
+            addresses(address, "example.org", kind::A).await,
+            [ip("192.0.2.7")]
+        );
+        assert_eq!(failing.load(Ordering::Relaxed), 1);
+        assert_eq!(working.load(Ordering::Relaxed), 1);
+        let (_server, address) = start(&[ip("127.0.0.3")], port);
+        for _ in 0..2 {
+            let response = ask(address, "example.org", kind::A).await;
+            assert_eq!(message::outcome(&response), Some(code::SERVER));
+        }
+        assert_eq!(failing.load(Ordering::Relaxed), 3);
+    });
+}
+
+#[test]
+fn a_silent_server_is_asked_last_afterwards() {
+    in_namespace(async {
+        let silent = UdpSocket::bind("127.0.0.3:0").await.unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let (_, working) = counting(&format!("127.0.0.1:{port}"), code::OK).await;
+        let (_server, address) = start(&[ip("127.0.0.3"), ip("127.0.0.1")], port);
+        addresses(address, "one.example", kind::A).await;
+        let begin = std::time::Instant::now();
+        for name in ["two.example", "three.example"] {
+            addresses(address, name, kind::A).await;
+        }
+        assert!(begin.elapsed() < std::time::Duration::from_secs(1));
+        assert_eq!(working.load(Ordering::Relaxed), 3);
+    });
+}
+
+#[test]
+fn a_flood_of_one_sandbox_does_not_slow_another() {
+    in_namespace(async {
+        // A server that never answers: every question of the flood waits for as long as it may.
+        let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let (_flooded, victim) = start(&[ip("127.0.0.1")], port);
+        let (_other, address) = start(&[], port);
+        let end = Arc::new(AtomicUsize::new(0));
+        let ends = Arc::clone(&end);
+        let flood = tokio::spawn(async move {
+            let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            socket.connect(victim).await.unwrap();
+            let mut number = 0_u32;
+            while ends.load(Ordering::Relaxed) == 0 {
+                number += 1;
+                let request = message::ask(&format!("n{number}.example"), kind::A);
+                let _lost = socket.send(&request).await;
+                if number % 64 == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            number
+        });
+        let mut slowest = std::time::Duration::ZERO;
+        for _ in 0..100 {
+            let begin = std::time::Instant::now();
+            assert_eq!(addresses(address, "web", kind::A).await, [ip("10.0.0.2")]);
+            slowest = slowest.max(begin.elapsed());
+        }
+        end.store(1, Ordering::Relaxed);
+        let sent = flood.await.unwrap();
+        assert!(sent > 1000, "{sent}");
+        assert!(
+            slowest < std::time::Duration::from_millis(500),
+            "{slowest:?}"
         );
     });
 }

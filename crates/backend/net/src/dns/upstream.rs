@@ -1,13 +1,14 @@
 //! Servers that know the rest of the world.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout};
 
+use super::cache::Cache;
 use super::message::{self, Query, code};
 
 /// How long one server may take to answer.
@@ -19,7 +20,11 @@ const DATAGRAM: usize = 4096;
 
 /// The servers of one sandbox, with what is known of their health.
 #[derive(Debug)]
-pub(crate) struct Upstreams(Vec<Upstream>);
+pub(crate) struct Upstreams {
+    servers: Vec<Upstream>,
+    /// What they said by UDP, and what by TCP: an answer that was cut is none by the other.
+    said: [Mutex<Cache>; 2],
+}
 
 #[derive(Debug)]
 struct Upstream {
@@ -41,7 +46,24 @@ impl Upstreams {
             address: SocketAddr::new(*address, port),
             ill: Mutex::new(None),
         };
-        Self(addresses.iter().map(upstream).collect())
+        Self {
+            servers: addresses.iter().map(upstream).collect(),
+            said: Default::default(),
+        }
+    }
+
+    fn said(&self, transport: Transport) -> MutexGuard<'_, Cache> {
+        let [udp, tcp] = &self.said;
+        let said = match transport {
+            Transport::Udp => udp,
+            Transport::Tcp => tcp,
+        };
+        said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was said to the same question a while ago and is still good.
+    pub(crate) fn remembered(&self, request: &[u8], transport: Transport) -> Option<Vec<u8>> {
+        self.said(transport).get(request, Instant::now())
     }
 
     /// Asks one server after the other, healthy ones first, until one has an answer. What the last one said
@@ -53,7 +75,7 @@ impl Upstreams {
         transport: Transport,
     ) -> Option<Vec<u8>> {
         let now = Instant::now();
-        let (ill, healthy): (Vec<_>, Vec<_>) = self.0.iter().partition(|one| one.is_ill(now));
+        let (ill, healthy): (Vec<_>, Vec<_>) = self.servers.iter().partition(|one| one.is_ill(now));
         let mut last = None;
         for upstream in healthy.into_iter().chain(ill) {
             let asked = timeout(
@@ -65,7 +87,10 @@ impl Upstreams {
             let Some(answer) = answer else { continue };
             match message::outcome(&answer) {
                 Some(code::SERVER | code::REFUSED) | None => last = Some(answer),
-                Some(_) => return Some(answer),
+                Some(_) => {
+                    self.said(transport).put(request, &answer, Instant::now());
+                    return Some(answer);
+                }
             }
         }
         last
