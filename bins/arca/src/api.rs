@@ -106,6 +106,21 @@ impl Api {
             .collect())
     }
 
+    /// What the daemon warns of (`docker info`).
+    pub(crate) fn warnings(&self) -> anyhow::Result<Vec<Finding>> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Info {
+            warnings: Option<Vec<String>>,
+        }
+        let info: Info = serde_json::from_str(&self.get("/info")?)?;
+        let warnings = info.warnings.unwrap_or_default().into_iter();
+        let text = |warning: String| warning.trim_start_matches("WARNING: ").to_owned();
+        Ok(warnings
+            .map(|warning| Finding::warning("daemon", text(warning)))
+            .collect())
+    }
+
     fn get(&self, path: &str) -> anyhow::Result<String> {
         self.request("GET", path, Duration::from_secs(10))
     }

@@ -13,6 +13,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     let daemon = api::Daemon::find(&options.socket);
     let mut findings = host::check(&options.data_root);
     findings.push(daemon.finding());
+    if let api::Daemon::Answers(api) = &daemon {
+        findings.extend(
+            api.warnings()
+                .context("cannot ask what the daemon warns of")?,
+        );
+    }
     let actual = state::Actual::look(options);
     let recorded = match &daemon {
         api::Daemon::Answers(api) => api.containers().context("cannot list the containers")?,

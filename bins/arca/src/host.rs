@@ -19,7 +19,11 @@ pub(crate) fn check(data_root: &Path) -> Vec<Finding> {
         cgroups(),
         forwarding(),
     ];
-    findings.extend([program("nft", &["--version"]), firewall()]);
+    findings.extend([
+        program("nft", &["--version"]),
+        firewall(),
+        legacy_iptables(),
+    ]);
     findings.extend(disk(data_root));
     findings
 }
@@ -174,6 +178,35 @@ fn firewall() -> Finding {
         _ => Finding::error(
             "firewall",
             "nft list tables fails: the kernel lacks nf_tables, or rights are missing",
+        ),
+    }
+}
+
+/// Rules by iptables' old kernel interface, which nft does not show.
+fn legacy_iptables() -> Finding {
+    let what = "legacy iptables";
+    let tables = std::fs::read_to_string("/proc/net/ip_tables_names").unwrap_or_default();
+    if !tables.lines().any(|table| table == "filter") {
+        return Finding::ok(what, "not in use");
+    }
+    let rules = Command::new("iptables-legacy")
+        .args(["-t", "filter", "-S", "FORWARD"])
+        .output()
+        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    match rules {
+        Ok(rules) if rules.contains("-P FORWARD DROP") => Finding::warning(
+            what,
+            "its chain FORWARD drops what it does not know, and with it containers' packets: \
+             iptables-legacy -P FORWARD ACCEPT, or a rule for each bridge (-i and -o)",
+        ),
+        Ok(rules) => {
+            let count = rules.lines().filter(|line| line.starts_with("-A")).count();
+            let text = format!("in use, {count} rules for forwarded packets besides those of arca");
+            Finding::warning(what, text)
+        }
+        Err(error) => Finding::warning(
+            what,
+            format!("in use, and its rules cannot be shown (iptables-legacy: {error})"),
         ),
     }
 }
