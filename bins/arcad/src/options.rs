@@ -133,6 +133,7 @@ options! {
     "experimental" / "experimental": Bool, Honoured, "Enable experimental features";
     "feature" / "features": Map, Only("{}"), "Enable feature in the daemon";
     "" / "builder": Object, Honoured, "";
+    "exposure" / "exposure": Text, Honoured, "Who reaches published ports (\"open\" | \"firewall\" | \"loopback\")";
     "fixed-cidr" / "fixed-cidr": Text, Honoured, "IPv4 subnet for the default bridge network";
     "fixed-cidr-v6" / "fixed-cidr-v6": Text, Honoured, "IPv6 subnet for the default bridge network";
     ('G') "group" / "group": Text, Honoured, "Group for the unix socket";

@@ -241,6 +241,7 @@ pub(crate) fn networks(settings: &Settings) -> anyhow::Result<NetworksConfig> {
         host_gateway_ips: addresses(&settings.host_gateway_ips, "host gateway IP")?,
         userland_proxy: settings.userland_proxy,
         direct_routing: settings.allow_direct_routing,
+        exposure: settings.exposure.parse().context("exposure")?,
         dns_program: beside("arca-dns").ok().filter(|program| program.is_file()),
         dns: DnsSettings {
             servers: addresses(&settings.dns, "DNS server")?,

@@ -19,6 +19,7 @@ use crate::parse;
 #[serde(rename_all = "kebab-case", default)]
 pub(crate) struct Settings {
     pub(crate) allow_direct_routing: bool,
+    pub(crate) exposure: String,
     pub(crate) bip: String,
     pub(crate) bip6: String,
     pub(crate) bridge: String,
@@ -147,6 +148,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             allow_direct_routing: false,
+            exposure: "open".to_owned(),
             bip: String::new(),
             bip6: String::new(),
             bridge: String::new(),
@@ -294,6 +296,12 @@ impl Settings {
             if number < 0 {
                 return Err(format!("{what}: {number}"));
             }
+        }
+        if !["open", "firewall", "loopback"].contains(&self.exposure.as_str()) {
+            return Err(format!(
+                "invalid exposure: {} (must be open, firewall or loopback)",
+                self.exposure
+            ));
         }
         for label in &self.labels {
             parse::label(label)?;

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::dns::DnsConfig;
 use crate::drivers::{BridgeConfig, NetworkDriver, SubLinkConfig};
-use crate::types::{MacAddr, PublishedPort};
+use crate::types::{Exposure, MacAddr, PublishedPort};
 
 /// The settings of the backend.
 #[derive(Debug, Clone)]
@@ -85,10 +85,12 @@ impl SandboxConfig {
                     IpNet::V4(net) if targets.ipv4.is_none() => {
                         targets.ipv4 = Some(net.addr());
                         targets.routed.0 = endpoint.routed.0;
+                        targets.exposure = targets.exposure.max(endpoint.exposure);
                     }
                     IpNet::V6(net) if targets.ipv6.is_none() => {
                         targets.ipv6 = Some(net.addr());
                         targets.routed.1 = endpoint.routed.1;
+                        targets.exposure = targets.exposure.max(endpoint.exposure);
                     }
                     _ => {}
                 }
@@ -108,6 +110,8 @@ pub struct Targets {
     /// For IPv4 and for IPv6: whether others reach those addresses themselves, so that a published port is
     /// opened there and no port of the host is led to it.
     pub routed: (bool, bool),
+    /// Who reaches them.
+    pub exposure: Exposure,
 }
 
 impl Targets {
@@ -141,6 +145,8 @@ pub struct EndpointConfig {
     pub publishes: bool,
     /// As in [`Targets::routed`].
     pub routed: (bool, bool),
+    /// Who reaches published ports that lead to it.
+    pub exposure: Exposure,
     /// Settings of the interface: the key below `net`, with the interface's name in it, and the value.
     pub sysctls: Vec<(String, String)>,
 }

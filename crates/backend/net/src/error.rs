@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use arca_types::{Classify, ErrorKind};
 
+use rustix::io::Errno;
+
 use crate::types::{Protocol, PublishedPort};
 
 /// What went wrong.
@@ -32,8 +34,22 @@ pub enum Error {
         cause: io::Error,
     },
     /// A port of the host is published already.
-    #[error("Bind for {0}:{1} failed: port is already allocated")]
-    PortAllocated(IpAddr, u16),
+    #[error("Bind for {host_ip}:{port} failed: port is already allocated{}", by(owner.as_deref()))]
+    PortAllocated {
+        /// The protocol.
+        protocol: Protocol,
+        /// The host's address.
+        host_ip: IpAddr,
+        /// The host's port.
+        port: u16,
+        /// Who has it, in words, as far as the caller knows.
+        owner: Option<String>,
+    },
+    /// An address of the host is asked for where only the host itself may reach the port.
+    #[error(
+        "cannot publish on {0}: the exposure of published ports is limited to loopback addresses"
+    )]
+    NotExposed(IpAddr),
     /// No port of the host's range is free.
     #[error("all ports are allocated")]
     NoPort,
@@ -72,26 +88,35 @@ pub enum Error {
 /// Why a socket could not be bound, without the number that [`io::Error`] prints.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// `EADDRINUSE`.
-    #[error("address already in use")]
-    InUse,
+    /// `EADDRINUSE`; the process that has the port, where it could be found.
+    #[error("address already in use{}", by(_0.as_deref()))]
+    InUse(Option<String>),
     /// `EADDRNOTAVAIL`.
     #[error("cannot assign requested address")]
     NotAvailable,
     /// `EACCES`.
     #[error("permission denied")]
     Denied,
+    /// `EPROTONOSUPPORT`.
+    #[error("protocol not supported (the kernel has no SCTP: modprobe sctp)")]
+    NoProtocol,
     /// Anything else.
     #[error("{0}")]
     Other(io::Error),
 }
 
+/// ` (by <owner>)`, or nothing.
+fn by(owner: Option<&str>) -> String {
+    owner.map_or_else(String::new, |owner| format!(" (by {owner})"))
+}
+
 impl From<io::Error> for BindError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::AddrInUse => Self::InUse,
+            io::ErrorKind::AddrInUse => Self::InUse(None),
             io::ErrorKind::AddrNotAvailable => Self::NotAvailable,
             io::ErrorKind::PermissionDenied => Self::Denied,
+            _ if Errno::from_io_error(&error) == Some(Errno::PROTONOSUPPORT) => Self::NoProtocol,
             _ => Self::Other(error),
         }
     }
@@ -108,7 +133,7 @@ impl Error {
 impl Classify for Error {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Unsupported(_) => ErrorKind::InvalidParameter,
+            Self::Unsupported(_) | Self::NotExposed(_) => ErrorKind::InvalidParameter,
             _ => ErrorKind::Internal,
         }
     }

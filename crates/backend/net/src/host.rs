@@ -74,6 +74,29 @@ impl Host {
         .map_err(failed())
     }
 
+    /// The smallest of the largest packets that links with a default route take, bytes; `None` when there is
+    /// no default route.
+    pub(crate) fn uplink_mtu(&self) -> Result<Option<u32>, Error> {
+        self.with(|socket| {
+            let routes = route::list(socket)?;
+            let uplinks: Vec<u32> = routes
+                .into_iter()
+                .filter(|route| route.destination.is_none())
+                .filter_map(|route| route.link)
+                .collect();
+            if uplinks.is_empty() {
+                return Ok(None);
+            }
+            let links = link::list(socket)?;
+            let mtus = links
+                .iter()
+                .filter(|link| uplinks.contains(&link.index))
+                .map(|link| link.mtu);
+            Ok(mtus.filter(|mtu| *mtu > 0).min())
+        })
+        .map_err(Error::system("look for the uplink"))
+    }
+
     /// The IPv4 and IPv6 addresses of a link.
     pub(crate) fn addresses(&self, index: u32) -> Result<Vec<IpNet>, Error> {
         let all = self
@@ -85,6 +108,20 @@ impl Host {
             .map(|(_, net)| net)
             .collect())
     }
+}
+
+/// The tables of iptables' old kernel interface that are in use in the calling thread's namespace; nf_tables
+/// does not show them.
+pub(crate) fn legacy_tables() -> Vec<String> {
+    let files = ["ip_tables_names", "ip6_tables_names"];
+    let mut found: Vec<String> = files
+        .iter()
+        .filter_map(|file| std::fs::read_to_string(format!("/proc/thread-self/net/{file}")).ok())
+        .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    found.sort();
+    found.dedup();
+    found
 }
 
 /// Whether the host has IPv6 at all.

@@ -6,17 +6,21 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::mpsc;
+
 use crate::config::{Config, EndpointConfig, NetworkConfig, SandboxConfig, Targets};
 use crate::dns::{Kept, Names, Sockets};
 use crate::error::Error;
-use crate::firewall::{Forward, Monitor};
+use crate::firewall::{self, Forward};
 use crate::forwarding;
 use crate::host::Host;
+use crate::netlink::watch::Watch;
 use crate::netns::{self, Netns};
 use crate::ports::Ports;
+use crate::repair::{self, Repair, Reports};
 use crate::resolvers::Resolvers;
 use crate::sandbox::Inside;
-use crate::types::PublishedPort;
+use crate::types::{Exposure, PublishedPort};
 
 /// What the handles share.
 #[derive(Debug)]
@@ -28,7 +32,11 @@ pub(crate) struct Inner {
     pub(crate) names: Arc<Names>,
     pub(crate) resolvers: Mutex<Resolvers>,
     pub(crate) kept: Option<Arc<Kept>>,
-    pub(crate) monitor: Mutex<Option<Monitor>>,
+    pub(crate) watches: Mutex<Vec<Watch>>,
+    /// The endpoints that are in use: sandbox and endpoint by the name of the host's link.
+    pub(crate) attached: Mutex<BTreeMap<String, (String, EndpointConfig)>>,
+    pub(crate) reports: Reports,
+    pub(crate) repairs: Mutex<Option<mpsc::Receiver<Repair>>>,
 }
 
 /// Locks, whatever happened to who held it before.
@@ -55,12 +63,28 @@ impl Inner {
         Ok(())
     }
 
-    pub(crate) fn watch_firewall(&self) -> Result<(), Error> {
-        let mut monitor = lock(&self.monitor);
-        if monitor.is_none() {
-            *monitor = Some(Monitor::start(Arc::clone(&self.host.firewall))?);
+    /// Begins to look for changes by others, once.
+    pub(crate) fn watch(self: &Arc<Self>) -> Result<(), Error> {
+        let mut watches = lock(&self.watches);
+        if watches.is_empty() {
+            let rules = Arc::clone(&self.host.firewall);
+            watches.push(firewall::watch(rules, self.reports.clone())?);
+            watches.push(repair::watch(self)?);
         }
         Ok(())
+    }
+
+    /// Remembers the endpoints of a sandbox as in use.
+    fn remember<'a>(&self, sandbox: &str, all: impl IntoIterator<Item = &'a EndpointConfig>) {
+        let mut attached = lock(&self.attached);
+        for endpoint in all {
+            let entry = (sandbox.to_owned(), endpoint.clone());
+            attached.insert(endpoint.host_link.clone(), entry);
+        }
+    }
+
+    fn forget(&self, endpoint: &EndpointConfig) {
+        lock(&self.attached).remove(&endpoint.host_link);
     }
 
     pub(crate) fn attach(
@@ -97,10 +121,14 @@ impl Inner {
             let error = arca_types::chain(&error);
             tracing::warn!(error, "cannot take back a sandbox that was begun");
         }
+        if attached.is_ok() {
+            self.remember(&sandbox.id, &sandbox.endpoints);
+        }
         attached.map(|sockets| (path, sockets))
     }
 
     pub(crate) fn detach(&self, sandbox: &SandboxConfig) -> Result<(), Error> {
+        sandbox.endpoints.iter().for_each(|one| self.forget(one));
         self.end_dns(&sandbox.id);
         let withdrawn = self
             .host
@@ -138,11 +166,14 @@ impl Inner {
             if let Err(error) = undone {
                 tracing::warn!(error = arca_types::chain(&error), "cannot take back a link");
             }
+        } else {
+            self.remember(sandbox, [endpoint]);
         }
         joined
     }
 
     pub(crate) fn disconnect(&self, sandbox: &str, endpoint: &EndpointConfig) -> Result<(), Error> {
+        self.forget(endpoint);
         let inside = self.enter(sandbox, |inside| inside.leave(endpoint));
         let outside = match self.network(&endpoint.network) {
             Ok(network) => network.driver.driver().leave(&self.host, endpoint),
@@ -152,7 +183,7 @@ impl Inner {
     }
 
     pub(crate) fn recover(
-        &self,
+        self: &Arc<Self>,
         networks: Vec<NetworkConfig>,
         live: &[SandboxConfig],
     ) -> Result<(), Error> {
@@ -166,9 +197,10 @@ impl Inner {
         }
         if !networks.is_empty() {
             let ipv6 = networks.iter().any(|network| network.driver.has_ipv6());
-            result = result
-                .and(self.watch_firewall())
-                .and(self.enable_forwarding(ipv6));
+            result = result.and(self.watch()).and(self.enable_forwarding(ipv6));
+        }
+        for sandbox in live {
+            self.remember(&sandbox.id, &sandbox.endpoints);
         }
         let forwards = live
             .iter()
@@ -198,9 +230,15 @@ impl Inner {
     }
 }
 
-/// The redirections of ports in the kernel: those whose family the target has.
+/// The redirections of ports in the kernel: those whose family the target has, and that may be reached.
 pub(crate) fn forwards(ports: &[PublishedPort], to: Targets) -> Vec<Forward> {
     let forward = |port: &PublishedPort| {
+        let is_shut = to.exposure == Exposure::Loopback && !port.host_ip.is_loopback();
+        let is_checked = to.exposure == Exposure::Firewall && !port.host_ip.is_loopback();
+        // At its own address, a container is nobody whom the host lets in.
+        if is_shut || (is_checked && port.host_port == 0) {
+            return None;
+        }
         let target = match port.host_ip {
             IpAddr::V4(_) => IpAddr::V4(to.ipv4?),
             IpAddr::V6(_) => IpAddr::V6(to.ipv6?),
@@ -213,6 +251,7 @@ pub(crate) fn forwards(ports: &[PublishedPort], to: Targets) -> Vec<Forward> {
             host_ip: port.host_ip,
             host_port: port.host_port,
             target: SocketAddr::new(target, port.container_port),
+            checked: is_checked,
         })
     };
     ports.iter().filter_map(forward).collect()

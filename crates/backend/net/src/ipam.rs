@@ -294,4 +294,73 @@ mod tests {
         let chosen = choose(&[pool], &[net("fd01:203:405::/64")]).unwrap();
         assert_eq!(chosen, net("fd01:203:405:1::/64"));
     }
+
+    proptest::proptest! {
+        /// Whatever is taken and given back in whatever order, no address belongs to two, and one is
+        /// refused only when none is left.
+        #[test]
+        fn no_address_is_given_twice(
+            steps in proptest::collection::vec((0_u8..4, 0_u8..40), 1..120),
+            ranged in proptest::bool::ANY,
+            six in proptest::bool::ANY,
+        ) {
+            let (subnet, range, size) = match (six, ranged) {
+                (false, false) => ("10.0.0.0/28", None, 14),
+                (false, true) => ("10.0.0.0/28", Some(net("10.0.0.8/30")), 4),
+                (true, false) => ("fd00::/124", None, 15),
+                (true, true) => ("fd00::/124", Some(net("fd00::8/126")), 4),
+            };
+            let subnet = net(subnet);
+            let mut pool = Pool::new(subnet, range);
+            let within = |address: &IpAddr| range.unwrap_or(subnet).contains(address);
+            let mut held: BTreeSet<IpAddr> = BTreeSet::new();
+            for (step, number) in steps {
+                match step {
+                    0 => if let Some(address) = held.iter().nth(usize::from(number) % 16).copied() {
+                        held.remove(&address);
+                        pool.release(address);
+                    },
+                    1 => {
+                        let base = super::number(subnet.network());
+                        let address = pool.address(base + u128::from(number % 16));
+                        if pool.reserve(address).is_ok() {
+                            proptest::prop_assert!(held.insert(address));
+                        }
+                    }
+                    _ => match pool.allocate() {
+                        Ok(address) => {
+                            proptest::prop_assert!(within(&address));
+                            proptest::prop_assert!(held.insert(address));
+                        }
+                        Err(error) => {
+                            proptest::prop_assert_eq!(error, AddressError::Exhausted);
+                            proptest::prop_assert_eq!(held.iter().filter(|a| within(a)).count(), size);
+                        }
+                    },
+                }
+            }
+        }
+
+        /// A subnet is one of its pool, and has nothing in common with what is occupied.
+        #[test]
+        fn subnets_never_overlap(occupied in proptest::collection::vec(
+            (0_u32..=u32::MAX, 8_u8..=32), 0..30,
+        )) {
+            let mut taken: Vec<IpNet> = occupied
+                .iter()
+                .map(|(bits, size)| {
+                    let address = Ipv4Addr::from(0x0a00_0000 | (bits & 0x00ff_ffff));
+                    IpNet::V4(Ipv4Net::new(address, *size.max(&9)).unwrap().trunc())
+                })
+                .collect();
+            let pools = [(net("10.0.0.0/8"), 12), (net("10.0.0.0/8"), 24)];
+            for _ in 0..40 {
+                let Some(subnet) = choose(&pools, &taken) else { break };
+                let is_cut = |(base, size): &(IpNet, u8)| base.contains(&subnet) && subnet.prefix_len() == *size;
+                proptest::prop_assert!(pools.iter().any(is_cut));
+                proptest::prop_assert!(!taken.iter().any(|other| overlap(other, &subnet)));
+                taken.push(subnet);
+            }
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use ipnet::IpNet;
+use tokio::sync::mpsc;
 
 use crate::config::{Config, EndpointConfig, NetworkConfig, SandboxConfig, Targets};
 use crate::dns::{DnsConfig, Kept, Names};
@@ -13,6 +14,7 @@ use crate::firewall::Obstacle;
 use crate::host::Host;
 use crate::inner::{Inner, forwards, lock};
 use crate::ports::{Ports, Reservation};
+use crate::repair::{Repair, Reports};
 use crate::types::PublishedPort;
 
 /// The network backend. A cheap handle; every function may be called from any task.
@@ -33,6 +35,7 @@ impl Net {
             names.follow(Arc::clone(&kept));
             kept
         });
+        let (reports, repairs) = Reports::channel();
         Ok(Self(Arc::new(Inner {
             ports: Ports::new(config.userland_proxy),
             config,
@@ -41,7 +44,10 @@ impl Net {
             names,
             resolvers: Mutex::default(),
             kept,
-            monitor: Mutex::default(),
+            watches: Mutex::default(),
+            attached: Mutex::default(),
+            reports,
+            repairs: Mutex::new(Some(repairs)),
         })))
     }
 
@@ -63,12 +69,26 @@ impl Net {
         &self.0.names
     }
 
+    /// What is mended from now on of what something outside breaks; `None` when somebody reads already.
+    #[must_use]
+    pub fn repairs(&self) -> Option<mpsc::Receiver<Repair>> {
+        lock(&self.0.repairs).take()
+    }
+
     /// Chains of other firewalls that drop forwarded packets they do not know, and so ours.
     ///
     /// # Errors
     /// When the kernel does not tell.
     pub async fn obstacles(&self) -> Result<Vec<Obstacle>, Error> {
         self.blocking(|inner| inner.host.firewall.obstacles()).await
+    }
+
+    /// The tables of iptables' old kernel interface that see packets besides ours, such as `filter`.
+    ///
+    /// # Errors
+    /// When there is no thread to look.
+    pub async fn legacy_tables(&self) -> Result<Vec<String>, Error> {
+        self.blocking(|_| Ok(crate::host::legacy_tables())).await
     }
 
     /// Every subnet the host has an address in or a route to, but for those of the links in `except`.
@@ -97,11 +117,11 @@ impl Net {
     /// # Errors
     /// When the kernel refuses; what was made stays for [`remove_network`](Self::remove_network).
     pub async fn ensure_network(&self, network: NetworkConfig) -> Result<(), Error> {
-        self.blocking(move |inner| {
+        self.blocking_shared(move |inner| {
             if lock(&inner.networks).get(&network.id) == Some(&network) {
                 return Ok(());
             }
-            inner.watch_firewall()?;
+            inner.watch()?;
             inner.enable_forwarding(network.driver.has_ipv6())?;
             network.driver.driver().set_up(&inner.host)?;
             lock(&inner.networks).insert(network.id.clone(), network);

@@ -13,6 +13,9 @@ use crate::netlink::{Socket, address, link, route};
 use crate::netns::Netns;
 use crate::testing::in_namespace;
 
+mod exposure;
+mod repair;
+
 const TABLE: &str = "arca-test";
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -30,6 +33,7 @@ fn bridge(name: &str, subnet: u8) -> NetworkConfig {
             addresses: vec![format!("10.77.{subnet}.1/24").parse().unwrap()],
             isolated: (false, false),
             mtu: 1500,
+            follows_uplink: false,
             icc: true,
             masquerade: (true, true),
             internal: false,
@@ -58,6 +62,7 @@ fn endpoint(network: &str, subnet: u8, host: u8) -> EndpointConfig {
         gateways: vec![ip(&format!("10.77.{subnet}.1"))],
         publishes: true,
         routed: (false, false),
+        exposure: Exposure::Open,
         sysctls: Vec::new(),
     }
 }

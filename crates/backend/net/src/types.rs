@@ -15,6 +15,9 @@ pub enum ParseError {
     /// Not `tcp`, `udp` or `sctp`.
     #[error("invalid protocol: {0}")]
     Protocol(String),
+    /// Not `open`, `firewall` or `loopback`.
+    #[error("invalid exposure: {0} (must be open, firewall or loopback)")]
+    Exposure(String),
 }
 
 /// An Ethernet hardware address. Written and stored as `02:42:ac:11:00:02`.
@@ -139,6 +142,32 @@ impl FromStr for Protocol {
             "udp" => Ok(Self::Udp),
             "sctp" => Ok(Self::Sctp),
             _ => Err(ParseError::Protocol(text.to_owned())),
+        }
+    }
+}
+
+/// Who reaches published ports. Written in lower case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Exposure {
+    /// Everybody who reaches the host.
+    #[default]
+    Open,
+    /// Those whom the host's own firewall would let in to a program that listens on the port.
+    Firewall,
+    /// The host itself.
+    Loopback,
+}
+
+impl FromStr for Exposure {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        match text {
+            "open" => Ok(Self::Open),
+            "firewall" => Ok(Self::Firewall),
+            "loopback" => Ok(Self::Loopback),
+            _ => Err(ParseError::Exposure(text.to_owned())),
         }
     }
 }

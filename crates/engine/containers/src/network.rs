@@ -48,6 +48,7 @@ impl Actor {
             mode,
             endpoints: endpoint_specs(&self.c)?,
             name_servers: dns_settings(spec)?.servers,
+            exposure: spec.labels.get(arca_networks::EXPOSURE).cloned(),
         })
     }
 

@@ -351,5 +351,6 @@ fn sandbox_spec(id: &ContainerId, spec: &ContainerSpec) -> Result<SandboxSpec, E
         }],
         ports: Vec::new(),
         name_servers: crate::network::dns_settings(spec)?.servers,
+        exposure: None,
     })
 }

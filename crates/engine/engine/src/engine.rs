@@ -122,6 +122,7 @@ impl Engine {
                 containers: containers.clone(),
                 images: opened.images.clone(),
                 volumes: opened.volumes.clone(),
+                networks: opened.networks.clone(),
                 events: opened.events.clone(),
                 storage: opened.storage,
                 clock: opened.clock,

@@ -104,7 +104,15 @@ impl System {
         let tasks = u64::try_from(tasks).unwrap_or(u64::MAX);
         // Many small files are read.
         let read = tokio::task::spawn_blocking(move || system.read_info(tasks));
-        read.await.map_err(|_cancelled| Error::ShuttingDown)
+        let mut info = read.await.map_err(|_cancelled| Error::ShuttingDown)?;
+        match self.services().networks.warnings().await {
+            Ok(warnings) => info.warnings.extend(warnings),
+            Err(error) => tracing::warn!(
+                error = arca_types::chain(&error),
+                "cannot tell whether another firewall is in the way"
+            ),
+        }
+        Ok(info)
     }
 
     #[expect(clippy::too_many_lines, reason = "one line a field")]
@@ -125,7 +133,7 @@ impl System {
             storage_driver: driver_name(services.storage.driver()).to_owned(),
             driver_status: driver_status(services.storage.driver(), &config.root_dir),
             volume_drivers: owned(&["local"]),
-            network_drivers: owned(&["bridge", "host", "null"]),
+            network_drivers: owned(&["bridge", "host", "ipvlan", "macvlan", "null"]),
             log_drivers: owned(&arca_containers::LOG_DRIVERS),
             memory_limit: abilities.memory,
             swap_limit: abilities.swap,

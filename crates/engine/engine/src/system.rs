@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use arca_containers::Containers;
 use arca_events::Events;
 use arca_images::Images;
+use arca_networks::Networks;
 use arca_storage::Storage;
 use arca_types::Clock;
 use arca_volumes::Volumes;
@@ -75,6 +76,7 @@ pub(crate) struct Services {
     pub(crate) containers: Containers,
     pub(crate) images: Images,
     pub(crate) volumes: Volumes,
+    pub(crate) networks: Networks,
     pub(crate) events: Events,
     pub(crate) storage: Storage,
     pub(crate) clock: Arc<dyn Clock>,

@@ -102,6 +102,7 @@ impl Inner {
             hostname: spec.hostname.clone(),
             sandbox: sandbox.clone(),
             upstreams,
+            exposure: spec.exposure.clone(),
         };
         guard.sandboxes.insert(
             id.clone(),
@@ -179,13 +180,33 @@ impl Inner {
         let failed = |cause| Error::Publish {
             name,
             endpoint: publisher.id.clone(),
-            cause,
+            cause: self.with_owner(cause),
         };
         self.net
             .ports()
             .reserve(ports, targets, host_ip)
             .map(Some)
             .map_err(failed)
+    }
+
+    /// Says which container has the port that is the cause.
+    fn with_owner(&self, mut cause: arca_net::Error) -> arca_net::Error {
+        if let arca_net::Error::PortAllocated {
+            protocol,
+            port,
+            owner,
+            ..
+        } = &mut cause
+        {
+            let state = self.state();
+            let mut records = state.sandboxes.values().map(|live| &live.record);
+            let found = records.find(|record| {
+                let mut ports = record.sandbox.ports.iter();
+                ports.any(|one| (one.protocol, one.host_port) == (*protocol, *port))
+            });
+            *owner = found.map(|record| format!("container {}", record.name));
+        }
+        cause
     }
 
     async fn repair_networks(&self, sandbox: &Sandbox) -> Result<(), Error> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use arca_net::Exposure;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// The settings of the network service.
@@ -19,7 +20,8 @@ pub struct Config {
     pub bridge: DefaultBridge,
     /// Where networks without a chosen subnet get theirs (`default-address-pools`); empty is dockerd's list.
     pub pools: Vec<AddressPool>,
-    /// The largest packet on networks that do not say it (`mtu`), bytes; 0 is 1500.
+    /// The largest packet on networks that do not say it (`mtu`), bytes; 0 and 1500 are 1500, or
+    /// less where an uplink takes less.
     pub mtu: u32,
     /// The host address ports are published on when none is asked for (`ip`); `None` is every address.
     pub default_host_ip: Option<IpAddr>,
@@ -29,6 +31,8 @@ pub struct Config {
     pub userland_proxy: bool,
     /// Whether published ports are reached at containers' own addresses, too (`allow-direct-routing`).
     pub direct_routing: bool,
+    /// Who reaches published ports where neither container nor network say so (`exposure`).
+    pub exposure: Exposure,
     /// Name servers, search domains and options for containers that name none.
     pub dns: DnsSettings,
     /// The program that answers containers' DNS questions also while arcad is away (`arca-dns`); without it
@@ -98,6 +102,7 @@ impl Default for Config {
             host_gateway_ips: Vec::new(),
             userland_proxy: true,
             direct_routing: false,
+            exposure: Exposure::Open,
             dns: DnsSettings::default(),
             dns_program: None,
             resolv_conf: None,

@@ -252,6 +252,7 @@ fn describe(live: &Live) -> (SandboxSpec, Vec<Endpoint>) {
         endpoints: Vec::new(),
         ports: Vec::new(),
         name_servers: Vec::new(),
+        exposure: record.exposure.clone(),
     };
     (spec, record.sandbox.endpoints.clone())
 }

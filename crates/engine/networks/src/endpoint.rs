@@ -2,14 +2,14 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use arca_net::{EndpointConfig, MacAddr};
+use arca_net::{EndpointConfig, Exposure, MacAddr};
 use arca_types::{ContainerId, EndpointId};
 
 use crate::addresses::{Assigned, gateways};
 use crate::check::{canonical, check};
 use crate::error::Error;
 use crate::network::Network;
-use crate::options::{BridgeOptions, EndpointOptions, GatewayMode};
+use crate::options::{BridgeOptions, EXPOSURE, EndpointOptions, GatewayMode, exposure};
 use crate::recover::assigned;
 use crate::service::State;
 use crate::spec::{Endpoint, EndpointSpec, SandboxSpec};
@@ -53,11 +53,8 @@ pub(crate) fn endpoint(
 ) -> Result<Endpoint, Error> {
     let network = state.resolve(canonical(&wish.network))?.clone();
     if others.iter().any(|other| other.network == network.id) {
-        let name = sandbox.name.clone();
-        return Err(Error::EndpointExists {
-            name,
-            network: network.name,
-        });
+        let (name, network) = (sandbox.name.clone(), network.name);
+        return Err(Error::EndpointExists { name, network });
     }
     if network.config_only {
         return Err(Error::NotFound(network.name));
@@ -67,7 +64,7 @@ pub(crate) fn endpoint(
     if network.driver != BRIDGE && !is_sublink(&network.driver) {
         return Ok(without_interface(endpoint_id, &network, wish));
     }
-    let way = Way::of(&network)?;
+    let way = Way::of(&network, sandbox.exposure.as_deref(), state.exposure)?;
     let interface = match EndpointOptions::parse(&wish.driver_opts)?.interface {
         Some(name) => name,
         None => free_interface(&way.interface_prefix, others),
@@ -108,6 +105,7 @@ pub(crate) fn endpoint(
         publishes: reachable && way.publishes,
         routed4: way.routed.0,
         routed6: way.routed.1,
+        exposure: way.exposure,
         dns_names: dns_names(&network, id, (&sandbox.name, &sandbox.hostname), wish),
         ..without_interface(endpoint_id, &network, wish)
     })
@@ -131,6 +129,7 @@ fn without_interface(id: EndpointId, network: &Network, wish: &EndpointSpec) -> 
         publishes: false,
         routed4: false,
         routed6: false,
+        exposure: Exposure::Open,
         dns_names: Vec::new(),
     }
 }
@@ -142,6 +141,8 @@ struct Way {
     publishes: bool,
     /// Whether they are open at the endpoint's own address, for IPv4 and IPv6.
     routed: (bool, bool),
+    /// Who reaches them.
+    exposure: Exposure,
     /// Whether packets leave without a gateway.
     by_link: bool,
     /// Whether there is nothing outside.
@@ -149,13 +150,16 @@ struct Way {
 }
 
 impl Way {
-    fn of(network: &Network) -> Result<Self, Error> {
+    /// `label` is what the container says about who reaches its ports, `default` what the daemon does.
+    fn of(network: &Network, label: Option<&str>, default: Exposure) -> Result<Self, Error> {
+        let label = label.map(|value| exposure(EXPOSURE, value)).transpose()?;
         if is_sublink(&network.driver) {
             let options = SubLinkOptions::parse(&network.driver, &network.options)?;
             return Ok(Self {
                 interface_prefix: "eth".to_owned(),
                 publishes: false,
                 routed: (false, false),
+                exposure: Exposure::Open,
                 by_link: options.routes_by_link(),
                 leads_nowhere: options.parent.is_none(),
             });
@@ -168,6 +172,7 @@ impl Way {
                 options.mode4 == GatewayMode::Routed,
                 options.mode6 == GatewayMode::Routed,
             ),
+            exposure: label.or(options.exposure).unwrap_or(default),
             by_link: false,
             leads_nowhere: false,
         })

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use arca_net::Exposure;
+
 use crate::error::Error;
 
 /// Everything that belongs to us begins with it.
@@ -26,6 +28,8 @@ const INTERFACE_PREFIX: &str = "com.docker.network.container_iface_prefix";
 const TRUSTED: &str = "com.docker.network.bridge.trusted_host_interfaces";
 pub(crate) const ENABLE_IPV4: &str = "com.docker.network.enable_ipv4";
 pub(crate) const ENABLE_IPV6: &str = "com.docker.network.enable_ipv6";
+/// Who reaches published ports; the key of the label of containers, too.
+pub const EXPOSURE: &str = "arca.exposure";
 const ENDPOINT_SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
 const ENDPOINT_INTERFACE: &str = "com.docker.network.endpoint.ifname";
 
@@ -46,6 +50,8 @@ pub(crate) struct BridgeOptions {
     /// Links of the host from which published ports are reached at the containers' own addresses.
     pub(crate) trusted: Vec<String>,
     pub(crate) interface_prefix: String,
+    /// Who reaches published ports, when the network says so.
+    pub(crate) exposure: Option<Exposure>,
 }
 
 impl BridgeOptions {
@@ -63,6 +69,7 @@ impl BridgeOptions {
             mode6: GatewayMode::Nat,
             trusted: Vec::new(),
             interface_prefix: "eth".to_owned(),
+            exposure: None,
         };
         for (key, value) in options {
             match key.as_str() {
@@ -79,6 +86,7 @@ impl BridgeOptions {
                     parsed.trusted = names.map(str::to_owned).collect();
                 }
                 INTERFACE_PREFIX => parsed.interface_prefix = value.clone(),
+                EXPOSURE => parsed.exposure = Some(exposure(key, value)?),
                 DEFAULT_BRIDGE => {
                     boolean(key, value)?;
                 }
@@ -101,6 +109,16 @@ impl BridgeOptions {
             return Err(Error::Failed(
                 "gateway mode 'isolated' can only be used for an internal network".to_owned(),
             ));
+        }
+        let unprotected = [self.mode4, self.mode6].contains(&GatewayMode::NatUnprotected);
+        if unprotected
+            && self
+                .exposure
+                .is_some_and(|exposure| exposure != Exposure::Open)
+        {
+            return Err(Error::Invalid(format!(
+                "{EXPOSURE} has to be open with the gateway mode 'nat-unprotected'"
+            )));
         }
         Ok(())
     }
@@ -230,6 +248,13 @@ pub(crate) fn boolean(key: &str, value: &str) -> Result<bool, Error> {
     }
 }
 
+/// Who reaches published ports, as an option or a label says it.
+pub(crate) fn exposure(key: &str, value: &str) -> Result<Exposure, Error> {
+    let parsed = value.parse();
+    parsed
+        .map_err(|error| Error::Invalid(format!("failed to parse {key} value: {value} ({error})")))
+}
+
 fn host_binding(key: &str, value: &str) -> Result<Option<IpAddr>, Error> {
     let bad = |why: &str| Error::Invalid(format!("failed to parse {key} value: {value} ({why})"));
     let ip: IpAddr = value.parse().ok().ok_or_else(|| bad("nil ip"))?;
@@ -283,6 +308,9 @@ mod tests {
              (strconv.ParseBool: parsing \"xx\": invalid syntax)"
         );
         BridgeOptions::parse(&map(&[("com.docker.network.bridge.other", "")])).unwrap_err();
+        let options = BridgeOptions::parse(&map(&[(EXPOSURE, "loopback")])).unwrap();
+        assert_eq!(options.exposure, Some(Exposure::Loopback));
+        BridgeOptions::parse(&map(&[(EXPOSURE, "nobody")])).unwrap_err();
     }
 
     #[test]

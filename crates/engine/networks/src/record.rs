@@ -32,6 +32,9 @@ pub(crate) struct SandboxRecord {
     /// The name servers that are asked on its behalf for names that are not ours.
     #[serde(default)]
     pub(crate) upstreams: Vec<IpAddr>,
+    /// Who reaches its published ports, when the container says so.
+    #[serde(default)]
+    pub(crate) exposure: Option<String>,
 }
 
 impl Record for SandboxRecord {

@@ -61,6 +61,10 @@ impl Networks {
             .await
             .map_err(failed)?;
         inner.rebind(&sandboxes);
+        inner.read_repairs();
+        for warning in self.warnings().await? {
+            tracing::warn!("{warning}");
+        }
         Ok(())
     }
 }

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arca_events::{Event, Events, Type};
-use arca_net::{Net, Reservation};
+use arca_net::{Exposure, Net, Reservation};
 use arca_store::{Batch, Durability, Store};
 use arca_types::{Clock, ContainerId, NetworkId};
+use tokio::task::JoinHandle;
 
 use crate::addresses::Addresses;
 use crate::config::Config;
@@ -16,6 +17,7 @@ use crate::error::Error;
 use crate::network::Network;
 use crate::predefined;
 use crate::record::{NetworkRecord, SandboxRecord};
+use crate::repairs::Repairs;
 use crate::spec::Sandbox;
 
 /// Networks and the sandboxes of running containers. A cheap handle.
@@ -30,6 +32,18 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) net: Net,
     state: Mutex<State>,
+    /// Reads what the backend mends.
+    pub(crate) reader: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let reader = self.reader.get_mut();
+        let reader = reader.unwrap_or_else(PoisonError::into_inner);
+        if let Some(reader) = reader.take() {
+            reader.abort();
+        }
+    }
 }
 
 /// What is known of every network and sandbox. Held for a moment, never while something is waited for.
@@ -41,6 +55,10 @@ pub(crate) struct State {
     pub(crate) addresses: HashMap<NetworkId, Addresses>,
     /// The sandboxes of running containers.
     pub(crate) sandboxes: HashMap<ContainerId, Live>,
+    /// Who reaches published ports where nobody says so.
+    pub(crate) exposure: Exposure,
+    /// What was broken from outside and mended since the start.
+    pub(crate) repairs: Repairs,
 }
 
 /// The sandbox of a running container.
@@ -74,7 +92,10 @@ impl Networks {
             network: "bridge".to_owned(),
             cause,
         })?;
-        let mut state = State::default();
+        let mut state = State {
+            exposure: config.exposure,
+            ..State::default()
+        };
         for (_, NetworkRecord(network)) in store
             .table::<NetworkRecord>()
             .load_all()
@@ -108,6 +129,7 @@ impl Networks {
             clock,
             net,
             state: Mutex::new(state),
+            reader: Mutex::default(),
         };
         Ok(Self(Arc::new(inner)))
     }
@@ -120,26 +142,6 @@ impl Networks {
             .sandboxes
             .get(container)
             .map(|live| live.record.sandbox.clone())
-    }
-
-    /// What keeps networks from working on this host, for people: nothing, usually.
-    ///
-    /// # Errors
-    /// When the kernel does not tell.
-    pub async fn warnings(&self) -> Result<Vec<String>, Error> {
-        let failed = |cause| Error::Network {
-            network: "bridge".to_owned(),
-            cause,
-        };
-        let found = self.0.net.obstacles().await.map_err(failed)?;
-        let text = |of: arca_net::Obstacle| {
-            format!(
-                "WARNING: the firewall chain {} of the table {} {} drops forwarded packets that it does \
-                 not know, and with them those of containers",
-                of.chain, of.family, of.table
-            )
-        };
-        Ok(found.into_iter().map(text).collect())
     }
 
     /// The addresses that `host-gateway` stands for: those of the configuration, or the gateways of the

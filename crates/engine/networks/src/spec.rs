@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-use arca_net::{MacAddr, PortSpec, PublishedPort};
+use arca_net::{Exposure, MacAddr, PortSpec, PublishedPort};
 use arca_types::{ContainerId, EndpointId, NetworkId};
 use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,8 @@ pub struct SandboxSpec {
     pub ports: Vec<PortSpec>,
     /// Its name servers; where it has none, the daemon's or the host's count.
     pub name_servers: Vec<IpAddr>,
+    /// Who reaches its published ports, when it says so: the value of its label `arca.exposure`.
+    pub exposure: Option<String>,
 }
 
 /// What a container asks of one network (`EndpointSettings` in the API).
@@ -116,6 +118,9 @@ pub struct Endpoint {
     /// The same for IPv6.
     #[serde(default)]
     pub routed6: bool,
+    /// Who reaches published ports that lead here.
+    #[serde(default)]
+    pub exposure: Exposure,
     /// The names that DNS answers on this network; empty on predefined networks.
     pub dns_names: Vec<String>,
 }

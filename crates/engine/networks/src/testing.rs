@@ -98,6 +98,7 @@ pub(crate) fn container(name: &str, networks: &[&str]) -> SandboxSpec {
         endpoints: networks.iter().map(|network| on(network)).collect(),
         ports: Vec::new(),
         name_servers: Vec::new(),
+        exposure: None,
     }
 }
 

@@ -161,7 +161,9 @@ fn a_taken_port_is_refused_and_nothing_stays() {
         let text = chain(&error);
         assert!(
             text.starts_with("driver failed programming external connectivity on endpoint two (")
-                && text.ends_with("): Bind for 0.0.0.0:8080 failed: port is already allocated"),
+                && text.ends_with(
+                    "): Bind for 0.0.0.0:8080 failed: port is already allocated (by container one)"
+                ),
             "{text}"
         );
         assert_eq!(error.kind(), ErrorKind::Internal);
@@ -193,7 +195,7 @@ fn what_lives_survives_a_crash_and_the_rest_goes() {
         assert!(networks.sandbox(&b).is_none());
         assert_eq!(networks.inspect("bridge").unwrap().containers.len(), 1);
         let error = networks.attach(&c, spec("three", 8080)).await.unwrap_err();
-        assert!(chain(&error).ends_with("port is already allocated"));
+        assert!(chain(&error).contains("port is already allocated (by container "));
         let sandbox = networks.attach(&c, spec("three", 8081)).await.unwrap();
         assert_eq!(address(&sandbox), "172.17.0.3/16");
         assert_eq!(

@@ -57,14 +57,18 @@ pub(crate) fn network(network: &Network, config: &Config) -> Result<Option<Netwo
         .filter_map(address)
         .collect();
     let is = |mode| (options.mode4 == mode, options.mode6 == mode);
-    let default_mtu = if config.mtu == 0 { MTU } else { config.mtu };
+    // That of the predefined network is shown, but nobody asked for it.
+    let asked = options.mtu.filter(|mtu| *mtu != 0 && !network.predefined);
+    // The daemon's default is what everybody expects to be shown, and no wish.
+    let asked = asked.or(Some(config.mtu).filter(|mtu| ![0, MTU].contains(mtu)));
     let bridge = BridgeConfig {
         mac: bridge_mac(&addresses, network),
         name,
         foreign: false,
         isolated: is(GatewayMode::Isolated),
         addresses,
-        mtu: options.mtu.filter(|mtu| *mtu != 0).unwrap_or(default_mtu),
+        mtu: asked.unwrap_or(MTU),
+        follows_uplink: asked.is_none(),
         icc: options.icc,
         masquerade: (
             options.masquerade && options.mode4 != GatewayMode::Routed,
@@ -186,6 +190,7 @@ pub(crate) fn endpoint(of: &Endpoint) -> Result<EndpointConfig, Error> {
         gateways,
         publishes: of.publishes,
         routed: (of.routed4, of.routed6),
+        exposure: of.exposure,
         sysctls,
     })
 }

@@ -17,6 +17,11 @@ use crate::types::MacAddr;
 /// Whether bridged packets pass the firewall (`br_netfilter`).
 const BRIDGE_FIREWALL: &str = "bridge/bridge-nf-call-iptables";
 
+/// No host sends less than this as a whole packet of IPv4 (RFC 791), bytes.
+const SMALLEST: u32 = 576;
+/// The same for IPv6 (RFC 8200).
+const SMALLEST_IPV6: u32 = 1280;
+
 /// A network on a bridge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BridgeConfig {
@@ -32,6 +37,8 @@ pub struct BridgeConfig {
     pub isolated: (bool, bool),
     /// The largest packet, bytes.
     pub mtu: u32,
+    /// Whether it is smaller where an uplink of the host takes less.
+    pub follows_uplink: bool,
     /// Whether endpoints may talk to each other.
     pub icc: bool,
     /// Whether endpoints are hidden behind the host's addresses, for IPv4 and for IPv6.
@@ -83,7 +90,8 @@ impl BridgeConfig {
                 self.name
             )));
         }
-        let made = host.request(vec![link::new_bridge(&self.name, self.mac, self.mtu)]);
+        let mtu = self.mtu(host)?;
+        let made = host.request(vec![link::new_bridge(&self.name, self.mac, mtu)]);
         match made {
             Err(error) if !link::is(&error, Errno::EXIST) => {
                 return Err(Error::system(format!("make the bridge {:?}", self.name))(
@@ -96,14 +104,33 @@ impl BridgeConfig {
         host.link(&self.name)?.ok_or_else(missing)
     }
 
-    fn configure(&self, host: &Host, bridge: &link::Link) -> Result<(), Error> {
-        let present = host.addresses(bridge.index)?;
-        let mut requests = Vec::new();
+    /// The largest packet that endpoints may send, bytes.
+    fn mtu(&self, host: &Host) -> Result<u32, Error> {
+        if !self.follows_uplink {
+            return Ok(self.mtu);
+        }
+        let uplink = host.uplink_mtu()?.unwrap_or(self.mtu);
+        let smallest = if self.addresses.iter().any(|net| net.addr().is_ipv6()) {
+            SMALLEST_IPV6
+        } else {
+            SMALLEST
+        };
+        Ok(self.mtu.min(uplink.max(smallest)))
+    }
+
+    /// The addresses that the bridge itself should have.
+    fn own_addresses(&self) -> Vec<IpNet> {
         let has_address = |net: &&IpNet| match net {
             IpNet::V4(_) => !self.isolated.0,
             IpNet::V6(_) => !self.isolated.1,
         };
-        let wanted: Vec<IpNet> = self.addresses.iter().filter(has_address).copied().collect();
+        self.addresses.iter().filter(has_address).copied().collect()
+    }
+
+    fn configure(&self, host: &Host, bridge: &link::Link) -> Result<(), Error> {
+        let present = host.addresses(bridge.index)?;
+        let mut requests = Vec::new();
+        let wanted = self.own_addresses();
         for net in wanted.iter().filter(|net| !present.contains(net)) {
             requests.push(address::add(bridge.index, *net));
         }
@@ -118,8 +145,11 @@ impl BridgeConfig {
             {
                 requests.push(address::remove(bridge.index, *net));
             }
-            if bridge.mtu != self.mtu {
-                requests.push(link::set_mtu(bridge.index, self.mtu));
+            let mtu = self.mtu(host)?;
+            // What is on it would not take larger ones.
+            let fits = mtu < bridge.mtu || !self.follows_uplink || !has_ports(host, bridge)?;
+            if mtu != bridge.mtu && fits {
+                requests.push(link::set_mtu(bridge.index, mtu));
             }
         }
         if !bridge.up {
@@ -132,6 +162,23 @@ impl BridgeConfig {
             "configure the bridge {:?}",
             self.name
         )))
+    }
+
+    /// How the bridge treats the port of an endpoint.
+    fn set_port(&self, host: &Host, endpoint: &EndpointConfig) -> Result<(), Error> {
+        // Where bridged packets pass the firewall, one that is led back to where it came from is
+        // sent by the bridge itself, which needs its leave.
+        let hairpin = sysctl::get(BRIDGE_FIREWALL).is_some_and(|value| value == "1");
+        if self.icc && !hairpin {
+            return Ok(());
+        }
+        let missing = || Error::NoNetwork(self.name.clone());
+        let port = host.link(&endpoint.host_link)?.ok_or_else(missing)?.index;
+        host.request(vec![link::set_port(port, !self.icc, hairpin)])
+            .map_err(Error::system(format!(
+                "set up the link {:?}",
+                endpoint.host_link
+            )))
     }
 
     /// Settings of the bridge's own interface on the host.
@@ -179,32 +226,79 @@ impl NetworkDriver for BridgeConfig {
         endpoint: &EndpointConfig,
     ) -> Result<(), Error> {
         let missing = || Error::NoNetwork(self.name.clone());
-        let master = host.link(&self.name)?.ok_or_else(missing)?.index;
+        let master = host.link(&self.name)?.ok_or_else(missing)?;
         let pair = link::VethPair {
             name: &endpoint.host_link,
-            master,
+            master: master.index,
             netns,
             peer: &endpoint.interface,
             mac: endpoint.mac,
-            mtu: self.mtu,
+            mtu: if self.follows_uplink {
+                master.mtu
+            } else {
+                self.mtu
+            },
         };
         host.request(vec![link::new_veth(&pair)])
             .map_err(Error::system(format!(
                 "make the link {:?} to the bridge {:?}",
                 endpoint.host_link, self.name
             )))?;
-        // Where bridged packets pass the firewall, one that is led back to where it came from is
-        // sent by the bridge itself, which needs its leave.
-        let hairpin = sysctl::get(BRIDGE_FIREWALL).is_some_and(|value| value == "1");
-        if self.icc && !hairpin {
-            return Ok(());
+        self.set_port(host, endpoint)
+    }
+
+    fn host_link(&self) -> &str {
+        &self.name
+    }
+
+    fn faults(&self, host: &Host) -> Result<Vec<String>, Error> {
+        let Some(bridge) = host.link(&self.name)? else {
+            return Ok(vec![format!("the bridge {} was removed", self.name)]);
+        };
+        let present = host.addresses(bridge.index)?;
+        let lost = self.own_addresses().into_iter();
+        let mut faults: Vec<String> = lost
+            .filter(|net| !present.contains(net))
+            .map(|net| format!("the address {net} of the bridge {} was removed", self.name))
+            .collect();
+        if !bridge.up {
+            faults.push(format!("the bridge {} was down", self.name));
         }
-        let port = host.link(&endpoint.host_link)?.ok_or_else(missing)?.index;
-        host.request(vec![link::set_port(port, !self.icc, hairpin)])
-            .map_err(Error::system(format!(
-                "set up the link {:?}",
-                endpoint.host_link
-            )))
+        Ok(faults)
+    }
+
+    fn endpoint_fault(
+        &self,
+        host: &Host,
+        endpoint: &EndpointConfig,
+    ) -> Result<Option<String>, Error> {
+        let (name, bridge) = (&endpoint.host_link, &self.name);
+        let Some(link) = host.link(name)? else {
+            return Ok(Some(format!(
+                "the link {name} to the bridge {bridge} was removed"
+            )));
+        };
+        let master = host.link(bridge)?.map(|bridge| bridge.index);
+        Ok(if master.is_none() || link.master == master {
+            (!link.up).then(|| format!("the link {name} to the bridge {bridge} was down"))
+        } else {
+            Some(format!("the link {name} was taken off the bridge {bridge}"))
+        })
+    }
+
+    fn reattach(&self, host: &Host, endpoint: &EndpointConfig) -> Result<bool, Error> {
+        let (Some(link), Some(bridge)) = (host.link(&endpoint.host_link)?, host.link(&self.name)?)
+        else {
+            return Ok(false);
+        };
+        let put = host.request(vec![link::enslave(link.index, bridge.index)]);
+        put.map_err(Error::system(format!(
+            "put the link {:?} on the bridge {:?}",
+            endpoint.host_link, self.name
+        )))?;
+        self.set_port(host, endpoint)?;
+        self.settle(host, endpoint)?;
+        Ok(true)
     }
 
     fn settle(&self, host: &Host, endpoint: &EndpointConfig) -> Result<(), Error> {
@@ -245,6 +339,11 @@ impl NetworkDriver for BridgeConfig {
         }
         Ok(())
     }
+}
+
+fn has_ports(host: &Host, bridge: &link::Link) -> Result<bool, Error> {
+    let links = host.with(link::list).map_err(Error::system("list links"))?;
+    Ok(links.iter().any(|link| link.master == Some(bridge.index)))
 }
 
 /// What the names of links on the host begin with.

@@ -39,6 +39,22 @@ pub(crate) trait NetworkDriver: fmt::Debug + Send + Sync {
     /// once its link inside, or the namespace, is gone.
     fn leave(&self, host: &Host, endpoint: &EndpointConfig) -> Result<(), Error>;
 
+    /// The name of the host's link that the network stands on.
+    fn host_link(&self) -> &str;
+
+    /// What is not as [`set_up`](Self::set_up) left it, in words.
+    fn faults(&self, host: &Host) -> Result<Vec<String>, Error>;
+
+    /// What is wrong with the host's end of an endpoint, in words.
+    fn endpoint_fault(
+        &self,
+        host: &Host,
+        endpoint: &EndpointConfig,
+    ) -> Result<Option<String>, Error>;
+
+    /// Puts the host's end of an endpoint where it belongs; `false` when there is none any more.
+    fn reattach(&self, host: &Host, endpoint: &EndpointConfig) -> Result<bool, Error>;
+
     /// Removes links on the host that belong to this network and to none of `live`.
     fn sweep(&self, host: &Host, live: &[&EndpointConfig]) -> Result<(), Error>;
 }

@@ -157,6 +157,28 @@ impl NetworkDriver for SubLinkConfig {
         Ok(())
     }
 
+    fn host_link(&self) -> &str {
+        &self.parent
+    }
+
+    fn faults(&self, host: &Host) -> Result<Vec<String>, Error> {
+        Ok(match self.parent(host)? {
+            None => vec![format!("the parent {} was removed", self.parent)],
+            Some(parent) if !parent.up && parent.alias == self.mark() => {
+                vec![format!("the parent {} was down", self.parent)]
+            }
+            Some(_) => Vec::new(),
+        })
+    }
+
+    fn endpoint_fault(&self, _: &Host, _: &EndpointConfig) -> Result<Option<String>, Error> {
+        Ok(None)
+    }
+
+    fn reattach(&self, _: &Host, _: &EndpointConfig) -> Result<bool, Error> {
+        Ok(true)
+    }
+
     fn sweep(&self, _: &Host, _: &[&EndpointConfig]) -> Result<(), Error> {
         Ok(())
     }

@@ -214,6 +214,38 @@ impl Expressions {
             .lookup(set, false, None)
     }
 
+    /// The same for a set without addresses, with `any`.
+    pub(crate) fn for_checked(self, family: u8, set: &str, any: bool) -> Self {
+        if !any {
+            return self.for_target(family, set);
+        }
+        self.family(family)
+            .meta(16, 1)
+            .payload(2, 2, 2, 9)
+            .lookup(set, false, None)
+    }
+
+    /// Goes on when source address, protocol and port are in the set, or with `inside` false when they are
+    /// not. The family is known by now.
+    pub(crate) fn admitted(self, family: u8, set: &str, inside: bool) -> Self {
+        self.client(family).lookup(set, !inside, None)
+    }
+
+    /// Puts source address, protocol and port into the set, or renews them there.
+    pub(crate) fn admit(self, family: u8, set: &str) -> Self {
+        const UPDATE: u32 = 1;
+        self.client(family).add("dynset", |data| {
+            data.attr_str(1, set).attr_be32(3, UPDATE).attr_be32(4, 1)
+        })
+    }
+
+    fn client(self, family: u8) -> Self {
+        let (offset, length) = if family == IPV4 { (12, 4) } else { (8, 16) };
+        self.payload(1, offset, length, 1)
+            .meta(16, 8 + length / 4)
+            .payload(2, 2, 2, 9 + length / 4)
+    }
+
     /// Goes on when the packet is of ICMP, or of ICMPv6.
     pub(crate) fn ping(self, family: u8) -> Self {
         let protocol = if family == IPV4 { 1 } else { 58 };

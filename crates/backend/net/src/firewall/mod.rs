@@ -5,6 +5,7 @@
 //! a network comes or goes and when something outside has changed it. Publishing a port adds one element
 //! to a map.
 
+mod admission;
 mod expr;
 mod monitor;
 mod published;
@@ -16,7 +17,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub(crate) use monitor::Monitor;
+pub(crate) use monitor::watch;
 pub(crate) use ruleset::{BridgeRules, Forward, Guard};
 pub use table::Obstacle;
 
@@ -138,6 +139,18 @@ impl Firewall {
             self.install(&mut state)?;
         }
         forget(&mut state.socket, &known)
+    }
+
+    /// Forgets whom the host's rules let in to published ports, where that counts.
+    pub(crate) fn forget_admissions(&self) -> Result<(), Error> {
+        let mut state = self.lock();
+        if !state.installed || !state.rules.forwards.iter().any(|one| one.checked) {
+            return Ok(());
+        }
+        let mut change = Transaction::new(&self.table);
+        admission::forget(&mut change);
+        let forgotten = change.commit(&mut state.socket);
+        forgotten.map_err(Error::system("forget who may reach published ports"))
     }
 
     /// Writes the table again, if it should be there; whether it should.

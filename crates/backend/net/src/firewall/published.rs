@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ruleset::Forward;
-use super::sets::{TARGETS4, TARGETS6, V4, V4_ANY, V6, V6_ANY};
+use super::sets::{
+    CHECKED4, CHECKED4_ANY, CHECKED6, CHECKED6_ANY, TARGETS4, TARGETS6, V4, V4_ANY, V6, V6_ANY,
+};
 use super::table::{Element, Transaction};
 use crate::netlink::address::octets;
 
@@ -67,17 +69,24 @@ fn by_map(forwards: &[Forward]) -> BTreeMap<&'static str, Vec<Element>> {
     let mut maps: BTreeMap<&'static str, Vec<Element>> = BTreeMap::new();
     for forward in forwards.iter().filter(|forward| forward.host_port != 0) {
         let any = forward.host_ip.is_unspecified();
-        let map = match (forward.host_ip.is_ipv4(), any) {
-            (true, true) => &V4_ANY,
-            (true, false) => &V4,
-            (false, true) => &V6_ANY,
-            (false, false) => &V6,
+        let (map, checked) = match (forward.host_ip.is_ipv4(), any) {
+            (true, true) => (&V4_ANY, &CHECKED4_ANY),
+            (true, false) => (&V4, &CHECKED4),
+            (false, true) => (&V6_ANY, &CHECKED6_ANY),
+            (false, false) => (&V6, &CHECKED6),
         };
         let mut key = vec![forward.protocol.number(), 0, 0, 0];
         if !any {
             key.extend(octets(forward.host_ip));
         }
         key.extend(padded(forward.host_port));
+        if forward.checked {
+            let element = Element {
+                key: key.clone(),
+                value: Vec::new(),
+            };
+            maps.entry(checked.name).or_default().push(element);
+        }
         let mut value = octets(forward.target.ip());
         value.extend(padded(forward.target.port()));
         maps.entry(map.name)

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use super::admission;
 use super::expr::{Expressions, IPV4, IPV6, Side, Verdict, interface_name};
 use super::published::publish;
 use super::sets::{
@@ -42,6 +43,8 @@ pub(crate) struct Forward {
     pub(crate) host_port: u16,
     /// Where to, of the same family.
     pub(crate) target: SocketAddr,
+    /// Whether only those get through whom the host's own rules let in.
+    pub(crate) checked: bool,
 }
 
 /// Families of which the host did not forward packets before.
@@ -97,7 +100,9 @@ impl Ruleset {
         ] {
             change.set(set);
         }
+        admission::sets(&mut change);
         self.chains(&mut change);
+        admission::rules(&mut change);
         published(&mut change);
         self.source_nat(&mut change);
         self.forwarding(&mut change);

@@ -28,6 +28,10 @@ const BATCH: [u8; 4] = [0, 0, 0, 10];
 const NFTA_LIST_ELEM: u16 = 1;
 const NFTA_DATA_VALUE: u16 = 1;
 const SET_IS_MAP: u32 = 8;
+const SET_TIMEOUT: u32 = 0x10;
+const SET_EVAL: u32 = 0x20;
+/// The most elements that rules add to a set.
+const GROWING: u32 = 65_536;
 /// What nft keeps beside a set: type, length, value (the byte order of its key, 1 for the host's).
 const HOST_ORDER: [u8; 6] = {
     let [a, b, c, d] = 1_u32.to_ne_bytes();
@@ -72,6 +76,8 @@ pub(crate) struct Set {
     pub(crate) key_length: u32,
     /// The kinds and the length of the value; `None` for a set.
     pub(crate) value: Option<(&'static [u32], u32)>,
+    /// How long an element stays that a rule has added, milliseconds; `None` when only we add elements.
+    pub(crate) lifetime: Option<u64>,
 }
 
 /// An element of a set or a map.
@@ -151,7 +157,11 @@ impl<'a> Transaction<'a> {
     /// Adds a set or a map without elements.
     pub(crate) fn set(&mut self, set: &Set) {
         self.sets += 1;
-        let flags = if set.value.is_some() { SET_IS_MAP } else { 0 };
+        let flags = match (set.value, set.lifetime) {
+            (Some(_), _) => SET_IS_MAP,
+            (None, Some(_)) => SET_TIMEOUT | SET_EVAL,
+            (None, None) => 0,
+        };
         let message = self
             .begin(NEWSET, CREATE)
             .attr_str(2, set.name)
@@ -162,6 +172,12 @@ impl<'a> Transaction<'a> {
             Some((kinds, length)) => message
                 .attr_be32(6, concatenated(kinds))
                 .attr_be32(7, length),
+            None => message,
+        };
+        let message = match set.lifetime {
+            Some(milliseconds) => message
+                .nest(9, |desc| desc.attr_be32(1, GROWING))
+                .attr(11, &milliseconds.to_be_bytes()),
             None => message,
         };
         let message = message.attr_be32(10, self.sets);
@@ -180,6 +196,12 @@ impl<'a> Transaction<'a> {
     /// Removes elements.
     pub(crate) fn remove(&mut self, set: &str, elements: &[Element]) {
         self.elements(DELSETELEM, 0, set, elements);
+    }
+
+    /// Removes every element.
+    pub(crate) fn flush(&mut self, set: &str) {
+        let message = self.begin(DELSETELEM, 0).attr_str(2, set);
+        self.messages.push(message);
     }
 
     fn elements(&mut self, kind: u16, flags: u16, set: &str, elements: &[Element]) {

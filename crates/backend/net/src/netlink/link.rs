@@ -195,6 +195,13 @@ pub(crate) fn set_up(index: u32) -> Message {
     Message::new(RTM_NEWLINK, 0).raw(&header(index, IFF_UP, IFF_UP))
 }
 
+/// A request that makes a link a port of a bridge, and brings it up.
+pub(crate) fn enslave(index: u32, master: u32) -> Message {
+    Message::new(RTM_NEWLINK, 0)
+        .raw(&header(index, IFF_UP, IFF_UP))
+        .attr_u32(IFLA_MASTER, master)
+}
+
 /// A request that brings a link down.
 #[cfg(test)]
 pub(crate) fn set_down(index: u32) -> Message {
@@ -261,7 +268,8 @@ pub(crate) fn list(socket: &mut Socket) -> io::Result<Vec<Link>> {
     Ok(links)
 }
 
-fn parse(payload: &[u8]) -> Option<Link> {
+/// Reads a link from what the kernel tells of it.
+pub(super) fn parse(payload: &[u8]) -> Option<Link> {
     let attrs = payload.get(16..)?;
     let mut link = Link {
         index: u32_at(payload, 4)?,

@@ -7,8 +7,10 @@ pub(crate) mod address;
 pub(crate) mod conntrack;
 pub(crate) mod link;
 pub(crate) mod message;
+pub(crate) mod notice;
 pub(crate) mod route;
 pub(crate) mod socket;
+pub(crate) mod watch;
 
-pub(crate) use message::Message;
+pub(crate) use message::{Message, Received};
 pub(crate) use socket::Socket;

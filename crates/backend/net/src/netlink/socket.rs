@@ -41,6 +41,11 @@ impl Socket {
         Self::open(Some(netlink::NETFILTER), groups)
     }
 
+    /// Opens a socket that receives notifications of links, addresses and routes.
+    pub(crate) fn route_notifications(groups: u32) -> io::Result<Self> {
+        Self::open(None, groups)
+    }
+
     fn open(protocol: Option<Protocol>, groups: u32) -> io::Result<Self> {
         let fd = rustix::net::socket_with(
             AddressFamily::NETLINK,

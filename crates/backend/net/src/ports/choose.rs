@@ -66,7 +66,12 @@ impl Taken {
             return if choice.goes_on() {
                 Ok(None)
             } else {
-                Err(Error::PortAllocated(*ip, port))
+                Err(Error::PortAllocated {
+                    protocol: spec.protocol,
+                    host_ip: *ip,
+                    port,
+                    owner: None,
+                })
             };
         }
         let holders = self.ports.entry((spec.protocol, port)).or_default();
@@ -195,5 +200,45 @@ mod tests {
             host_port: first,
         });
         assert_eq!(get(&mut taken, None, ANY).unwrap(), first + 1);
+    }
+
+    proptest::proptest! {
+        /// Whatever is taken and given back in whatever order, no two hold what excludes the other.
+        #[test]
+        fn no_port_is_given_twice(steps in proptest::collection::vec(
+            (0_u8..3, 0_u16..6, 0_u16..4, 0_usize..4), 1..80,
+        )) {
+            let addresses: [IpAddr; 4] = [
+                ANY,
+                "127.0.0.1".parse().unwrap(),
+                "127.0.0.2".parse().unwrap(),
+                "::".parse().unwrap(),
+            ];
+            let mut taken = Taken::default();
+            let mut held: Vec<(IpAddr, u16)> = Vec::new();
+            for (step, first, more, address) in steps {
+                let ip = addresses[address];
+                if step == 0 && !held.is_empty() {
+                    let (host_ip, host_port) = held.remove(usize::from(first) % held.len());
+                    let protocol = Protocol::Tcp;
+                    taken.release(&PublishedPort { protocol, container_port: 80, host_ip, host_port });
+                    continue;
+                }
+                let range = (9000 + first, 9000 + first + more);
+                let excludes = |port: u16| held.iter().any(|(other, number)| {
+                    *number == port
+                        && other.is_ipv4() == ip.is_ipv4()
+                        && (*other == ip || other.is_unspecified() || ip.is_unspecified())
+                });
+                match get(&mut taken, Some(range), ip) {
+                    Ok(port) => {
+                        proptest::prop_assert!((range.0..=range.1).contains(&port));
+                        proptest::prop_assert!(!excludes(port));
+                        held.push((ip, port));
+                    }
+                    Err(_) => proptest::prop_assert!((range.0..=range.1).all(excludes)),
+                }
+            }
+        }
     }
 }

@@ -36,9 +36,7 @@ impl Held {
     /// Binds the port; a proxy to `target`, if there is one, serves what the kernel does not redirect.
     pub(crate) fn new(port: &PublishedPort, target: Option<SocketAddr>) -> io::Result<Self> {
         let address = SocketAddr::new(port.host_ip, port.host_port);
-        let Some(socket) = bound(port.protocol, address)? else {
-            return Ok(Self::nothing());
-        };
+        let socket = bound(port.protocol, address)?;
         let Some(target) = target else {
             return Ok(Self {
                 socket: Some(socket),
@@ -97,8 +95,8 @@ impl Held {
     }
 }
 
-/// Returns a bound socket; `None` where the kernel does not know the protocol.
-fn bound(protocol: Protocol, address: SocketAddr) -> io::Result<Option<OwnedFd>> {
+/// Returns a bound socket.
+fn bound(protocol: Protocol, address: SocketAddr) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() {
         AddressFamily::INET
     } else {
@@ -110,11 +108,7 @@ fn bound(protocol: Protocol, address: SocketAddr) -> io::Result<Option<OwnedFd>>
         Protocol::Sctp => (SocketType::STREAM, Some(ipproto::SCTP)),
     };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = match socket_with(family, kind, flags, number) {
-        Ok(socket) => socket,
-        Err(rustix::io::Errno::PROTONOSUPPORT) => return Ok(None),
-        Err(errno) => return Err(errno.into()),
-    };
+    let socket = socket_with(family, kind, flags, number)?;
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, true)?;
     }
@@ -127,5 +121,5 @@ fn bound(protocol: Protocol, address: SocketAddr) -> io::Result<Option<OwnedFd>>
     if protocol == Protocol::Tcp {
         listen(&socket, BACKLOG)?;
     }
-    Ok(Some(socket))
+    Ok(socket)
 }

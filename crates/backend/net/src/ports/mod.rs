@@ -6,16 +6,17 @@
 
 mod choose;
 mod hold;
+mod owner;
 mod proxy;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::Targets;
 use crate::error::{BindError, Error};
 use crate::host::has_ipv6;
-use crate::types::{PortSpec, Protocol, PublishedPort};
+use crate::types::{Exposure, PortSpec, Protocol, PublishedPort};
 use choose::{Choice, Taken};
 use hold::Held;
 
@@ -118,7 +119,9 @@ impl Ports {
             .addresses(spec, targets, host_ip)?
             .into_iter()
             .partition(|ip| targets.is_routed(*ip));
-        for ip in routed {
+        // At its own address a container is reached by others alone.
+        let opened = targets.exposure == Exposure::Open;
+        for ip in routed.into_iter().filter(|_| opened) {
             let open = PublishedPort {
                 protocol: spec.protocol,
                 container_port: spec.container_port,
@@ -160,7 +163,7 @@ impl Ports {
                         && matches!(
                             &error,
                             Error::Bind {
-                                cause: BindError::InUse,
+                                cause: BindError::InUse(_),
                                 ..
                             }
                         );
@@ -187,6 +190,9 @@ impl Ports {
                 targets.ipv6.is_some() || (proxied && targets.ipv4.is_some())
             }
         };
+        if targets.exposure == Exposure::Loopback {
+            return self.on_loopback(spec, host_ip, can);
+        }
         if let Some(ip) = spec.host_ip.or(host_ip) {
             let no_address = Error::NoAddress {
                 protocol: spec.protocol,
@@ -206,11 +212,39 @@ impl Ports {
         Ok(usable)
     }
 
+    /// The same where the host alone may reach the port.
+    fn on_loopback(
+        &self,
+        spec: &PortSpec,
+        host_ip: Option<IpAddr>,
+        can: impl Fn(&IpAddr) -> bool,
+    ) -> Result<Vec<IpAddr>, Error> {
+        let asked = spec.host_ip.or(host_ip).filter(|ip| !ip.is_unspecified());
+        match asked {
+            Some(ip) if ip.is_loopback() => return Ok(vec![ip]),
+            Some(ip) => return Err(Error::NotExposed(ip)),
+            None => {}
+        }
+        let family = spec.host_ip.or(host_ip);
+        let both = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        let usable = both.into_iter().filter(|ip: &IpAddr| {
+            // The kernel leads nothing away from ::1.
+            let served = ip.is_ipv4() || (self.proxy && has_ipv6());
+            let wanted = family.is_none_or(|family| family.is_ipv4() == ip.is_ipv4());
+            can(ip) && served && wanted
+        });
+        Ok(usable.collect())
+    }
+
     fn hold_all(&self, ports: &[PublishedPort], targets: Targets) -> Result<Vec<Held>, Error> {
         ports.iter().map(|port| self.hold(port, targets)).collect()
     }
 
     fn hold(&self, port: &PublishedPort, targets: Targets) -> Result<Held, Error> {
+        if targets.exposure == Exposure::Loopback && !port.host_ip.is_loopback() {
+            // Published before the container came to where that is not wanted.
+            return Ok(Held::nothing());
+        }
         let target = target_of(port, targets).filter(|_| self.proxy);
         Held::new(port, target).map_err(|cause| {
             let own = match port.host_ip {
@@ -223,7 +257,10 @@ impl Ports {
             Error::Bind {
                 port: port.clone(),
                 container_ip,
-                cause: BindError::from(cause),
+                cause: match BindError::from(cause) {
+                    BindError::InUse(_) => BindError::InUse(owner::of(port)),
+                    other => other,
+                },
             }
         })
     }

@@ -19,6 +19,7 @@ fn targets() -> Targets {
         ipv4: Some(Ipv4Addr::new(10, 0, 0, 2)),
         ipv6: None,
         routed: (false, false),
+        exposure: Exposure::Open,
     }
 }
 
@@ -38,7 +39,7 @@ fn a_reserved_port_cannot_be_bound_by_another_process_until_it_is_given_back() {
             };
             assert_eq!(bind().unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
             let error = ports.reserve(&[spec], targets(), None).unwrap_err();
-            assert!(matches!(error, Error::PortAllocated(..)));
+            assert!(matches!(error, Error::PortAllocated { .. }));
             reserved.release().await;
             bind().unwrap();
         }
@@ -52,10 +53,11 @@ fn a_port_of_a_process_of_the_host_is_refused_in_the_words_clients_know() {
         let ports = Ports::new(true);
         let spec = wish(Protocol::Tcp, "0.0.0.0", Some((8080, 8080)));
         let error = ports.reserve(&[spec], targets(), None).unwrap_err();
-        assert_eq!(
-            arca_types::chain(&error),
-            "failed to bind host port for 0.0.0.0:8080:10.0.0.2:80/tcp: address already in use"
-        );
+        let text = arca_types::chain(&error);
+        let words =
+            "failed to bind host port for 0.0.0.0:8080:10.0.0.2:80/tcp: address already in use";
+        let own = format!(", process {})", std::process::id());
+        assert!(text.starts_with(words) && text.ends_with(&own), "{text}");
     });
 }
 
@@ -87,5 +89,41 @@ fn a_failed_wish_gives_back_those_before_it() {
             .reserve(&[first.clone(), second], targets(), None)
             .unwrap_err();
         ports.reserve(&[first], targets(), None).unwrap();
+    });
+}
+
+#[test]
+fn with_loopback_alone_nothing_else_is_bound() {
+    in_namespace(async {
+        let ports = Ports::new(true);
+        let targets = Targets {
+            exposure: Exposure::Loopback,
+            ..targets()
+        };
+        let got = |spec: PortSpec| {
+            let reserved = ports.reserve(&[spec], targets, None);
+            reserved.map(|reserved| {
+                let all = reserved.ports();
+                all.iter().map(|port| port.host_ip).collect::<Vec<_>>()
+            })
+        };
+        let (four, six) = (
+            IpAddr::from([127, 0, 0, 1]),
+            IpAddr::from(Ipv6Addr::LOCALHOST),
+        );
+        // Proxies let go of their sockets a moment later.
+        let at = |port: u16| Some((port, port));
+        assert_eq!(got(wish(Protocol::Tcp, "", at(8080))).unwrap(), [four, six]);
+        assert_eq!(
+            got(wish(Protocol::Tcp, "0.0.0.0", at(8081))).unwrap(),
+            [four]
+        );
+        let other = IpAddr::from([127, 0, 0, 9]);
+        assert_eq!(
+            got(wish(Protocol::Tcp, "127.0.0.9", at(8082))).unwrap(),
+            [other]
+        );
+        let error = got(wish(Protocol::Tcp, "192.0.2.1", at(8083))).unwrap_err();
+        assert!(matches!(error, Error::NotExposed(_)), "{error}");
     });
 }
