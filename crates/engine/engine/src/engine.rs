@@ -101,8 +101,8 @@ impl Engine {
             events: opened.events.clone(),
             clock: Arc::clone(&opened.clock),
         };
-        let containers = Containers::open(containers_config, backends)
-            .map_err(|cause| Error::Containers(Box::new(cause)))?;
+        let failed = |cause| Error::Containers(Box::new(cause));
+        let containers = Containers::open(containers_config, backends).map_err(failed)?;
         let builder_backends = arca_build::Backends {
             store: opened.store.clone(),
             storage: opened.storage.clone(),
@@ -112,10 +112,7 @@ impl Engine {
             events: opened.events.clone(),
             clock: Arc::clone(&opened.clock),
         };
-        containers
-            .recover(opened.rebooted)
-            .await
-            .map_err(|cause| Error::Containers(Box::new(cause)))?;
+        containers.recover(opened.rebooted).await.map_err(failed)?;
         let builder = open_builder(builds, builder_backends).await?;
         let system = System::new(
             system::Services {
