@@ -212,10 +212,7 @@ fn positive(number: i64, default: usize) -> usize {
         .unwrap_or(default)
 }
 
-/// The default bridge, address pools, name servers.
-///
-/// # Errors
-/// An address that is none.
+/// The default bridge, address pools, name servers. Fails with an address that is none.
 pub(crate) fn networks(settings: &Settings) -> anyhow::Result<NetworksConfig> {
     let address = |text: &str, what: &str| -> anyhow::Result<std::net::IpAddr> {
         text.parse()
