@@ -217,7 +217,7 @@ fn a_flood_of_one_sandbox_does_not_slow_another() {
                 number += 1;
                 let request = message::ask(&format!("n{number}.example"), kind::A);
                 let _lost = socket.send(&request).await;
-                if number % 64 == 0 {
+                if number.is_multiple_of(64) {
                     tokio::task::yield_now().await;
                 }
             }
