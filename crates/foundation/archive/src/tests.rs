@@ -307,6 +307,24 @@ fn later_entries_replace_earlier_ones() {
 }
 
 #[test]
+fn what_has_been_replaced_is_said_so() {
+    for (entries, replaced) in [
+        (&[("a", Kind::File), ("b", hard("a"))][..], false),
+        (&[("a", Kind::File), ("a", Kind::File)], true),
+        (&[("a", Kind::File), ("a", Kind::Directory)], true),
+        (&[("a/b", Kind::File), ("a", Kind::File)], true),
+        // What is in a whiteout is not unpacked.
+        (&[(".wh.a", Kind::File)], true),
+    ] {
+        let (dir, done) = unpack(&archive(entries), &overlay());
+        let done = done.unwrap();
+        assert_eq!(done.replaced, replaced, "{entries:?}");
+        let there = tree_size(fs::File::open(dir.path()).unwrap().into()).unwrap();
+        assert_eq!(there == done.bytes, !replaced, "{entries:?}");
+    }
+}
+
+#[test]
 fn directories_are_kept_when_asked_to() {
     let options = ExtractOptions {
         keep_directories: true,

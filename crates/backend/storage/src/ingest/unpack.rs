@@ -4,9 +4,10 @@ use std::io::{self, BufRead, Read};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender};
 
-use arca_archive::{ExtractOptions, Whiteouts, extract, open_root};
+use arca_archive::{ExtractOptions, Whiteouts, extract, open_root, tree_size};
 use arca_types::Digest;
 use bytes::Bytes;
+use rustix::fs::{Mode, OFlags};
 
 use crate::digest::Hasher;
 use crate::error::Error;
@@ -68,9 +69,11 @@ pub(super) fn unpack(
             whiteouts: Whiteouts::Overlay,
             ..ExtractOptions::default()
         };
-        size = extract(&mut archive, &root, &options)
-            .map_err(Error::Layer)?
-            .bytes;
+        let done = extract(&mut archive, &root, &options).map_err(Error::Layer)?;
+        size = match done.replaced {
+            true => measure(tree)?,
+            false => done.bytes,
+        };
     }
     // What is behind the end of the archive counts for its digest all the same.
     archive.drain().map_err(Error::Decompress)?;
@@ -78,6 +81,13 @@ pub(super) fn unpack(
         diff_id: archive.hasher.map(Hasher::digest),
         size,
     })
+}
+
+fn measure(tree: &Path) -> Result<u64, Error> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let failed = || Error::io("measure", tree);
+    let opened = rustix::fs::open(tree, flags, Mode::empty()).map_err(failed())?;
+    tree_size(opened).map_err(failed())
 }
 
 /// The archive as it comes out of decompression.

@@ -71,6 +71,8 @@ pub struct Extracted {
     pub entries: u64,
     /// The bytes in files and in targets of symbolic links: what [`crate::tree_size`] would count.
     pub bytes: u64,
+    /// Some of these bytes are not there any more, as what came later has replaced them.
+    pub replaced: bool,
 }
 
 /// Unpacks the archive `input` below `root`, and nowhere else.
@@ -141,6 +143,8 @@ impl Extraction<'_> {
         let full = self.below(&cleaned);
         let (_, name) = path::split(&full);
         if self.options.whiteouts == Whiteouts::Overlay && name.starts_with(WHITEOUT) {
+            // Content of a whiteout is passed over.
+            self.tree.replaced |= entry.size > 0;
             return self.white_out(&full);
         }
         if let Some((xattr, _)) = entry
@@ -294,9 +298,10 @@ impl Extraction<'_> {
         let Self {
             mut tree,
             directories,
-            done,
+            mut done,
             ..
         } = self;
+        done.replaced = tree.replaced;
         for (full, mtime) in directories {
             let (directory, name) = path::split(&full);
             let set = tree.existing(directory).and_then(|parent| {

@@ -21,6 +21,8 @@ pub(super) struct Tree<'a> {
     /// Who is to own the directories that an archive implies.
     owner: Option<(u32, u32)>,
     open: HashMap<Vec<u8>, Rc<OwnedFd>>,
+    /// Has something been removed for what came after it?
+    pub(super) replaced: bool,
 }
 
 /// A directory of an archive.
@@ -36,6 +38,7 @@ impl<'a> Tree<'a> {
             root,
             owner,
             open: HashMap::new(),
+            replaced: false,
         }
     }
 
@@ -92,6 +95,7 @@ impl<'a> Tree<'a> {
                         return Err(Error::DirectoryOverNonDirectory { path: text(path) });
                     }
                     over_whiteout = node::is_whiteout(&stat);
+                    self.replaced = true;
                     rustix::fs::unlinkat(&*parent, name, AtFlags::empty()).map_err(failed())?;
                     self.open.clear();
                     rustix::fs::mkdirat(&*parent, name, mode).map_err(failed())?;
@@ -117,6 +121,7 @@ impl<'a> Tree<'a> {
         keep_directories: bool,
     ) -> Result<(), Error> {
         let failed = || Error::tree("replace", path);
+        self.replaced = true;
         let (_, name) = path::split(path);
         let removed = rustix::fs::unlinkat(parent, name, AtFlags::empty());
         if matches!(removed, Err(Errno::ISDIR | Errno::PERM)) {
