@@ -90,7 +90,10 @@ pub(crate) fn disk_usage(version: ApiVersion, mut usage: DiskUsage) -> DiskUsage
         container_list(version, container);
     }
     for image in usage.images.iter_mut().flatten() {
+        // Unlike a list, this has always counted containers.
+        let containers = image.containers;
         image_list(version, image);
+        image.containers = containers;
     }
     usage
 }
