@@ -1,8 +1,10 @@
 //! Everything about one image (`ImageInspect`).
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arca_registry::Descriptor;
+use arca_storage::Driver;
 use arca_types::{DiffId, ImageId, Platform, Timestamp};
 
 use crate::config::ImageConfig;
@@ -37,6 +39,10 @@ pub struct Inspected {
     pub last_tagged: Option<Timestamp>,
     /// Its manifest.
     pub descriptor: Descriptor,
+    /// The name of the storage driver.
+    pub driver: &'static str,
+    /// The directories of its layers, the topmost first; none where layers are not used as directories.
+    pub directories: Vec<PathBuf>,
 }
 
 impl Images {
@@ -51,7 +57,15 @@ impl Images {
             .images
             .get(&image.id)
             .ok_or_else(|| Error::NotFound(name.to_owned()))?;
+        let driver = self.storage().driver();
+        let directories = match driver {
+            // What has lost a layer is shown all the same.
+            Driver::Overlay => self.storage().layer_directories(&image.layers),
+            Driver::Vfs => Ok(Vec::new()),
+        };
         Ok(Inspected {
+            driver: driver.as_str(),
+            directories: directories.unwrap_or_default(),
             id: image.id,
             repo_tags: image.repo_tags,
             repo_digests: image.repo_digests,

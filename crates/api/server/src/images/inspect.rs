@@ -1,5 +1,8 @@
 //! `GET /images/{name}/json`.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use arca_images::{Healthcheck, Images, InspectOptions, Inspected, RunConfig};
 use arca_types::Timestamp;
 use arca_wire::container::{DriverData, HealthConfig};
@@ -67,8 +70,8 @@ fn answer(image: Inspected) -> ImageInspect {
         size: i64::try_from(image.size).unwrap_or(i64::MAX),
         virtual_size: None,
         graph_driver: DriverData {
-            data: None,
-            name: "overlay2".to_owned(),
+            data: graph(&image.directories),
+            name: image.driver.to_owned(),
         },
         root_fs: RootFs {
             kind: "layers".to_owned(),
@@ -81,6 +84,18 @@ fn answer(image: Inspected) -> ImageInspect {
         manifests: None,
         config: run_config(&config.config),
     }
+}
+
+/// Where the layers are. An image is never mounted on the host: it has no merged and no work directory.
+fn graph(directories: &[PathBuf]) -> Option<BTreeMap<String, String>> {
+    let mut texts = directories.iter().map(|path| path.to_string_lossy());
+    let upper = texts.next()?.into_owned();
+    let mut data = BTreeMap::from([("UpperDir".to_owned(), upper)]);
+    let lower: Vec<_> = texts.collect();
+    if !lower.is_empty() {
+        data.insert("LowerDir".to_owned(), lower.join(":"));
+    }
+    Some(data)
 }
 
 fn run_config(config: &RunConfig) -> ImageConfig {
