@@ -46,6 +46,22 @@ const LAYERS: &[&str] = &[
     echo again > hard/swap/file; echo y > hard/swap/dir/y
     echo back > hard/goes/file; mkdir hard/goes/directory; echo z > hard/goes/directory/new
     : > hard/.wh.new-a"#,
+    // Every type of file in the place of every other, and what the next layer looks at.
+    r#"mkdir -p hard/types/kept hard/twice; cd hard/types
+    for old in file directory link fifo char block; do for new in file directory link fifo char block; do
+      name=$old-$new
+      case $old in file) echo old > $name;; directory) mkdir $name; echo old > $name/old;;
+        link) ln -s /hard/types/kept $name;; fifo) mkfifo $name;; char) mknod $name c 1 3;; block) mknod $name b 7 1;; esac
+    done; done
+    echo old > kept/old; ln -s kept through; echo old > ../twice/whiteout-first"#,
+    r#"mkdir -p hard/types hard/twice; cd hard/types
+    for old in file directory link fifo char block; do for new in file directory link fifo char block; do
+      name=$old-$new
+      case $new in file) echo new > $name;; directory) mkdir $name; echo new > $name/new;;
+        link) ln -s nowhere $name;; fifo) mkfifo -m 600 $name;; char) mknod $name c 1 5;; block) mknod $name b 7 2;; esac
+    done; done
+    ln file-file file-hard; ln char-char char-hard; ln fifo-fifo fifo-hard; mkdir through; echo now > through/new
+    : > ../twice/.wh.whiteout-first; echo new > ../twice/whiteout-first"#,
 ];
 
 fn run(command: &mut Command) -> String {

@@ -1,10 +1,11 @@
-//! A registry behind a bad network: what goes wrong with each request, a seed says.
+//! A registry behind a bad network: what goes wrong with each request, a seed says. Requests are counted,
+//! and the answers to those for layers can be held back.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -14,6 +15,9 @@ use crate::registry::Registry;
 
 /// Heads of requests and answers are smaller than this.
 const HEAD_LIMIT: usize = 64 * 1024;
+
+/// What is smaller than this is no layer.
+const HELD_SIZE: u64 = 8 * 1024;
 
 /// How a client begins that wants TLS: it is told in plain text that there is none.
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -32,6 +36,10 @@ struct Shared {
     calm: AtomicBool,
     ended: AtomicBool,
     faults: AtomicU64,
+    /// The first lines of all requests.
+    requests: Mutex<Vec<String>>,
+    held: Mutex<bool>,
+    released: Condvar,
 }
 
 /// What happens to a request.
@@ -62,6 +70,9 @@ impl Chaos {
             calm: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             faults: AtomicU64::new(0),
+            requests: Mutex::default(),
+            held: Mutex::new(false),
+            released: Condvar::new(),
         });
         let netns = engine
             .netns()
@@ -101,12 +112,24 @@ impl Chaos {
     pub fn faults(&self) -> u64 {
         self.shared.faults.load(Ordering::SeqCst)
     }
+
+    /// The requests since this was asked last: method and path.
+    pub fn take_requests(&self) -> Vec<String> {
+        std::mem::take(&mut *self.shared.requests.lock().unwrap())
+    }
+
+    /// From now on layers come by half only, until this is taken back.
+    pub fn hold(&self, hold: bool) {
+        *self.shared.held.lock().unwrap() = hold;
+        self.shared.released.notify_all();
+    }
 }
 
 impl Drop for Chaos {
     /// The thread ends with its next connection, or with the test.
     fn drop(&mut self) {
         self.shared.ended.store(true, Ordering::SeqCst);
+        self.hold(false);
     }
 }
 
@@ -148,6 +171,10 @@ impl Shared {
     /// Passes one request on. Whatever breaks here is one more fault.
     fn serve(&self, mut client: TcpStream) -> Option<()> {
         let (head, rest) = read_head(&mut client)?;
+        let request = head.lines().next().unwrap_or_default();
+        let request = request.trim_end_matches(" HTTP/1.1").to_owned();
+        let is_blob = request.starts_with("GET ") && request.contains("/blobs/");
+        self.requests.lock().unwrap().push(request);
         let fate = self.fate();
         match fate {
             Fate::Refused(status) => {
@@ -177,11 +204,34 @@ impl Shared {
                 }
             })
         };
-        let answered = answer(&mut server, &mut client, fate);
+        let answered = if is_blob && fate == Fate::Passed {
+            self.blob(&mut server, &mut client)
+        } else {
+            answer(&mut server, &mut client, fate)
+        };
         drop(client.shutdown(Shutdown::Both));
         drop(server.shutdown(Shutdown::Both));
         drop(upload.join());
         answered
+    }
+
+    /// Passes a blob on: a layer by half, while they are held.
+    fn blob(&self, server: &mut TcpStream, client: &mut TcpStream) -> Option<()> {
+        let (head, body) = read_head(server)?;
+        client.write_all(closing(&head).as_bytes()).ok()?;
+        let size = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(": ")?;
+            let named = name.eq_ignore_ascii_case("content-length");
+            named.then(|| value.parse::<u64>().ok()).flatten()
+        });
+        let mut body = body.chain(server);
+        if let Some(size) = size.filter(|size| *size >= HELD_SIZE) {
+            std::io::copy(&mut (&mut body).take(size / 2), client).ok()?;
+            let held = self.held.lock().unwrap();
+            drop(self.released.wait_while(held, |held| *held).unwrap());
+        }
+        std::io::copy(&mut body, client).ok()?;
+        Some(())
     }
 }
 

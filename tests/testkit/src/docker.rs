@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::netns::NetNs;
@@ -118,6 +118,16 @@ impl Docker {
     /// Runs the client to its end with `input` as its standard input.
     #[track_caller]
     pub fn run_with(&self, arguments: &[&str], input: &[u8]) -> Output {
+        self.run_fed(arguments, |stdin| stdin.write_all(input))
+    }
+
+    /// Runs the client to its end with what `feed` writes as its standard input.
+    #[track_caller]
+    pub fn run_fed(
+        &self,
+        arguments: &[&str],
+        feed: impl FnOnce(&mut ChildStdin) -> std::io::Result<()> + Send,
+    ) -> Output {
         let mut command = self.command(arguments, None);
         command.stdin(Stdio::piped());
         let begin = Instant::now();
@@ -127,7 +137,7 @@ impl Docker {
         std::thread::scope(|scope| {
             scope.spawn(move || {
                 // A client that ends early closes its input; its exit code tells the story.
-                drop(stdin.write_all(input));
+                drop(feed(&mut stdin));
             });
             Output::of(what, child.wait_with_output().unwrap(), begin.elapsed())
         })

@@ -104,6 +104,22 @@ impl Registry {
         this
     }
 
+    /// Runs skopeo, which shares nothing with an engine but the network.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[track_caller]
+    pub fn skopeo(engine: &Engine, arguments: &[&str]) -> String {
+        let program = found("skopeo");
+        let mut command = match engine.netns() {
+            Some(netns) => netns.command(program),
+            None => Command::new(program),
+        };
+        run(command.arg("--insecure-policy").args(arguments))
+            .trim_end()
+            .to_owned()
+    }
+
     /// `host:port`, as the engine reaches it; begins an image's name.
     pub fn address(&self) -> &str {
         &self.address

@@ -1,0 +1,82 @@
+//! How much memory arcad takes for a layer of any size, on its way in and out.
+//!
+//! `ARCA_TEST_LAYER_MB` says another size: nothing but the time grows with it.
+#![expect(
+    clippy::unwrap_used,
+    reason = "what a test needs fails the test where it stands"
+)]
+
+use std::process::Stdio;
+
+use arca_testkit::{Engine, MadeImage, MadeLayer, Options, Registry, write_archive};
+
+/// The most that arcad may take, its program included (MiB).
+const BOUND: u64 = 150;
+
+/// What arcad took at most since [`forget_peak`] (proc(5), `VmHWM`), in MiB.
+fn peak(engine: &Engine) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", engine.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib: u64 = line
+        .unwrap()
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .unwrap();
+    kib / 1024
+}
+
+fn forget_peak(engine: &Engine) {
+    std::fs::write(format!("/proc/{}/clear_refs", engine.pid()), "5").unwrap();
+}
+
+#[test]
+fn memory_does_not_grow_with_a_layer() {
+    let engine = Engine::start_with(Options {
+        no_images: true,
+        ..Options::default()
+    });
+    if !engine.is_own() {
+        return;
+    }
+    let megabytes = std::env::var("ARCA_TEST_LAYER_MB").ok();
+    let megabytes: u64 = megabytes.map_or(120, |text| text.parse().unwrap());
+    let registry = Registry::start(&engine);
+    let name = registry.image("large:v1");
+    let layer = |seed| MadeLayer {
+        seed,
+        size: megabytes << 20,
+    };
+    let image = MadeImage {
+        name: name.clone(),
+        layers: vec![layer(1)],
+    };
+    let mut told = String::new();
+    let mut measured = |what: &str, took: std::time::Duration| {
+        let peak = peak(&engine);
+        told += &format!("{what} {peak} MiB in {:.1} s, ", took.as_secs_f64());
+        assert!(peak < BOUND, "{what} took {peak} MiB: {told}");
+        forget_peak(&engine);
+    };
+    forget_peak(&engine);
+    let loaded = engine.client().run_fed(&["load", "-q"], |stdin| {
+        write_archive(std::slice::from_ref(&image), stdin)
+    });
+    measured("load", loaded.expect(0).took);
+    let pushed = engine.docker(&["push", "-q", &name]);
+    measured("push", pushed.expect(0).took);
+    engine.docker(&["rmi", &name]).ok();
+    assert_eq!(engine.kept_content(), [0, 0]);
+    let pulled = engine.docker(&["pull", "-q", &name]);
+    measured("pull", pulled.expect(0).took);
+    let begun = std::time::Instant::now();
+    let mut save = engine.docker_command(&["save", &name]);
+    let saved = save.stdout(Stdio::null()).stderr(Stdio::inherit()).status();
+    assert!(saved.unwrap().success());
+    measured("save", begun.elapsed());
+    let (_, inspected) = engine.http().get(&format!("/images/{name}/json"));
+    assert_eq!(inspected["Size"], megabytes << 20);
+    engine.docker(&["rmi", &name]).ok();
+    assert_eq!(engine.kept_content(), [0, 0]);
+    eprintln!("{megabytes} MiB: {told}");
+}
