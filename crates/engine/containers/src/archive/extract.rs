@@ -48,7 +48,7 @@ impl Containers {
         }
         let view = self.service().view(&container).await?;
         let wanted = Wanted::new(&request.path, id);
-        let mut intake = Intake::new(archive);
+        let mut intake = Intake::new(archive, &self.service().tasks);
         let copied = std::sync::Arc::clone(&container);
         blocking(move || {
             view.with(|root| {

@@ -6,8 +6,8 @@ use std::pin::Pin;
 use arca_images::ByteStream;
 use bytes::{Buf as _, Bytes};
 use futures_util::{Stream, StreamExt as _};
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
 
 use crate::Error;
 
@@ -67,19 +67,25 @@ impl Write for &Outlet {
     }
 }
 
-/// A stream as a thread that is not a task reads it.
+/// A stream as a thread that is not a task reads it, with a few pieces read ahead.
 pub(super) struct Intake {
-    runtime: Handle,
-    stream: ByteStream,
+    pieces: mpsc::Receiver<io::Result<Bytes>>,
     piece: Bytes,
 }
 
 impl Intake {
-    /// Must be called within a tokio runtime.
-    pub(super) fn new(stream: ByteStream) -> Self {
+    /// Reads ahead on a task of `tasks`, which ends with the stream or with this.
+    pub(super) fn new(mut stream: ByteStream, tasks: &TaskTracker) -> Self {
+        let (sender, pieces) = mpsc::channel(QUEUE);
+        tasks.spawn(async move {
+            while let Some(piece) = stream.next().await {
+                if sender.send(piece).await.is_err() {
+                    break;
+                }
+            }
+        });
         Self {
-            runtime: Handle::current(),
-            stream,
+            pieces,
             piece: Bytes::new(),
         }
     }
@@ -87,11 +93,15 @@ impl Intake {
     /// Waits until there are `length` bytes, or the end; gives what there is.
     fn peek(&mut self, length: usize) -> io::Result<&[u8]> {
         while self.piece.len() < length {
-            let Some(next) = self.runtime.block_on(self.stream.next()) else {
+            let Some(next) = self.pieces.blocking_recv() else {
                 break;
             };
-            let joined = [self.piece.as_ref(), next?.as_ref()].concat();
-            self.piece = joined.into();
+            let next = next?;
+            self.piece = if self.piece.is_empty() {
+                next
+            } else {
+                [self.piece.as_ref(), next.as_ref()].concat().into()
+            };
         }
         Ok(&self.piece)
     }
@@ -126,7 +136,7 @@ impl Intake {
     /// Reads on to the end: what follows an archive is part of the request.
     pub(super) fn drain(&mut self) {
         self.piece.clear();
-        while let Some(Ok(_)) = self.runtime.block_on(self.stream.next()) {}
+        while let Some(Ok(_)) = self.pieces.blocking_recv() {}
     }
 }
 
@@ -173,7 +183,8 @@ mod tests {
             .chunks(7)
             .map(|piece| Ok(Bytes::copy_from_slice(piece)));
         let pieces: Vec<io::Result<Bytes>> = pieces.collect();
-        let mut intake = Intake::new(Box::pin(futures_util::stream::iter(pieces)));
+        let stream = Box::pin(futures_util::stream::iter(pieces));
+        let mut intake = Intake::new(stream, &TaskTracker::new());
         tokio::task::spawn_blocking(move || {
             let mut plain = Vec::new();
             let mut reader = intake.decompressed().map_err(io::Error::other)?;
