@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Error;
-use crate::cache::{Cache, Collector, GcPolicy};
+use crate::cache::{Cache, GcPolicy};
 use crate::exec::emulation;
 use crate::exec::secrets::SecretFiles;
 use crate::history::{HistoryConfig, Past};
@@ -69,7 +69,6 @@ pub(crate) struct Service {
     pub(crate) config: Config,
     pub(crate) backends: Backends,
     pub(crate) cache: Cache,
-    pub(crate) collector: Collector,
     pub(crate) past: Past,
     pub(crate) locals: LocalDirectories,
     pub(crate) flights: Flights,
@@ -111,7 +110,6 @@ impl Builder {
             config,
             backends,
             cache,
-            collector: Collector::default(),
             past,
             locals,
             flights: Flights::default(),

@@ -44,6 +44,8 @@ impl GcPolicy {
 #[derive(Debug, Default)]
 pub(crate) struct Collector {
     due: AtomicBool,
+    /// Has the cache grown since?
+    grown: AtomicBool,
     last: Mutex<Option<Instant>>,
 }
 
@@ -54,17 +56,24 @@ impl Collector {
         last.map_or(Duration::ZERO, |last| PAUSE.saturating_sub(last.elapsed()))
     }
 
+    /// There is more in the cache than before.
+    pub(super) fn grows(&self) {
+        self.grown.store(true, Ordering::Release);
+    }
+
     fn begins(&self) {
+        self.grown.store(false, Ordering::Release);
         self.due.store(false, Ordering::Release);
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         *last = Some(Instant::now());
     }
 }
 
-/// A build has ended: has the rules applied, not more than once a minute.
+/// A build has ended: has the rules applied if it has made something, not more than once a minute.
 pub(crate) fn collect_soon(service: &Arc<Service>) {
-    let collector = &service.collector;
-    if service.config.gc.is_empty() || collector.due.swap(true, Ordering::AcqRel) {
+    let collector = &service.cache.collector;
+    let grown = collector.grown.load(Ordering::Acquire);
+    if service.config.gc.is_empty() || !grown || collector.due.swap(true, Ordering::AcqRel) {
         return;
     }
     let builder = Builder(Arc::clone(service));
@@ -73,7 +82,7 @@ pub(crate) fn collect_soon(service: &Arc<Service>) {
         tokio::select! {
             () = builder.0.closing.cancelled() => {}
             () = tokio::time::sleep(pause) => {
-                builder.0.collector.begins();
+                builder.0.cache.collector.begins();
                 builder.collect().await;
             }
         }

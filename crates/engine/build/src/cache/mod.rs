@@ -21,8 +21,9 @@ use arca_types::{Clock, DiffId, Digest, Timestamp, random_hex};
 use crate::Error;
 use crate::builder::Backends;
 use crate::solve::{Outputs, Step};
+use gc::Collector;
 pub use gc::GcPolicy;
-pub(crate) use gc::{Collector, collect_soon};
+pub(crate) use gc::collect_soon;
 pub(crate) use mounts::{CacheDir, CacheMounts};
 pub use prune::{CacheItem, PruneRequest, Pruned};
 pub(crate) use record::StepRecord;
@@ -39,6 +40,7 @@ pub(crate) struct Cache {
     records: Mutex<HashMap<Digest, Held>>,
     digests: Mutex<HashMap<Digest, Digest>>,
     mounts: CacheMounts,
+    pub(crate) collector: Collector,
 }
 
 /// A record, and what keeps its layers.
@@ -102,6 +104,7 @@ impl Cache {
             records: Mutex::new(records),
             digests: Mutex::default(),
             mounts,
+            collector: Collector::default(),
         })
     }
 
@@ -172,6 +175,7 @@ impl Cache {
                     _lease: lease,
                 };
                 self.records().insert(key.clone(), held);
+                self.collector.grows();
             }
             Err(error) => tracing::warn!(%error, "a cache record is not saved"),
         }

@@ -94,9 +94,13 @@ impl Builder {
         for item in &mut items {
             if let Place::Step(key) = &item.place {
                 let records = self.0.cache.records();
-                let layers = records.get(key).into_iter();
-                let mut layers = layers.flat_map(|held| held.record.outputs.iter().flatten());
-                item.shared = layers.any(|layer| shared.contains(layer));
+                // Its own layers are on top; those below are other items.
+                let outputs = records.get(key).map(|held| &held.record.outputs);
+                let mut own = outputs
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|output| output.last());
+                item.shared = own.any(|layer| shared.contains(layer));
             }
         }
         items.sort_by_key(|item| std::cmp::Reverse(item.created.unix_nanoseconds()));

@@ -1,0 +1,284 @@
+//! What goes into builds and what comes out of them: contexts on standard input, archives of images, caches
+//! in images and registries, the history, errors with their lines.
+#![expect(
+    clippy::unwrap_used,
+    reason = "what a test needs fails the test where it stands"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use arca_testkit::{Engine, Output, Registry};
+
+fn context(dockerfile: &str) -> tempfile::TempDir {
+    let context = tempfile::tempdir().unwrap();
+    std::fs::write(context.path().join("Dockerfile"), dockerfile).unwrap();
+    std::fs::write(context.path().join("file"), "file\n").unwrap();
+    context
+}
+
+fn build(engine: &Engine, context: &Path, options: &[&str]) -> Output {
+    let mut arguments = vec!["buildx", "build", "--progress=plain"];
+    arguments.extend(options);
+    arguments.push(context.to_str().unwrap());
+    engine.docker(&arguments)
+}
+
+/// The members of an archive.
+fn members(archive: &Path) -> Vec<String> {
+    let listed = Command::new("tar").arg("tf").arg(archive).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    listed.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn an_error_shows_the_lines_that_it_is_about() {
+    let engine = Engine::start();
+    for (dockerfile, lines) in [
+        (
+            "FROM busybox:latest\nRUN true\nRUN exit 7\n",
+            ["Dockerfile:3", "   3 | >>> RUN exit 7"],
+        ),
+        (
+            "FROM busybox:latest\nFOO\nRUN true\n",
+            ["Dockerfile:2", "   2 | >>> FOO"],
+        ),
+        (
+            "FROM busybox:latest\nCOPY nothing /\n",
+            ["Dockerfile:2", "   2 | >>> COPY nothing /"],
+        ),
+    ] {
+        let built = build(&engine, context(dockerfile).path(), &[]).expect(1);
+        for line in lines {
+            assert!(built.stderr.contains(line), "{line}: {}", built.stderr);
+        }
+    }
+}
+
+#[test]
+fn an_archive_or_a_dockerfile_comes_on_standard_input() {
+    let engine = Engine::start();
+    let dir = context("FROM busybox:latest\nCOPY file /file\nCMD [\"cat\", \"/file\"]\n");
+    for compression in ["", "z"] {
+        let image = engine.name("stdin");
+        let mut tar = Command::new("tar");
+        let tar = tar.arg(format!("c{compression}")).arg("-C").arg(dir.path());
+        let archive = tar.args(["-f", "-", "."]).output().unwrap();
+        assert!(archive.status.success());
+        let arguments = ["buildx", "build", "-t", &image, "-"];
+        engine.docker_with(&arguments, &archive.stdout).expect(0);
+        assert_eq!(engine.docker(&["run", "--rm", &image]).ok(), "file");
+        engine.docker(&["rmi", &image]).ok();
+    }
+    let image = engine.name("stdin");
+    let dockerfile = b"FROM busybox:latest\nCMD [\"echo\", \"piped\"]\n";
+    let arguments = ["buildx", "build", "-t", &image, "-"];
+    engine.docker_with(&arguments, dockerfile).expect(0);
+    assert_eq!(engine.docker(&["run", "--rm", &image]).ok(), "piped");
+    let path = dir.path().to_str().unwrap();
+    let arguments = ["buildx", "build", "-t", &image, "-f", "-", path];
+    let dockerfile = b"FROM busybox:latest\nCOPY file /\nCMD [\"cat\", \"file\"]\n";
+    engine.docker_with(&arguments, dockerfile).expect(0);
+    assert_eq!(engine.docker(&["run", "--rm", &image]).ok(), "file");
+    engine.docker(&["rmi", &image]).ok();
+}
+
+#[test]
+fn images_are_sent_as_archives_and_several_outputs_are_made_at_once() {
+    let engine = Engine::start();
+    let (dir, results) = (
+        context("FROM busybox:latest\nCOPY file /file\nCMD [\"cat\", \"/file\"]\n"),
+        tempfile::tempdir().unwrap(),
+    );
+    let image = engine.name("archived");
+    let place = |name: &str| results.path().join(name);
+    let output = |kind: &str, path: &PathBuf| format!("type={kind},dest={}", path.display());
+    let (docker, oci, files) = (place("docker.tar"), place("oci.tar"), place("files.tar"));
+    let outputs = [
+        output("docker", &docker),
+        output("oci", &oci),
+        output("tar", &files),
+    ];
+    let mut options = vec!["-t", image.as_str(), "--annotation", "colour=red"];
+    for output in &outputs {
+        options.extend(["-o", output]);
+    }
+    let built = build(&engine, dir.path(), &options);
+    if !engine.is_own() {
+        // dockerd does so with containerd's image store only, and then without annotations in Docker's.
+        assert!(built.expect(1).stderr.contains("is not supported"));
+        return;
+    }
+    built.expect(0);
+    assert!(members(&files).contains(&"file".to_owned()));
+    assert!(members(&docker).contains(&"manifest.json".to_owned()));
+    let of_oci = members(&oci);
+    assert!(of_oci.contains(&"index.json".to_owned()), "{of_oci:?}");
+    assert!(!of_oci.contains(&"manifest.json".to_owned()), "{of_oci:?}");
+    for archive in [&docker, &oci] {
+        let archive = archive.to_str().unwrap();
+        let loaded = engine.docker(&["load", "-i", archive]).ok();
+        assert!(loaded.contains(&image), "{loaded}");
+        assert_eq!(engine.docker(&["run", "--rm", &image]).ok(), "file");
+        engine.docker(&["rmi", &image]).ok();
+    }
+    let manifest = Command::new("sh")
+        .arg("-c")
+        .arg(r#"tar xOf "$0" --wildcards 'blobs/sha256/*' | grep -a -o '"colour":"red"'"#)
+        .arg(&oci)
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&manifest.stdout),
+        "\"colour\":\"red\"\n"
+    );
+    let refused = build(
+        &engine,
+        dir.path(),
+        &["-o", "type=oci,dest=x,compression=zstd"],
+    );
+    assert!(
+        refused
+            .expect(1)
+            .stderr
+            .contains("compression=zstd is not supported")
+    );
+}
+
+#[test]
+fn an_oci_layout_is_an_image_to_build_on() {
+    let engine = Engine::start();
+    if !engine.is_own() {
+        // dockerd does so with containerd's image store only.
+        return;
+    }
+    let dir = context("FROM scratch\nCOPY file /file\n");
+    let layout = tempfile::tempdir().unwrap();
+    let (archive, layout) = (layout.path().join("a.tar"), layout.path().join("layout"));
+    let output = format!("type=oci,dest={}", archive.display());
+    build(&engine, dir.path(), &["-t", "layout:1", "-o", &output]).expect(0);
+    std::fs::create_dir(&layout).unwrap();
+    let mut tar = Command::new("tar");
+    let tar = tar.arg("xf").arg(&archive).arg("-C").arg(&layout);
+    assert!(tar.status().unwrap().success());
+    engine.docker(&["buildx", "prune", "-af"]).ok();
+    let (image, above) = (
+        engine.name("on-layout"),
+        context(
+            "FROM base\nCOPY --from=busybox:latest /bin/busybox /cat\nCMD [\"/cat\", \"/file\"]\n",
+        ),
+    );
+    let base = format!("base=oci-layout://{}:1", layout.display());
+    let options = ["-t", image.as_str(), "--build-context", &base];
+    build(&engine, above.path(), &options).expect(0);
+    assert_eq!(engine.docker(&["run", "--rm", &image]).ok(), "file");
+}
+
+const STEPS: &str = "FROM busybox:latest AS made\nRUN echo made > /made && echo more > /more\n\
+     FROM busybox:latest\nCOPY --from=made /made /\nCOPY file /\nRUN cat /made /file > /all\nCMD [\"cat\", \"/all\"]\n";
+
+#[test]
+fn a_cache_travels_in_images_and_through_registries() {
+    let engine = Engine::start();
+    if !engine.is_own() {
+        // The cache of a shared engine is not pruned.
+        return;
+    }
+    let registry = Registry::start(&engine);
+    let dir = context(STEPS);
+    let (inline, whole) = (registry.image("app:1"), registry.image("cache:1"));
+    let into = format!("type=registry,ref={whole},mode=max");
+    let options = [
+        "-t",
+        inline.as_str(),
+        "--push",
+        "--cache-to=type=inline",
+        "--cache-to",
+        &into,
+    ];
+    build(&engine, dir.path(), &options).expect(0);
+    let forget = || {
+        engine.docker(&["rmi", "-f", &inline]).expect(0);
+        engine.docker(&["buildx", "prune", "-af"]).ok();
+    };
+    // Of the image: its own steps; of the whole cache: those of the other stage as well.
+    for (cache, cached) in [(&inline, 4), (&whole, 5)] {
+        forget();
+        let fresh = build(&engine, dir.path(), &["-t", &inline]);
+        assert_eq!(fresh.expect(0).stderr.matches("CACHED").count(), 0);
+        forget();
+        let from = format!("type=registry,ref={cache}");
+        let again = build(&engine, dir.path(), &["-t", &inline, "--cache-from", &from]);
+        let told = again.expect(0).stderr;
+        assert!(told.contains("importing cache manifest from"), "{told}");
+        assert_eq!(told.matches("CACHED").count(), cached, "{told}");
+        assert_eq!(engine.docker(&["run", "--rm", &inline]).ok(), "made\nfile");
+    }
+    // What cannot be had fails nothing.
+    let from = format!("type=registry,ref={}", registry.image("none:1"));
+    build(&engine, dir.path(), &["--cache-from", &from]).expect(0);
+}
+
+#[test]
+fn builds_are_remembered_over_restarts() {
+    let engine = Engine::start();
+    let dir = context("FROM busybox:latest\nARG N\nRUN echo \"seen $N\"\n");
+    let (number, ids) = (engine.name("n"), tempfile::tempdir().unwrap());
+    let (metadata, argument) = (ids.path().join("metadata"), format!("N={number}"));
+    let options = [
+        "--build-arg",
+        argument.as_str(),
+        "--metadata-file",
+        metadata.to_str().unwrap(),
+    ];
+    build(&engine, dir.path(), &options).expect(0);
+    let metadata = std::fs::read_to_string(metadata).unwrap();
+    let metadata: serde_json::Value = serde_json::from_str(&metadata).unwrap();
+    let name = metadata["buildx.build.ref"].as_str().unwrap();
+    let id = name.rsplit('/').next().unwrap();
+    if engine.is_own() {
+        engine.stop();
+        engine.launch();
+    }
+    let listed = engine
+        .docker(&["buildx", "history", "ls", "--no-trunc"])
+        .ok();
+    let line = listed.lines().find(|line| line.contains(id)).unwrap();
+    assert!(line.contains("Completed"), "{line}");
+    let logs = engine.docker(&["buildx", "history", "logs", "--progress=plain", id]);
+    let logs = logs.expect(0);
+    let seen = format!("seen {number}");
+    assert!(logs.stderr.contains(&seen) || logs.stdout.contains(&seen));
+    engine.docker(&["buildx", "history", "rm", id]).ok();
+    let listed = engine
+        .docker(&["buildx", "history", "ls", "--no-trunc"])
+        .ok();
+    assert!(!listed.contains(id), "{listed}");
+}
+
+#[test]
+fn what_cannot_be_built_here_is_refused_before_anything_runs() {
+    let engine = Engine::start();
+    let dir = context("FROM scratch\nCOPY file /\nRUN [\"/file\"]\n");
+    if engine.is_own() {
+        let foreign = build(&engine, dir.path(), &["--platform", "linux/loong64"]).expect(1);
+        let told = "programs of linux/loong64 cannot be run on this host";
+        assert!(foreign.stderr.contains(told), "{}", foreign.stderr);
+        assert!(!foreign.stderr.contains("COPY file / DONE"));
+    }
+    let many = build(
+        &engine,
+        dir.path(),
+        &["--platform", "linux/amd64,linux/arm64"],
+    );
+    let many = many.expect(1).stderr;
+    assert!(
+        many.contains("ulti-platform build is not supported"),
+        "{many}"
+    );
+    // Nothing is made up: there are no attestations without containerd's image store.
+    let attested = build(&engine, dir.path(), &["--provenance=true"])
+        .expect(1)
+        .stderr;
+    assert!(attested.contains("ttestation"), "{attested}");
+}
