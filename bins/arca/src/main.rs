@@ -1,14 +1,16 @@
 //! The operator's tool: `arca doctor` checks a host and the engine's state, and repairs what it can;
-//! `arca gc` makes room.
+//! `arca gc` makes room; `arca setup` installs the engine.
 #![expect(clippy::print_stdout, reason = "a tool for the terminal")]
 
 mod api;
+mod completion;
 mod deep;
 mod doctor;
 mod finding;
 mod gc;
 mod host;
 mod repair;
+mod setup;
 mod state;
 
 use std::path::PathBuf;
@@ -30,6 +32,10 @@ enum Command {
     Doctor(Options),
     /// Removes images that nobody uses until the disk is used less than the low watermark.
     Gc(gc::Options),
+    /// Installs the engine on this host, which runs systemd, or takes it away again.
+    Setup(setup::Options),
+    /// Prints what a shell needs to complete the arguments of arca.
+    Completion(completion::Options),
 }
 
 /// Which engine is looked at.
@@ -59,6 +65,8 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Doctor(options) => doctor::run(&options),
         Command::Gc(options) => gc::run(&options),
+        Command::Setup(options) => setup::run(&options),
+        Command::Completion(options) => completion::run(&options),
     };
     match outcome {
         Ok(healthy) if healthy => ExitCode::SUCCESS,

@@ -38,8 +38,12 @@ impl Own {
             std::fs::write(&config, "{}").unwrap();
         }
         let flag = |name: &str, path: &str| format!("--{name}={}", root.join(path).display());
+        let arcad = match &self.options.programs {
+            Some(programs) => programs.join("arcad"),
+            None => built("arcad"),
+        };
         let mut child = netns
-            .command(built("arcad"))
+            .command(arcad)
             .arg(format!(
                 "--host=unix://{}",
                 root.join("arca.sock").display()

@@ -22,6 +22,8 @@ pub struct Options {
     pub flags: Vec<String>,
     /// Leaves the image store empty.
     pub no_images: bool,
+    /// Where the programs are, when not those of this build.
+    pub programs: Option<PathBuf>,
 }
 
 /// The engine under test.
