@@ -8,15 +8,15 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 
-use arca_testkit::{Compose, Engine, Options, Snapshot, built};
+use arca_testkit::{Compose, Engine, Options, Snapshot, program};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Puts the programs of this build into a directory, each by a rename, as a package manager does.
 fn install(directory: &Path) {
-    for program in ["arcad", "arca-shim", "arca-init", "arca-dns"] {
-        let new = directory.join(format!("{program}.new"));
-        std::fs::copy(built(program), &new).unwrap();
-        std::fs::rename(new, directory.join(program)).unwrap();
+    for name in ["arcad", "arca-shim", "arca-init", "arca-dns"] {
+        let new = directory.join(format!("{name}.new"));
+        std::fs::copy(program(name), &new).unwrap();
+        std::fs::rename(new, directory.join(name)).unwrap();
     }
 }
 
@@ -32,6 +32,12 @@ fn an_application_goes_on_while_the_engine_is_upgraded() {
         return;
     }
     engine.need_redis();
+    // What answers DNS questions is started once, for the first network, and stays.
+    let first = engine.name("first");
+    engine.docker(&["network", "create", &first]).ok();
+    let run = ["run", "--rm", "--network", &first, "busybox", "true"];
+    engine.docker(&run).ok();
+    engine.docker(&["network", "rm", &first]).ok();
     let before = Snapshot::take(&engine);
     let app = Compose::of(
         &engine,

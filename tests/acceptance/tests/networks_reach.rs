@@ -102,8 +102,9 @@ impl Bed {
         bed.network("internal", &["--internal"]);
         let quiet = ["-o", "com.docker.network.bridge.enable_icc=false"];
         bed.network("quiet", &quiet);
-        let local = "127.0.0.1::8000";
-        let published = ["--network-alias", "alias", "-p", "8000", "-p", local];
+        // dockerd fails to publish a port by two addresses when it is to choose the ports of both.
+        let local = format!("{}:8000", bed.engine.free_address());
+        let published = ["--network-alias", "alias", "-p", "8000", "-p", &local];
         bed.container("server", "plain", &published);
         bed.container("near", "plain", &[]);
         bed.container("far", "other", &[]);
