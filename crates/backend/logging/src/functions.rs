@@ -13,6 +13,9 @@ pub(crate) fn is_known(name: &str) -> bool {
 
 /// Calls a function; an error is why it cannot be.
 pub(crate) fn call(name: &str, operands: &[Value]) -> Result<Value, String> {
+    if operands.contains(&Value::Container) {
+        return Err("the container is no value".to_owned());
+    }
     match (name, operands) {
         ("json", [value]) => Ok(Value::Text(json(value).to_string())),
         ("title", [Value::Text(text)]) => Ok(Value::Text(title(text))),
@@ -122,7 +125,9 @@ fn len(value: &Value) -> Result<Value, String> {
         Value::Text(text) => text.len(),
         Value::List(list) => list.len(),
         Value::Map(map) => map.len(),
-        Value::Number(_) | Value::Truth(_) => return Err("len of type int".to_owned()),
+        Value::Number(_) | Value::Truth(_) | Value::Container => {
+            return Err("len of type int".to_owned());
+        }
     };
     Ok(Value::Number(i64::try_from(length).unwrap_or(i64::MAX)))
 }
@@ -180,5 +185,6 @@ fn json(value: &Value) -> serde_json::Value {
         Value::Truth(truth) => (*truth).into(),
         Value::List(list) => list.iter().map(json).collect(),
         Value::Map(map) => map.iter().map(|(k, v)| (k.clone(), json(v))).collect(),
+        Value::Container => serde_json::Value::Null,
     }
 }

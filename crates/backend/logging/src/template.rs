@@ -1,9 +1,9 @@
-//! Templates of tags: the part of Go's `text/template` that makes sense in one line, with dockerd's
-//! functions.
+//! Templates of tags: Go's `text/template` but for templates inside templates, with dockerd's functions.
+
+mod parse;
+mod run;
 
 use std::collections::BTreeMap;
-
-use crate::functions;
 
 /// What a template works on and with.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +13,8 @@ pub(crate) enum Value {
     Truth(bool),
     List(Vec<Self>),
     Map(BTreeMap<String, Self>),
+    /// What the template is about: has fields, and is nothing else.
+    Container,
 }
 
 impl Value {
@@ -28,6 +30,7 @@ impl Value {
             Self::Truth(truth) => *truth,
             Self::List(list) => !list.is_empty(),
             Self::Map(map) => !map.is_empty(),
+            Self::Container => true,
         }
     }
 }
@@ -47,6 +50,7 @@ impl std::fmt::Display for Value {
                 let texts: Vec<_> = map.iter().map(|(k, v)| format!("{k}:{v}")).collect();
                 write!(to, "map[{}]", texts.join(" "))
             }
+            Self::Container => to.write_str("container"),
         }
     }
 }
@@ -59,295 +63,11 @@ pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<Value>;
 /// # Errors
 /// What is wrong with it, in Go's words where dockerd says something.
 pub(crate) fn execute(template: &str, lookup: Lookup<'_>) -> Result<String, String> {
-    let mut pieces = pieces(template)?;
-    pieces.reverse();
-    let mut out = String::new();
-    match block(&mut pieces, lookup, true, &mut out)? {
-        End::Template => Ok(out),
-        End::Else | End::Block => Err(syntax("unexpected {{end}}")),
-    }
+    run::run(&parse::parse(template)?, lookup)
 }
 
 fn syntax(what: &str) -> String {
     format!("template: log-tag:1: {what}")
-}
-
-#[derive(Debug)]
-enum Piece {
-    Text(String),
-    /// An action, and where it begins.
-    Action(String, usize),
-}
-
-/// Cuts a template into text and actions.
-fn pieces(template: &str) -> Result<Vec<Piece>, String> {
-    let mut pieces = Vec::new();
-    let mut rest = template;
-    let mut trim = false;
-    while let Some((before, after)) = rest.split_once("{{") {
-        let (action, after) = after
-            .split_once("}}")
-            .ok_or_else(|| syntax("unclosed action"))?;
-        let column = template.len() - rest.len() + before.len() + 2;
-        let before = if trim { before.trim_start() } else { before };
-        let (before, action) = match action.strip_prefix("- ") {
-            Some(action) => (before.trim_end(), action),
-            None => (before, action),
-        };
-        trim = action.ends_with(" -");
-        let action = action.strip_suffix(" -").unwrap_or(action).trim();
-        pieces.push(Piece::Text(before.to_owned()));
-        if !(action.starts_with("/*") && action.ends_with("*/")) {
-            pieces.push(Piece::Action(action.to_owned(), column));
-        }
-        rest = after;
-    }
-    let rest = if trim { rest.trim_start() } else { rest };
-    pieces.push(Piece::Text(rest.to_owned()));
-    Ok(pieces)
-}
-
-/// What ends a block.
-enum End {
-    Template,
-    Else,
-    Block,
-}
-
-/// Fills in up to the end of a block; what is not wanted is parsed and not run.
-fn block(
-    pieces: &mut Vec<Piece>,
-    lookup: Lookup<'_>,
-    wanted: bool,
-    out: &mut String,
-) -> Result<End, String> {
-    while let Some(piece) = pieces.pop() {
-        let (action, column) = match piece {
-            Piece::Text(text) => {
-                if wanted {
-                    out.push_str(&text);
-                }
-                continue;
-            }
-            Piece::Action(action, column) => (action, column),
-        };
-        let context = Context { lookup, column };
-        if action == "end" {
-            return Ok(End::Block);
-        } else if action == "else" {
-            return Ok(End::Else);
-        } else if let Some(condition) = action.strip_prefix("if ") {
-            let truth = wanted && context.pipeline(condition)?.is_true();
-            let end = block(pieces, lookup, wanted && truth, out)?;
-            if matches!(end, End::Else) {
-                block(pieces, lookup, wanted && !truth, out)?;
-            } else if matches!(end, End::Template) {
-                return Err(syntax("unexpected EOF"));
-            }
-        } else if wanted {
-            out.push_str(&context.pipeline(&action)?.to_string());
-        }
-    }
-    Ok(End::Template)
-}
-
-struct Context<'a> {
-    lookup: Lookup<'a>,
-    column: usize,
-}
-
-#[derive(Debug, PartialEq)]
-enum Token {
-    Word(String),
-    Literal(Value),
-    Open,
-    Close,
-    Pipe,
-}
-
-impl Context<'_> {
-    /// Works out `a b | c d`.
-    fn pipeline(&self, text: &str) -> Result<Value, String> {
-        let mut tokens = tokens(text)?;
-        tokens.reverse();
-        let value = self.commands(&mut tokens)?;
-        if tokens.is_empty() {
-            Ok(value)
-        } else {
-            Err(syntax("unexpected \")\""))
-        }
-    }
-
-    fn commands(&self, tokens: &mut Vec<Token>) -> Result<Value, String> {
-        let mut piped = None;
-        loop {
-            let value = self.command(tokens, piped.take())?;
-            match tokens.last() {
-                Some(Token::Pipe) => {
-                    tokens.pop();
-                    piped = Some(value);
-                }
-                _ => return Ok(value),
-            }
-        }
-    }
-
-    /// Works out one operand, or a function with its arguments.
-    fn command(&self, tokens: &mut Vec<Token>, piped: Option<Value>) -> Result<Value, String> {
-        let function = match tokens.last() {
-            Some(Token::Word(word)) if !word.starts_with('.') && !is_constant(word) => {
-                let word = word.clone();
-                tokens.pop();
-                Some(word)
-            }
-            _ => None,
-        };
-        if let Some(name) = &function
-            && !functions::is_known(name)
-        {
-            return Err(syntax(&format!("function {name:?} not defined")));
-        }
-        let mut operands = Vec::new();
-        while !matches!(tokens.last(), None | Some(Token::Pipe | Token::Close)) {
-            operands.push(self.operand(tokens)?);
-        }
-        operands.extend(piped);
-        match function {
-            Some(name) => functions::call(&name, &operands).map_err(|why| {
-                let column = self.column;
-                format!(
-                    "template: log-tag:1:{column}: executing \"log-tag\" at <{name}>: error \
-                     calling {name}: {why}"
-                )
-            }),
-            None => match <[Value; 1]>::try_from(operands) {
-                Ok([value]) => Ok(value),
-                Err(operands) if operands.is_empty() => Err(syntax("missing value for command")),
-                Err(_many) => Err(syntax("can't give argument to non-function")),
-            },
-        }
-    }
-
-    fn operand(&self, tokens: &mut Vec<Token>) -> Result<Value, String> {
-        match tokens.pop() {
-            Some(Token::Literal(value)) => Ok(value),
-            Some(Token::Word(word)) if is_constant(&word) => Ok(Value::Truth(word == "true")),
-            Some(Token::Word(word)) => match word.strip_prefix('.') {
-                Some(path) => self.field(path),
-                None => functions::call(&word, &[])
-                    .map_err(|_why| syntax(&format!("function {word:?} not defined"))),
-            },
-            Some(Token::Open) => {
-                let value = self.commands(tokens)?;
-                match tokens.pop() {
-                    Some(Token::Close) => Ok(value),
-                    _ => Err(syntax("unclosed left paren")),
-                }
-            }
-            Some(Token::Close | Token::Pipe) | None => Err(syntax("missing value for command")),
-        }
-    }
-
-    /// A field, and members of what it is.
-    fn field(&self, path: &str) -> Result<Value, String> {
-        let mut names = path.split('.');
-        let name = names.next().unwrap_or_default();
-        let Some(mut value) = (self.lookup)(name) else {
-            let column = self.column;
-            return Err(format!(
-                "template: log-tag:1:{column}: executing \"log-tag\" at <.{name}>: can't evaluate \
-                 field {name} in type *logger.Info"
-            ));
-        };
-        for member in names {
-            value = match value {
-                Value::Map(mut map) => map
-                    .remove(member)
-                    .unwrap_or_else(|| Value::text("<no value>")),
-                _ => {
-                    let column = self.column;
-                    return Err(format!(
-                        "template: log-tag:1:{column}: executing \"log-tag\" at <.{path}>: can't \
-                         evaluate field {member} in type string"
-                    ));
-                }
-            };
-        }
-        Ok(value)
-    }
-}
-
-fn is_constant(word: &str) -> bool {
-    matches!(word, "true" | "false")
-}
-
-fn tokens(text: &str) -> Result<Vec<Token>, String> {
-    let mut tokens = Vec::new();
-    let mut rest = text.trim_start();
-    while let Some(first) = rest.chars().next() {
-        let (token, length) = match first {
-            '(' => (Token::Open, 1),
-            ')' => (Token::Close, 1),
-            '|' => (Token::Pipe, 1),
-            '"' => {
-                let (text, length) = quoted(rest)?;
-                (Token::Literal(Value::Text(text)), length)
-            }
-            '`' => {
-                let body = rest.get(1..).unwrap_or_default();
-                let end = body
-                    .find('`')
-                    .ok_or_else(|| syntax("unterminated raw quoted string"))?;
-                let text = body.get(..end).unwrap_or_default();
-                (Token::Literal(Value::text(text)), end + 2)
-            }
-            _ => {
-                let end = rest.find(|c: char| c.is_whitespace() || matches!(c, '(' | ')' | '|'));
-                let word = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
-                (word_token(word)?, word.len())
-            }
-        };
-        tokens.push(token);
-        rest = rest.get(length..).unwrap_or_default().trim_start();
-    }
-    Ok(tokens)
-}
-
-fn word_token(word: &str) -> Result<Token, String> {
-    if let Ok(number) = word.parse() {
-        return Ok(Token::Literal(Value::Number(number)));
-    }
-    let named = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.');
-    match word.chars().find(|c| !named(*c)) {
-        Some(bad) => Err(syntax(&format!("unexpected {bad:?} in command"))),
-        None if matches!(
-            word,
-            "range" | "with" | "define" | "template" | "block" | "break"
-        ) =>
-        {
-            Err(syntax(&format!("{word} is not supported in a log tag")))
-        }
-        None => Ok(Token::Word(word.to_owned())),
-    }
-}
-
-/// A string in double quotes, and how many bytes it takes.
-fn quoted(text: &str) -> Result<(String, usize), String> {
-    let mut out = String::new();
-    let mut characters = text.char_indices().skip(1);
-    while let Some((at, character)) = characters.next() {
-        match character {
-            '"' => return Ok((out, at + 1)),
-            '\\' => match characters.next() {
-                Some((_, 'n')) => out.push('\n'),
-                Some((_, 't')) => out.push('\t'),
-                Some((_, other)) => out.push(other),
-                None => break,
-            },
-            other => out.push(other),
-        }
-    }
-    Err(syntax("unterminated quoted string"))
 }
 
 #[cfg(test)]
@@ -360,6 +80,7 @@ mod tests {
             "Labels" => Some(Value::Map([("a".to_owned(), Value::text("1"))].into())),
             "Args" => Some(Value::List(vec![Value::text("x"), Value::text("y")])),
             "Empty" => Some(Value::text("")),
+            "Empties" => Some(Value::List(Vec::new())),
             _ => None,
         })
     }
@@ -392,6 +113,30 @@ mod tests {
             ),
             ("a {{- .Name -}} b {{/* nothing */}}", "awebb "),
             ("{{index (split \"a/b\" \"/\") 1}}{{len .Name}}", "b3"),
+            ("{{range .Args}}<{{.}}>{{end}}", "<x><y>"),
+            (
+                "{{range $i, $e := .Args}}{{if $i}},{{end}}{{$i}}={{$e}}{{$.Name}}{{end}}",
+                "0=xweb,1=yweb",
+            ),
+            ("{{range $k, $v := .Labels}}{{$k}}:{{$v}}{{end}}", "a:1"),
+            ("{{range .Empties}}x{{else}}none{{end}}", "none"),
+            ("{{range $n := 3}}{{$n}}{{end}}", "012"),
+            (
+                "{{range .Args}}{{if eq . \"y\"}}{{break}}{{end}}{{.}}{{continue}}!{{end}}",
+                "x",
+            ),
+            ("{{with .Empty}}no{{else}}{{.Name}}{{end}}", "web"),
+            ("{{with .Empty}}no{{else with .Name}}{{.}}!{{end}}", "web!"),
+            ("{{with $n := upper .Name}}{{$n}}{{.}}{{end}}", "WEBWEB"),
+            (
+                "{{$x := .Name}}{{if .Name}}{{$x = \"in\"}}{{$x := 1}}{{end}}{{$x}}",
+                "in",
+            ),
+            (
+                "{{if .Empty}}a{{else if eq .Name \"db\"}}b{{else if .Name}}c{{else}}d{{end}}",
+                "c",
+            ),
+            ("{{with .Labels}}{{.a}}{{(index $.Args 0)}}{{end}}", "1x"),
         ] {
             assert_eq!(run(template).as_deref(), Ok(text), "{template}");
         }
@@ -413,9 +158,37 @@ mod tests {
             ("{{if .Name}}x", "template: log-tag:1: unexpected EOF"),
             ("{{end}}", "template: log-tag:1: unexpected {{end}}"),
             ("{{}}", "template: log-tag:1: missing value for command"),
+            ("{{range .Args}}", "template: log-tag:1: unexpected EOF"),
+            ("{{else}}", "template: log-tag:1: unexpected {{else}}"),
             (
-                "{{range .Args}}{{end}}",
-                "template: log-tag:1: range is not supported in a log tag",
+                "{{if .Name}}{{else}}{{else}}{{end}}",
+                "template: log-tag:1: expected end; found {{else}}",
+            ),
+            ("{{break}}", "template: log-tag:1: {{break}} outside {{range}}"),
+            ("{{$x}}", "template: log-tag:1: undefined variable \"$x\""),
+            (
+                "{{if .Name}}{{$x := 1}}{{end}}{{$x}}",
+                "template: log-tag:1: undefined variable \"$x\"",
+            ),
+            (
+                "{{if .Empty}}{{foo}}{{end}}",
+                "template: log-tag:1: function \"foo\" not defined",
+            ),
+            (
+                "{{range .Name}}{{end}}",
+                "template: log-tag:1:2: executing \"log-tag\" at <.Name>: range can't iterate over web",
+            ),
+            (
+                "{{range 1000000000}}{{end}}",
+                "template: log-tag:1: the tag takes too long to fill in",
+            ),
+            (
+                "{{.}}",
+                "template: log-tag:1:2: executing \"log-tag\" at <.>: the container is no text",
+            ),
+            (
+                "{{template \"x\"}}",
+                "template: log-tag:1: template is not supported in a log tag",
             ),
         ] {
             assert_eq!(run(template).unwrap_err(), why, "{template}");
