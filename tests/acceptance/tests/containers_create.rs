@@ -194,6 +194,99 @@ const TEXTS: [&str; 24] = [
     "1.2.3.4",
 ];
 
+/// Texts that mean something for a field, well-formed or nearly so; for fields that map texts, their names.
+const HINTS: &[(&str, &[&str])] = &[
+    ("Hostname", &["web", "a.b", "-a", "UPPER"]),
+    ("User", &["root", "0:0", "nobody", "a b", ":5"]),
+    ("Env", &["A=b", "A", "=x", "A=", "A=b=c", "PATH=/x"]),
+    ("Cmd", &["true", "sleep"]),
+    ("WorkingDir", &["/a/../b", "a", "/a/"]),
+    ("MacAddress", &["02:42:ac:11:00:02", "zz"]),
+    ("StopSignal", &["TERM", "9", "FOO", "RTMIN+3"]),
+    (
+        "Binds",
+        &[
+            "/tmp:/b",
+            "/tmp:/b:ro",
+            "kept:/v",
+            "kept:/v:nocopy",
+            "/v",
+            "/tmp:/b:foo",
+            ":/x",
+            "/tmp:/",
+            "a:/b:c:d",
+        ],
+    ),
+    (
+        "NetworkMode",
+        &["bridge", "host", "none", "default", "nosuch", "container:x"],
+    ),
+    ("IpcMode", &["host", "private", "shareable", "none", "odd"]),
+    ("PidMode", &["host", "container:x", "odd"]),
+    ("UTSMode", &["host", "odd"]),
+    ("UsernsMode", &["host", "odd"]),
+    ("CapAdd", &["CHOWN", "cap_sys_admin", "ALL", "nosuch"]),
+    ("CapDrop", &["MKNOD", "all", "nosuch"]),
+    ("Dns", &["1.2.3.4", "::1", "nosuch"]),
+    (
+        "ExtraHosts",
+        &["a:1.2.3.4", "a:::1", "a:host-gateway", ":1.2.3.4"],
+    ),
+    ("GroupAdd", &["mail", "5", "nosuch"]),
+    ("Links", &["x:y", ":", "a:b:c"]),
+    (
+        "SecurityOpt",
+        &[
+            "no-new-privileges",
+            "no-new-privileges:false",
+            "seccomp=unconfined",
+            "label=disable",
+            "label=type:x",
+            "systempaths=unconfined",
+            "apparmor=unconfined",
+            "writable-cgroups=true",
+            "seccomp={}",
+        ],
+    ),
+    ("VolumesFrom", &["x", "x:ro"]),
+    ("CpusetCpus", &["0", "0-1", "9999", "1-0"]),
+    ("CgroupParent", &["/a", "a", "system.slice"]),
+    ("Test", &["CMD", "CMD-SHELL", "NONE", "true"]),
+    ("HostIp", &["127.0.0.1", "::1"]),
+    ("HostPort", &["8080", "8000-8001", "99999"]),
+    ("PathOnHost", &["/dev/null", "/dev/nosuch"]),
+    ("DeviceCgroupRules", &["c 1:3 rwm", "a *:* rwm", "c -1:3 r"]),
+    ("Target", &["/t", "rel", "/t/../u"]),
+    ("Source", &["/tmp", "kept", "/nosuch"]),
+    (
+        "Sysctls",
+        &["net.ipv4.ip_forward", "kernel.msgmax", "kernel.panic"],
+    ),
+    ("Tmpfs", &["/t", "t", "size=1m", "rw,noexec", "foo=bar"]),
+    ("StorageOpt", &["size"]),
+    ("Volumes", &["/v", "v", "/a:/b"]),
+    (
+        "ExposedPorts",
+        &["80/tcp", "53/udp", "80", "99999/tcp", "80-81/tcp"],
+    ),
+    (
+        "PortBindings",
+        &["80/tcp", "53/udp", "80", "x/tcp", "80-82/tcp"],
+    ),
+    (
+        "Config",
+        &[
+            "max-size",
+            "max-file",
+            "mode",
+            "tag",
+            "10m",
+            "2",
+            "non-blocking",
+        ],
+    ),
+];
+
 /// A small generator of numbers (xorshift64*): the same seed gives the same requests.
 struct Random(u64);
 
@@ -210,8 +303,17 @@ impl Random {
         &from[self.below(from.len())]
     }
 
-    /// A value of the type that the schema has, reasonable or not.
-    fn value(&mut self, schema: &Value) -> Value {
+    /// A text for the field `key`.
+    fn text(&mut self, key: &str) -> &'static str {
+        let hints = HINTS.iter().find(|(known, _)| *known == key);
+        match hints {
+            Some((_, hints)) if self.below(4) > 0 => *self.pick::<&'static str>(hints),
+            _ => *self.pick::<&'static str>(&TEXTS),
+        }
+    }
+
+    /// A value for the field `key` of the type that the schema has, reasonable or not.
+    fn value(&mut self, key: &str, schema: &Value) -> Value {
         if let Some(words) = schema["enum"].as_array()
             && self.below(3) > 0
         {
@@ -222,18 +324,20 @@ impl Random {
             Some("boolean") => json!(self.below(2) == 0),
             Some("array") => {
                 let count = self.below(3);
-                (0..count).map(|_| self.value(&schema["items"])).collect()
+                (0..count)
+                    .map(|_| self.value(key, &schema["items"]))
+                    .collect()
             }
             Some("object") if schema["properties"].is_object() => self.object(schema, 3),
             Some("object") => {
                 let count = self.below(3);
                 let entries = (0..count).map(|_| {
-                    let value = self.value(&schema["values"]);
-                    ((*self.pick(&TEXTS)).to_owned(), value)
+                    let value = self.value(key, &schema["values"]);
+                    (self.text(key).to_owned(), value)
                 });
                 Value::Object(entries.collect())
             }
-            _ => json!(*self.pick(&TEXTS)),
+            _ => json!(self.text(key)),
         }
     }
 
@@ -243,7 +347,7 @@ impl Random {
         let count = self.below(most + 1);
         let chosen = (0..count).map(|_| {
             let (name, schema) = *self.pick(&properties);
-            (name.clone(), self.value(schema))
+            (name.clone(), self.value(name, schema))
         });
         Value::Object(chosen.collect())
     }
@@ -318,8 +422,9 @@ const NORMALIZED: &[&str] = &[
 fn shows(asked: &Value, shown: &Value) -> Option<String> {
     for (name, value) in asked.as_object().into_iter().flatten() {
         let known = !NORMALIZED.contains(&name.as_str()) && name != "HostConfig";
-        if known && (value.is_i64() || value.is_boolean() || value.is_string()) {
-            let empty = *value == json!(0) || *value == json!("") || *value == json!(false);
+        if known {
+            let nothing = [json!(0), json!(""), json!(false), json!([]), json!({})];
+            let empty = value.is_null() || nothing.contains(value);
             if shown[name] != *value && !(empty && shown[name].is_null()) {
                 return Some(format!("{name}: {value} is shown as {}", shown[name]));
             }

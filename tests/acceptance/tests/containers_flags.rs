@@ -1,6 +1,6 @@
 //! Each flag of `docker run` and `docker create`: given to the client, and its effect read inside the
 //! container or from the kernel. What belongs to networks, mounts, health, restart policies, logging and
-//! terminals has test programs of its own.
+//! terminals has test programs of its own besides.
 #![expect(
     clippy::indexing_slicing,
     clippy::unwrap_used,
@@ -460,6 +460,210 @@ const SECURITY: &[Row] = &[
     (&["--cgroupns", "odd"], ":", Fails("invalid CGROUP mode")),
 ];
 
+const NETWORK_AND_MOUNTS: &[Row] = &[
+    (
+        &["--network", "{net}", "--ip", "10.213.7.9"],
+        "ip -4 -o addr show eth0",
+        Has("inet 10.213.7.9/24"),
+    ),
+    (
+        &["--network", "{net}", "--ip6", "fd00:213::9"],
+        "ip -6 -o addr show eth0",
+        Has("inet6 fd00:213::9/64"),
+    ),
+    (
+        &["--network", "{net}", "--ip", "10.99.1.1"],
+        ":",
+        Fails("no configured subnet or ip-range contain the IP address 10.99.1.1"),
+    ),
+    (
+        &["--network", "{net}", "--link-local-ip", "169.254.7.9"],
+        "ip -4 -o addr show eth0",
+        Has("inet 169.254.7.9/16"),
+    ),
+    (
+        &["--network", "{net}", "--network-alias", "friend"],
+        "ping -c 1 -W 5 friend",
+        Has("1 packets received"),
+    ),
+    (
+        &["--network-alias", "friend"],
+        ":",
+        Fails("network-scoped aliases are only supported for user-defined networks"),
+    ),
+    (&["--network", "none"], "ls /sys/class/net", Is("lo")),
+    (
+        &["--network", "nosuch"],
+        ":",
+        Fails("network nosuch not found"),
+    ),
+    (
+        &["--mac-address", "02:42:00:11:22:33"],
+        "cat /sys/class/net/eth0/address",
+        Is("02:42:00:11:22:33"),
+    ),
+    (
+        &["--mac-address", "nonsense"],
+        ":",
+        Fails("nonsense is not a valid mac address"),
+    ),
+    (
+        &["--mount", "type=tmpfs,dst=/t,tmpfs-size=1m"],
+        "grep ' /t ' /proc/mounts",
+        Has("size=1024k"),
+    ),
+    (
+        &["--mount", "type=bind,src=/nosuch,dst=/t"],
+        ":",
+        Fails("invalid mount config for type \"bind\": bind source path does not exist: /nosuch"),
+    ),
+    (
+        &["--volume", "/v"],
+        "touch /v/x && grep -c ' /v ' /proc/mounts",
+        Is("1"),
+    ),
+    (
+        &["--volume", "/etc/hostname:/host-name:ro"],
+        "cat /host-name; touch /host-name 2>&1",
+        Is("{file:/etc/hostname}touch: /host-name: Read-only file system"),
+    ),
+    (
+        &["--volume-driver", "local", "-v", "/v"],
+        "grep -c ' /v ' /proc/mounts",
+        Is("1"),
+    ),
+    (&["-P", "--expose", "80"], "echo published", Is("published")),
+    (
+        &["--publish", "80:99999"],
+        ":",
+        Fails("nvalid containerPort: 99999"),
+    ),
+];
+
+/// What is about the client, or changes nothing on Linux.
+const CLIENT: &[Row] = &[
+    (&["--attach", "stdout"], "echo out; echo err >&2", Is("out")),
+    (
+        &["--cpu-count", "2"],
+        ":",
+        Fails("only supported on a Docker daemon running on windows"),
+    ),
+    (
+        &["--cpu-percent", "2"],
+        ":",
+        Fails("only supported on a Docker daemon running on windows"),
+    ),
+    (
+        &["--io-maxbandwidth", "2"],
+        ":",
+        Fails("only supported on a Docker daemon running on windows"),
+    ),
+    (
+        &["--io-maxiops", "2"],
+        ":",
+        Fails("only supported on a Docker daemon running on windows"),
+    ),
+    (&["--disable-content-trust"], "echo ran", Is("ran")),
+    (&["--quiet"], "echo ran", Is("ran")),
+    (&["--sig-proxy=false"], "echo ran", Is("ran")),
+    (
+        &["--detach-keys", "nonsense"],
+        ":",
+        Fails("unable to upgrade to tcp, received 400"),
+    ),
+    (
+        &["--gpus", "all"],
+        ":",
+        Fails("could not select device driver \"\" with capabilities: [[gpu]]"),
+    ),
+    (
+        &["--health-interval", "1us"],
+        ":",
+        Fails("Interval in Healthcheck cannot be less than 1ms"),
+    ),
+    (&["--no-healthcheck"], "echo ran", Is("ran")),
+    (
+        &["--log-driver", "nosuch"],
+        ":",
+        Fails("error looking up logging plugin nosuch: plugin \"nosuch\" not found"),
+    ),
+    (&["--log-driver", "none"], "echo shown", Is("shown")),
+    (
+        &["--log-opt", "nosuch=1"],
+        ":",
+        Fails("unknown log opt 'nosuch' for json-file log driver"),
+    ),
+    (&["--env", "A=1"], "echo $A", Is("1")),
+    (&["--hostname", "box"], "hostname", Is("box")),
+    (
+        &["--memory", "1m"],
+        ":",
+        Fails("Minimum memory limit allowed is 6MB"),
+    ),
+    (&["--user", "33"], "id -u", Is("33")),
+    (&["--workdir", "/tmp"], "pwd", Is("/tmp")),
+    (&["--interactive"], "cat", Is("")),
+    (&["--label", "a=b"], "echo ran", Is("ran")),
+    (&["--tty"], "tty", Has("/dev/pts/0")),
+    (
+        &["--shm-size", "0"],
+        "grep ' /dev/shm ' /proc/mounts",
+        Has("size=65536k"),
+    ),
+];
+
+/// Flags whose effect is tested elsewhere, and where.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("--annotation", "names_labels_and_annotations_are_kept"),
+    (
+        "--blkio-weight",
+        "the_weight_of_block_io_is_set_where_the_kernel_has_it",
+    ),
+    (
+        "--blkio-weight-device",
+        "the_weight_of_block_io_is_set_where_the_kernel_has_it",
+    ),
+    ("--cidfile", "names_labels_and_annotations_are_kept"),
+    (
+        "--detach",
+        "each test that runs something in the background, by -d",
+    ),
+    ("--entrypoint", "entry_points_replace_or_vanish"),
+    ("--env-file", "names_labels_and_annotations_are_kept"),
+    ("--expose", "names_labels_and_annotations_are_kept"),
+    ("--health-cmd", "health.rs"),
+    ("--health-retries", "health.rs"),
+    ("--health-start-interval", "health.rs"),
+    ("--health-start-period", "health.rs"),
+    ("--health-timeout", "health.rs"),
+    ("--help", "shows the flags"),
+    ("--label-file", "names_labels_and_annotations_are_kept"),
+    ("--name", "names_labels_and_annotations_are_kept"),
+    ("--publish-all", "ports.rs, by -P"),
+    ("--restart", "restart_policies.rs"),
+    ("--rm", "each row"),
+    (
+        "--stop-timeout",
+        "a_stop_uses_the_signal_and_the_time_of_the_container",
+    ),
+    (
+        "--use-api-socket",
+        "the_socket_of_the_api_is_mounted_when_it_is_there",
+    ),
+];
+
+/// What is the same as another flag.
+const SHORT: &[(&str, &str)] = &[
+    ("-e", "--env"),
+    ("-h", "--hostname"),
+    ("-m", "--memory"),
+    ("-t", "--tty"),
+    ("-u", "--user"),
+    ("-v", "--volume"),
+    ("-w", "--workdir"),
+    ("-P", "--publish-all"),
+];
+
 /// What a row means here.
 fn filled(text: &str, engine: &Engine, other: &str) -> String {
     let namespace = |kind: &str| {
@@ -468,6 +672,8 @@ fn filled(text: &str, engine: &Engine, other: &str) -> String {
     };
     let mut text = text
         .replace("{other}", other)
+        .replace("{net}", other)
+        .replace("{file:/etc/hostname}", &host_name_file())
         .replace("{pid}", &std::process::id().to_string())
         .replace("{disk}", &disk());
     for kind in ["ipc", "pid", "uts", "user", "cgroup"] {
@@ -478,6 +684,10 @@ fn filled(text: &str, engine: &Engine, other: &str) -> String {
         text = text.replace("{hostname}", info["Name"].as_str().unwrap());
     }
     text
+}
+
+fn host_name_file() -> String {
+    std::fs::read_to_string("/etc/hostname").unwrap_or_default()
 }
 
 /// Some block device of the host.
@@ -551,6 +761,13 @@ fn check_all(rows: &[Row]) {
             script,
         ])
         .ok();
+    let networked = rows.iter().any(|(flags, ..)| flags.contains(&"{net}"));
+    if networked {
+        let subnets = ["--subnet", "10.213.7.0/24", "--subnet", "fd00:213::/64"];
+        engine
+            .docker(&[&["network", "create", "--ipv6"], &subnets[..], &[&other]].concat())
+            .ok();
+    }
     let failures = Mutex::new(Vec::new());
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -565,6 +782,9 @@ fn check_all(rows: &[Row]) {
         }
     });
     drop(engine.docker(&["rm", "-f", &other]));
+    if networked {
+        drop(engine.docker(&["network", "rm", &other]));
+    }
     remove_parents();
     let failures = failures.into_inner().unwrap();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
@@ -601,8 +821,75 @@ fn privileges_and_namespaces_are_as_they_were_asked_for() {
 }
 
 #[test]
+fn networks_and_mounts_are_as_they_were_asked_for() {
+    check_all(NETWORK_AND_MOUNTS);
+}
+
+#[test]
+fn what_the_client_does_it_does_and_what_is_of_other_systems_is_refused() {
+    check_all(CLIENT);
+}
+
+#[test]
+fn each_flag_of_the_client_is_in_a_table() {
+    let engine = Engine::start();
+    let tables = [
+        RESOURCES,
+        RESOURCES_V1,
+        PROCESS,
+        SECURITY,
+        NETWORK_AND_MOUNTS,
+        CLIENT,
+    ];
+    let rows = tables.iter().flat_map(|table| table.iter());
+    let mut tested: Vec<&str> = rows
+        .flat_map(|(flags, ..)| flags.iter())
+        .map(|flag| flag.split('=').next().unwrap())
+        .collect();
+    tested.extend(ELSEWHERE.iter().map(|(flag, _)| *flag));
+    let long = SHORT.iter().filter(|(short, _)| tested.contains(short));
+    let long: Vec<&str> = long.map(|(_, long)| *long).collect();
+    tested.extend(long);
+    for command in ["run", "create"] {
+        let help = engine.docker(&[command, "--help"]).ok();
+        let words = help.lines().filter_map(|line| {
+            let mut words = line.split_whitespace().take(2);
+            words.find(|word| word.starts_with("--"))
+        });
+        let all: Vec<&str> = words.collect();
+        assert!(all.len() > 90, "{help}");
+        let missing: Vec<&&str> = all.iter().filter(|flag| !tested.contains(flag)).collect();
+        assert!(missing.is_empty(), "docker {command}: {missing:?}");
+    }
+}
+
+#[test]
+fn the_socket_of_the_api_is_mounted_when_it_is_there() {
+    let engine = Engine::start();
+    let place = "/var/run/docker.sock";
+    let flags = ["run", "--rm", "--use-api-socket"];
+    let output = engine.docker(&[&flags[..], &["busybox", "test", "-S", place]].concat());
+    if output.code == 0 {
+        return;
+    }
+    let text = format!("bind source path does not exist: {place}");
+    assert!(output.stderr.contains(&text), "{output:?}");
+}
+
+#[test]
 fn the_weight_of_block_io_is_set_where_the_kernel_has_it() {
     let engine = Engine::start();
+    let device = format!("{}:300", disk());
+    let script = format!("{PRELUDE}cg blkio/blkio.weight_device io.bfq.weight");
+    let flags = ["run", "--rm", "--blkio-weight-device", &device];
+    let output = engine.docker(&[&flags[..], &["busybox", "sh", "-c", &script]].concat());
+    let discarded = "Your kernel does not support Block I/O weight_device or the cgroup is not mounted. Weight-device discarded.";
+    assert!(
+        output.stderr.contains(discarded) || output.stdout.contains("300"),
+        "{} {}",
+        output.stdout,
+        output.stderr
+    );
     let script = format!("{PRELUDE}cg blkio/blkio.weight io.bfq.weight");
     let output = engine.docker(&[
         "run",

@@ -337,3 +337,59 @@ fn an_unhealthy_container_is_restarted_when_that_is_asked_for() {
         refused.stderr
     );
 }
+
+/// How often the threads of arcad have been waiting so far.
+fn wakeups(engine: &Engine) -> u64 {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", engine.pid())).unwrap();
+    let of = |task: std::path::PathBuf| {
+        let status = std::fs::read_to_string(task.join("status")).unwrap_or_default();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+        line.trim().parse::<u64>().ok()
+    };
+    tasks.filter_map(|task| of(task.unwrap().path())).sum()
+}
+
+#[test]
+fn a_check_wakes_an_idle_daemon_at_its_interval_alone() {
+    let engine = Engine::start();
+    // What is counted is arcad's.
+    if !engine.is_own() {
+        return;
+    }
+    let idle = |engine: &Engine| {
+        let before = wakeups(engine);
+        // Two seconds in which nobody asks anything.
+        std::process::Command::new("sleep")
+            .arg("2")
+            .status()
+            .unwrap();
+        wakeups(engine) - before
+    };
+    let names: Vec<String> = (0..5).map(|_| engine.name("rarely")).collect();
+    let options = ["--health-cmd=true", "--health-interval=10m"];
+    for name in &names {
+        run(&engine, name, &options, "sleep 600");
+    }
+    // What a start leaves to do is done soon.
+    eventually("nothing is to be done", || {
+        (idle(&engine) == 0).then_some(())
+    });
+
+    let name = engine.name("often");
+    let mut events = engine.events("");
+    let options = ["--health-cmd=true", "--health-interval=300ms"];
+    run(&engine, &name, &options, "sleep 600");
+    let probes = |events: &mut Events| events.times("exec_die", &name).len();
+    eventually("the first probe", || {
+        (probes(&mut events) >= 1).then_some(())
+    });
+    let (first, before) = (probes(&mut events), wakeups(&engine));
+    let last = eventually("ten probes", || {
+        let count = probes(&mut events);
+        (count >= first + 10).then_some(count)
+    });
+    let each = (wakeups(&engine) - before) / u64::try_from(last - first).unwrap();
+    assert!(each < 150, "{each} wakeups for one probe");
+}

@@ -380,3 +380,70 @@ fn a_log_that_blocks_nobody_is_complete_when_there_is_room() {
         assert_eq!(engine.docker(&["logs", &name]).ok(), wanted.join("\n"));
     }
 }
+
+#[test]
+fn a_log_that_blocks_nobody_drops_whole_lines_when_there_is_no_room() {
+    let engine = Engine::start();
+    let name = engine.name("dropping");
+    let options = [
+        "--log-opt",
+        "mode=non-blocking",
+        "--log-opt",
+        "max-buffer-size=1k",
+    ];
+    let head = ["run", "-d", "--name", &name];
+    let script = "seq 100000 300000; echo the end > /done";
+    engine
+        .docker(&[&head[..], &options, &["busybox", "sh", "-c", script]].concat())
+        .ok();
+    assert_eq!(engine.docker(&["wait", &name]).ok(), "0");
+    let text = engine.docker(&["logs", &name]).ok();
+    let lines: Vec<u32> = text.lines().map(|line| line.parse().unwrap()).collect();
+    assert!(
+        !lines.is_empty() && lines.len() < 200_001,
+        "{}",
+        lines.len()
+    );
+    assert!(lines.iter().all(|line| (100_000..=300_000).contains(line)));
+    assert!(lines.is_sorted_by(|one, next| one < next));
+}
+
+#[test]
+fn the_logs_of_each_driver_can_be_read() {
+    let engine = Engine::start();
+    let udp = [
+        "syslog-address=udp://127.0.0.1:9",
+        "gelf-address=udp://127.0.0.1:9",
+    ];
+    let cases: [(&str, &[&str]); 5] = [
+        ("json-file", &[]),
+        ("local", &[]),
+        ("syslog", &udp[..1]),
+        ("gelf", &udp[1..]),
+        (
+            "fluentd",
+            &["fluentd-address=127.0.0.1:9", "fluentd-async=true"],
+        ),
+    ];
+    for (driver, options) in cases {
+        let name = engine.name(driver);
+        let mut arguments = vec!["run", "-d", "--name", &name, "--log-driver", driver];
+        for option in options {
+            arguments.extend(["--log-opt", option]);
+        }
+        arguments.extend(["busybox", "sh", "-c", "echo out; echo err >&2; sleep 600"]);
+        engine.docker(&arguments).ok();
+        // While it runs; dockerd's fluentd driver waits long at its end.
+        eventually(driver, || {
+            let logs = engine.docker(&["logs", &name]).expect(0);
+            (logs.stdout == "out\n" && logs.stderr == "err\n").then_some(())
+        });
+        let last = engine.docker(&["logs", "--tail", "1", &name]).expect(0);
+        // The streams are two pipes: either may be read first.
+        let last = last.stdout + &last.stderr;
+        assert!(
+            matches!(last.as_str(), "out\n" | "err\n"),
+            "{driver}: {last}"
+        );
+    }
+}

@@ -85,6 +85,82 @@ fn always_starts_again_until_it_is_stopped() {
 }
 
 #[test]
+fn a_container_that_a_client_kills_stays_down_until_it_is_started() {
+    let engine = Engine::start();
+    let script = "trap 'exit 5' HUP; echo ready; while :; do sleep 0.1; done";
+    for (what, signal) in [("killed", "KILL"), ("hung-up", "HUP")] {
+        let name = engine.name(what);
+        let head = ["run", "-d", "--name", &name, "--restart", "always"];
+        engine
+            .docker(&[&head[..], &["busybox", "sh", "-c", script]].concat())
+            .ok();
+        let ready = || engine.docker(&["logs", &name]).ok().lines().count();
+        eventually("it is ready", || (ready() == 1).then_some(()));
+        let mut events = engine.events("");
+        engine.docker(&["kill", "-s", signal, &name]).ok();
+        eventually("it has ended", || {
+            let state = engine.inspect(&name)["State"].clone();
+            (state["Status"] == "exited").then_some(())
+        });
+        assert!(!events.actions(&name).contains(&"start".to_owned()));
+        assert_eq!(engine.inspect(&name)["RestartCount"], 0, "{what}");
+        // From then on the policy counts again.
+        engine.docker(&["start", &name]).ok();
+        eventually("it is ready again", || (ready() == 2).then_some(()));
+        engine.docker(&["exec", &name, "kill", "-HUP", "1"]).ok();
+        eventually("it runs anew", || {
+            let container = engine.inspect(&name);
+            (container["RestartCount"] == 1 && ready() == 3).then_some(())
+        });
+        engine.docker(&["rm", "-f", &name]).ok();
+    }
+}
+
+#[test]
+fn each_exit_code_is_judged_by_each_policy() {
+    let engine = Engine::start();
+    // The policy, how it ends, whether it is started again.
+    let cases = [
+        ("no", "exit 1", false),
+        ("always", "exit 0", true),
+        ("always", "exit 3", true),
+        ("unless-stopped", "exit 0", true),
+        ("unless-stopped", "kill -9 $$", true),
+        ("on-failure:1", "exit 0", false),
+        ("on-failure:1", "exit 3", true),
+        ("on-failure:1", "exit 126", true),
+        ("on-failure:1", "kill -9 $$", true),
+    ];
+    let names: Vec<String> = cases
+        .iter()
+        .map(|(policy, end, _)| {
+            let name = engine.name(policy.split(':').next().unwrap());
+            // The second run goes on; a shell of its own can be killed, PID 1 cannot.
+            let script =
+                format!("[ -e /again ] && exec sleep 600; touch /again; sh -c '{end}'; exit $?");
+            let head = ["run", "-d", "--name", &name, "--restart", policy];
+            engine
+                .docker(&[&head[..], &["busybox", "sh", "-c", &script]].concat())
+                .ok();
+            name
+        })
+        .collect();
+    for ((policy, end, again), name) in cases.iter().zip(&names) {
+        eventually("it has come to an end", || {
+            let container = engine.inspect(name);
+            let state = &container["State"];
+            match again {
+                true => container["RestartCount"] == 1 && state["Running"] == true,
+                false => container["RestartCount"] == 0 && state["Status"] == "exited",
+            }
+            .then_some(())
+        });
+        let count = engine.inspect(name)["RestartCount"].clone();
+        assert_eq!(count, i32::from(*again), "{policy} {end}");
+    }
+}
+
+#[test]
 fn a_policy_and_auto_removal_exclude_each_other() {
     let engine = Engine::start();
     let output = engine

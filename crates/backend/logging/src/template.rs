@@ -164,7 +164,10 @@ mod tests {
                 "{{if .Name}}{{else}}{{else}}{{end}}",
                 "template: log-tag:1: expected end; found {{else}}",
             ),
-            ("{{break}}", "template: log-tag:1: {{break}} outside {{range}}"),
+            (
+                "{{break}}",
+                "template: log-tag:1: {{break}} outside {{range}}",
+            ),
             ("{{$x}}", "template: log-tag:1: undefined variable \"$x\""),
             (
                 "{{if .Name}}{{$x := 1}}{{end}}{{$x}}",

@@ -63,7 +63,19 @@ impl FromStr for MacAddr {
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let invalid = || ParseError::Mac(text.to_owned());
         let mut bytes = [0_u8; 6];
-        let mut groups = text.split([':', '-']);
+        // In pairs of digits, or in fours with dots.
+        let pairs = match text.split('.').collect::<Vec<_>>().as_slice() {
+            [a, b, c] if [a, b, c].iter().all(|four| four.len() == 4) => {
+                let halves = [a, b, c].map(|four| four.split_at_checked(2));
+                let pairs = halves.into_iter().flatten();
+                pairs
+                    .map(|(high, low)| format!("{high}:{low}"))
+                    .collect::<Vec<_>>()
+                    .join(":")
+            }
+            _ => text.to_owned(),
+        };
+        let mut groups = pairs.split([':', '-']);
         for byte in &mut bytes {
             let group = groups.next().ok_or_else(invalid)?;
             if group.len() != 2 || !group.bytes().all(|digit| digit.is_ascii_hexdigit()) {

@@ -169,9 +169,10 @@ async fn prepare(service: &Arc<Service>, new: New, undo: &mut Undo) -> Result<Co
     });
     let mounts = service.make_mounts(&id, &new.spec, undo).await?;
     let container = assemble(service, new, mounts);
-    service
-        .networks
-        .check(&crate::network::endpoint_specs(&container)?)?;
+    let endpoints = crate::network::endpoint_specs(&container)?;
+    // Nothing is set up yet, so the refusal stands for itself.
+    let checked = service.networks.check(&endpoints);
+    checked.map_err(|cause| Error::Networking(Box::new(cause)))?;
     make_directory(Arc::clone(&container.dir), undo).await?;
     let record = ContainerRecord::new(&container, Intent::default());
     let batch = Batch::new()
@@ -253,6 +254,7 @@ fn endpoints(spec: &ContainerSpec) -> BTreeMap<String, Endpoint> {
             (
                 name.to_owned(),
                 Endpoint {
+                    mac_address: request.mac_address.clone(),
                     request: request.clone(),
                     ..Endpoint::default()
                 },
@@ -264,6 +266,7 @@ fn endpoints(spec: &ContainerSpec) -> BTreeMap<String, Endpoint> {
         && endpoint.request.mac_address.is_empty()
     {
         endpoint.request.mac_address.clone_from(mac);
+        endpoint.mac_address.clone_from(mac);
     }
     all
 }

@@ -38,6 +38,8 @@ pub(crate) fn image(spec: &mut ContainerSpec, image: &RunConfig) -> Result<(), E
     if !volumes.is_empty() {
         spec.volumes.get_or_insert_default().extend(volumes);
     }
+    // Nothing is the same as none.
+    spec.volumes = spec.volumes.take().filter(|volumes| !volumes.is_empty());
     if spec.stop_signal.as_deref().is_none_or(str::is_empty) {
         spec.stop_signal.clone_from(&image.stop_signal);
     }
@@ -61,7 +63,7 @@ fn merge_command(spec: &mut ContainerSpec, image: &RunConfig) -> Result<(), Erro
     if empty(&spec.entrypoint) {
         if empty(&spec.cmd) {
             spec.cmd.clone_from(&image.cmd);
-            spec.args_escaped = image.args_escaped;
+            spec.args_escaped |= image.args_escaped;
         }
         if spec.entrypoint.is_none() {
             spec.entrypoint.clone_from(&image.entrypoint);

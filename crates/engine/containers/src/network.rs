@@ -217,7 +217,9 @@ pub(crate) fn endpoint_specs(container: &Container) -> Result<Vec<EndpointSpec>,
     }
     let mut endpoints = Vec::new();
     for (network, endpoint) in &container.network.networks {
-        let converted = endpoint_spec(network, &endpoint.request)?;
+        let converted = endpoint_spec(network, &endpoint.request).map_err(|error| {
+            Error::Invalid(format!("invalid config for network {network}: {error}"))
+        })?;
         if *network == main {
             endpoints.insert(0, converted);
         } else {

@@ -3,7 +3,7 @@
 use arca_containers::model::{Health, NetworkSettings as Network, ProbeResult};
 use arca_containers::{Container, Inspection, State};
 use arca_wire::container::{
-    self, ContainerInspect, ContainerState, DriverData, HealthcheckResult, HostConfig,
+    self, Config, ContainerInspect, ContainerState, DriverData, HealthcheckResult, HostConfig,
     NetworkSettings,
 };
 
@@ -48,9 +48,19 @@ pub(crate) fn inspection(inspection: &Inspection) -> ContainerInspect {
         size_rw: inspection.size.map(|size| signed(size.rw)),
         size_root_fs: inspection.size.map(|size| signed(size.root_fs)),
         mounts: container.mounts.iter().map(mount_point).collect(),
-        config: config(container),
+        config: Config {
+            mac_address: main_mac_address(container),
+            ..config(container)
+        },
         network_settings: network_settings(&container.network),
     }
+}
+
+/// The address that was asked for on the main network.
+fn main_mac_address(container: &Container) -> String {
+    let main = container.spec.host.network_mode.to_string();
+    let endpoint = container.network.networks.get(&main);
+    endpoint.map_or_else(String::new, |endpoint| endpoint.request.mac_address.clone())
 }
 
 pub(super) fn signed(size: u64) -> i64 {
