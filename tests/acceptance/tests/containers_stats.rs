@@ -109,7 +109,8 @@ fn memory_and_processes_are_those_of_the_cgroup() {
     let shown = stats(&engine, &name, "stream=false&one-shot=true");
     assert_eq!(shown["memory_stats"]["limit"], 64 << 20);
     assert_eq!(shown["pids_stats"]["limit"], 50);
-    assert_eq!(shown["pids_stats"]["current"], 2);
+    // The shell may have become the last command.
+    assert!((1..=2).contains(&shown["pids_stats"]["current"].as_u64().unwrap()));
     let script =
         "cat /sys/fs/cgroup/memory.stat 2>/dev/null || cat /sys/fs/cgroup/memory/memory.stat";
     let kernel = engine.docker(&["exec", &name, "sh", "-c", script]).ok();
