@@ -307,8 +307,8 @@ impl Random {
     fn text(&mut self, key: &str) -> &'static str {
         let hints = HINTS.iter().find(|(known, _)| *known == key);
         match hints {
-            Some((_, hints)) if self.below(4) > 0 => *self.pick::<&'static str>(hints),
-            _ => *self.pick::<&'static str>(&TEXTS),
+            Some((_, hints)) if self.below(4) > 0 => self.pick::<&'static str>(hints),
+            _ => self.pick::<&'static str>(&TEXTS),
         }
     }
 

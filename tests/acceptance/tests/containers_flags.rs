@@ -376,6 +376,13 @@ const SECURITY: &[Row] = &[
         "grep -c ' /proc/' /proc/mounts",
         Is("0"),
     ),
+    (&["--security-opt", "label=disable"], "echo ran", Is("ran")),
+    // Where the kernel has no SELinux a label has no effect.
+    (
+        &["--security-opt", "label=type:svirt_t"],
+        "grep -c svirt_t /proc/self/attr/current 2>/dev/null || echo none",
+        Has("n"),
+    ),
     (
         &["--security-opt", "nosuch=1"],
         ":",

@@ -2,6 +2,7 @@
 #![expect(clippy::too_many_lines, reason = "a story is told in one piece")]
 #![expect(
     clippy::indexing_slicing,
+    clippy::unwrap_used,
     reason = "helpers of tests fail by panicking"
 )]
 
