@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use arca_testkit::{Engine, Output, Registry};
+use arca_testkit::{Engine, Options, Output, Registry, eventually};
 
 fn context(dockerfile: &str) -> tempfile::TempDir {
     let context = tempfile::tempdir().unwrap();
@@ -222,6 +222,10 @@ fn a_cache_travels_in_images_and_through_registries() {
 #[test]
 fn builds_are_remembered_over_restarts() {
     let engine = Engine::start();
+    if !engine.is_own() {
+        // dockerd 28.5.2 may end with a panic when the history is listed while another build is removed.
+        return;
+    }
     let dir = context("FROM busybox:latest\nARG N\nRUN echo \"seen $N\"\n");
     let (number, ids) = (engine.name("n"), tempfile::tempdir().unwrap());
     let (metadata, argument) = (ids.path().join("metadata"), format!("N={number}"));
@@ -236,10 +240,8 @@ fn builds_are_remembered_over_restarts() {
     let metadata: serde_json::Value = serde_json::from_str(&metadata).unwrap();
     let name = metadata["buildx.build.ref"].as_str().unwrap();
     let id = name.rsplit('/').next().unwrap();
-    if engine.is_own() {
-        engine.stop();
-        engine.launch();
-    }
+    engine.stop();
+    engine.launch();
     let listed = engine
         .docker(&["buildx", "history", "ls", "--no-trunc"])
         .ok();
@@ -254,6 +256,39 @@ fn builds_are_remembered_over_restarts() {
         .docker(&["buildx", "history", "ls", "--no-trunc"])
         .ok();
     assert!(!listed.contains(id), "{listed}");
+}
+
+#[test]
+fn the_cache_keeps_to_its_rules() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("daemon.json");
+    let rules =
+        r#"{"builder":{"gc":{"policy":[{"filter":["type=regular"],"maxUsedSpace":"100kb"}]}}}"#;
+    std::fs::write(&file, rules).unwrap();
+    let engine = Engine::start_with(Options {
+        flags: vec![format!("--config-file={}", file.display())],
+        ..Options::default()
+    });
+    if !engine.is_own() {
+        return;
+    }
+    let shown = engine.docker(&["buildx", "inspect"]).ok();
+    assert!(
+        shown.contains("Max Used Space: 97.66KiB") || shown.contains("100KiB"),
+        "{shown}"
+    );
+    let of_a_megabyte = "RUN dd if=/dev/urandom of=/big bs=1M count=1\n";
+    let dockerfile = format!("FROM busybox:latest\n{of_a_megabyte}RUN echo small > /small\n");
+    build(
+        &engine,
+        context(&dockerfile).path(),
+        &["-o", "type=cacheonly"],
+    )
+    .expect(0);
+    eventually("the cache is trimmed", || {
+        let used = engine.docker(&["buildx", "du", "--verbose"]).ok();
+        (!used.contains("of=/big")).then_some(())
+    });
 }
 
 #[test]
