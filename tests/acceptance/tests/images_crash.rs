@@ -55,6 +55,7 @@ impl Scene {
         let engine = Engine::start_with(Options {
             no_images: true,
             flags: vec!["--max-concurrent-uploads=2".to_owned()],
+            ..Options::default()
         });
         if !engine.is_own() {
             return None;
