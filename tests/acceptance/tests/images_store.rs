@@ -12,6 +12,7 @@ fn empty() -> Engine {
     Engine::start_with(Options {
         no_images: true,
         flags: vec!["--max-concurrent-uploads=2".to_owned()],
+        ..Options::default()
     })
 }
 
