@@ -10,7 +10,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use arca_testkit::{Engine, Snapshot};
+use arca_testkit::{Engine, Snapshot, eventually};
 
 fn rounds(usual: u64) -> u64 {
     let given = std::env::var("ARCA_TEST_ROUNDS").ok();
@@ -126,6 +126,14 @@ const STEPS: &str = "FROM busybox:latest\nCOPY file /file\n\
      RUN --mount=type=cache,target=/c seq 1 2000 | tee /b | tail -n 20; sleep 0.3; echo x >> /c/n\n\
      COPY file /copy\nCMD [\"cat\", \"/copy\"]\n";
 
+/// Removes what the classic builder leaves: containers like others.
+fn remove_containers(engine: &Engine) {
+    let ids = engine.docker(&["ps", "-aq"]).ok();
+    for id in ids.lines() {
+        engine.docker(&["rm", "-f", id]);
+    }
+}
+
 #[test]
 fn builds_that_are_broken_off_leave_nothing() {
     let engine = Engine::start();
@@ -135,8 +143,10 @@ fn builds_that_are_broken_off_leave_nothing() {
     }
     let [classic, context] = BUILDERS.map(steps);
     let image = engine.name("broken-off");
-    // The first build makes what is kept for those that follow.
+    // What runs once for all builds is there after the first.
     succeeded(spawn(&engine, "1", context.path(), &["-t", &image]));
+    let prune = ["builder", "prune", "--all", "--force"];
+    engine.docker(&prune).ok();
     let before = Snapshot::take(&engine);
     for round in 0..rounds(4) {
         let builds: Vec<(Child, &str)> = BUILDERS
@@ -159,7 +169,18 @@ fn builds_that_are_broken_off_leave_nothing() {
             rustix::process::kill_process(pid, signal).unwrap();
             build.wait_with_output().unwrap();
         }
-        before.settled_without(&engine, &["open files", "containers"]);
+        // A container that ended just before its build did stays, as with dockerd, and so does its snapshot;
+        // steps that were done are in the cache.
+        eventually(
+            "of the builds nothing but containers and cache is left",
+            || {
+                remove_containers(&engine);
+                engine.docker(&prune).ok();
+                let mut left = Snapshot::take(&engine).since(&before);
+                left.retain(|line| !line.starts_with("open files"));
+                left.is_empty().then_some(())
+            },
+        );
     }
     succeeded(spawn(
         &engine,
@@ -193,10 +214,7 @@ fn builds_whose_daemon_dies_leave_nothing_and_can_be_repeated() {
         build.wait_with_output().unwrap();
         engine.launch();
         // The classic builder's containers are containers like others, and stay until they are removed.
-        let ids = engine.docker(&["ps", "-aq"]).ok();
-        for id in ids.lines() {
-            engine.docker(&["rm", "-f", id]).ok();
-        }
+        remove_containers(&engine);
         for what in ["data/snapshots", "run/shims"] {
             let directory = match what {
                 "data/snapshots" => engine.data_root().join("snapshots"),

@@ -60,28 +60,18 @@ impl Containers {
         let id = ContainerId::random();
         let mut undo = Undo::default();
         let name = reserve(service, name, &id, &mut undo)?;
-        let (image_id, new) = (
-            image.id.clone(),
-            New {
-                id: id.clone(),
-                name,
-                spec,
-                image,
-            },
-        );
-        match prepare(service, new, &mut undo).await {
-            Ok(container) => {
-                let created = event(&container, "create");
-                service.adopt(container, Intent::default());
-                service.events.publish(created).await;
-                tracing::info!(container.id = %id, image = %image_id, "created");
-                Ok(Created { id, warnings })
-            }
-            Err(error) => {
-                undo.run().await;
-                Err(error)
-            }
-        }
+        let new = New {
+            id: id.clone(),
+            name,
+            spec,
+            image,
+        };
+        // To its end, also when the client goes away meanwhile: half a container would be nobody's.
+        let work = service
+            .tasks
+            .spawn(complete(Arc::clone(service), new, undo));
+        work.await.unwrap_or(Err(Error::ShuttingDown))?;
+        Ok(Created { id, warnings })
     }
 
     /// Finds the containers whose namespaces are shared: they are known by their IDs from then on.
@@ -148,6 +138,25 @@ struct New {
     name: String,
     spec: ContainerSpec,
     image: arca_images::Image,
+}
+
+/// Makes the container known, or takes back what was done for it.
+async fn complete(service: Arc<Service>, new: New, mut undo: Undo) -> Result<(), Error> {
+    let image = new.image.id.clone();
+    match prepare(&service, new, &mut undo).await {
+        Ok(container) => {
+            let id = container.id.clone();
+            let created = event(&container, "create");
+            service.adopt(container, Intent::default());
+            service.events.publish(created).await;
+            tracing::info!(container.id = %id, %image, "created");
+            Ok(())
+        }
+        Err(error) => {
+            undo.run().await;
+            Err(error)
+        }
+    }
 }
 
 /// Image, root filesystem, volumes, directory, record.

@@ -245,27 +245,29 @@ impl Build {
         let storage = self.builder.0.storage().clone();
         let image = self.state.image.as_ref();
         let layers = image.map(|image| image.layers.clone()).unwrap_or_default();
-        let id = ContainerId::random();
-        storage
-            .prepare(&id, &layers)
-            .await
-            .map_err(Error::Storage)?;
-        let lease = storage.lease();
-        let done = async {
-            let root = storage.open_snapshot(&id).await.map_err(Error::Storage)?;
-            blocking(move || work(&root)).await?;
-            storage.commit(&lease, &id).await.map_err(Error::Storage)
-        }
-        .await;
-        match done {
-            Ok(layer) => Ok((layer.diff_id, lease)),
-            Err(error) => {
-                if let Err(error) = storage.remove(&id).await {
-                    tracing::warn!(%error, "a snapshot stays until the next start");
-                }
-                Err(error)
+        // To its end, also when the build is broken off meanwhile: nobody else knows the snapshot.
+        let made = self.builder.0.tasks.spawn(async move {
+            let id = ContainerId::random();
+            let prepared = storage.prepare(&id, &layers).await;
+            prepared.map_err(Error::Storage)?;
+            let lease = storage.lease();
+            let done = async {
+                let root = storage.open_snapshot(&id).await.map_err(Error::Storage)?;
+                blocking(move || work(&root)).await?;
+                storage.commit(&lease, &id).await.map_err(Error::Storage)
             }
-        }
+            .await;
+            match done {
+                Ok(layer) => Ok((layer.diff_id, lease)),
+                Err(error) => {
+                    if let Err(error) = storage.remove(&id).await {
+                        tracing::warn!(%error, "a snapshot stays until the next start");
+                    }
+                    Err(error)
+                }
+            }
+        });
+        made.await.unwrap_or(Err(Error::Cancelled))
     }
 }
 

@@ -115,15 +115,20 @@ impl Step {
     /// Something to write to on top of layers.
     pub(crate) async fn snapshot(&self, layers: &[DiffId]) -> Result<Snapshot, Error> {
         let id = ContainerId::random();
-        let storage = self.storage().clone();
-        storage.prepare(&id, layers).await.map_err(Error::Storage)?;
-        Ok(Snapshot {
-            id,
-            mine: true,
-            layers: layers.to_vec(),
-            storage,
-            job: self.job.clone(),
-        })
+        let (layers, storage, job) = (layers.to_vec(), self.storage().clone(), self.job.clone());
+        // To its end, also when the build is broken off meanwhile: then what was made goes again.
+        let made = self.job.0.service.tasks.spawn(async move {
+            let prepared = storage.prepare(&id, &layers).await;
+            prepared.map_err(Error::Storage)?;
+            Ok(Snapshot {
+                id,
+                mine: true,
+                layers,
+                storage,
+                job,
+            })
+        });
+        made.await.unwrap_or(Err(Error::Cancelled))
     }
 }
 
