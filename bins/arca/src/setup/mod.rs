@@ -60,18 +60,15 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
 }
 
 fn install(options: &Options, on_this_host: bool) -> anyhow::Result<bool> {
+    if on_this_host && options.docker_socket {
+        systemd::check_docker_socket()?;
+    }
     let mut manifest = Manifest::open(&options.root)?;
     let bin = options.prefix.join("bin");
-    programs(&mut manifest, &bin)?;
-    for (shell, path) in [
-        (Shell::Bash, "share/bash-completion/completions/arca"),
-        (Shell::Zsh, "share/zsh/site-functions/_arca"),
-        (Shell::Fish, "share/fish/vendor_completions.d/arca.fish"),
-    ] {
-        manifest.write(&options.prefix.join(path), &script(shell), 0o644)?;
-    }
-    systemd::write_units(&mut manifest, &bin, options.docker_socket)?;
+    let written = write(&mut manifest, options, &bin);
+    // Also when it failed half way: what is there can be taken away again.
     manifest.save()?;
+    written?;
     if !on_this_host {
         return Ok(true);
     }
@@ -84,7 +81,7 @@ fn install(options: &Options, on_this_host: bool) -> anyhow::Result<bool> {
     if options.no_start {
         println!("start the engine with: systemctl enable --now arca.socket");
     } else if systemd::runs() {
-        systemd::start(options.docker_socket)?;
+        systemd::start()?;
         println!("the engine answers at unix:///run/arca.sock");
     } else {
         println!(
@@ -95,6 +92,19 @@ fn install(options: &Options, on_this_host: bool) -> anyhow::Result<bool> {
     }
     accounts::context(user.as_deref());
     Ok(done)
+}
+
+/// Programs, completions and units.
+fn write(manifest: &mut Manifest, options: &Options, bin: &Path) -> anyhow::Result<()> {
+    programs(manifest, bin)?;
+    for (shell, path) in [
+        (Shell::Bash, "share/bash-completion/completions/arca"),
+        (Shell::Zsh, "share/zsh/site-functions/_arca"),
+        (Shell::Fish, "share/fish/vendor_completions.d/arca.fish"),
+    ] {
+        manifest.write(&options.prefix.join(path), &script(shell), 0o644)?;
+    }
+    systemd::write_units(manifest, bin, options.docker_socket)
 }
 
 /// Copies the programs that lie beside this one, unless it runs from where they go.

@@ -39,15 +39,23 @@ pub(crate) fn runs() -> bool {
     Path::new("/run/systemd/system").is_dir()
 }
 
+/// Docker's own socket has to be free, or a link.
+///
+/// # Errors
+/// Another engine has it.
+pub(crate) fn check_docker_socket() -> anyhow::Result<()> {
+    let link = Path::new("/run/docker.sock");
+    if std::fs::symlink_metadata(link).is_ok_and(|found| !found.is_symlink()) {
+        bail!("/run/docker.sock is another engine's: stop it first");
+    }
+    Ok(())
+}
+
 /// Starts the socket, now and at boot; a running engine is restarted, its containers run on.
 ///
 /// # Errors
-/// systemd refuses, or another engine has Docker's socket.
-pub(crate) fn start(docker_socket: bool) -> anyhow::Result<()> {
-    let link = Path::new("/run/docker.sock");
-    if docker_socket && std::fs::symlink_metadata(link).is_ok_and(|found| !found.is_symlink()) {
-        bail!("/run/docker.sock is another engine's: stop it first");
-    }
+/// systemd refuses.
+pub(crate) fn start() -> anyhow::Result<()> {
     reload()?;
     systemctl(&["enable", "arca.socket", "arca.service"])?;
     systemctl(&["try-restart", "arca.service"])?;

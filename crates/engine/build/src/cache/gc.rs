@@ -81,6 +81,7 @@ pub(crate) fn collect_soon(service: &Arc<Service>) {
     service.tasks.spawn(async move {
         tokio::select! {
             () = builder.0.closing.cancelled() => {}
+            // A timer, not a wait for something: collections keep a minute's distance.
             () = tokio::time::sleep(pause) => {
                 builder.0.cache.collector.begins();
                 builder.collect().await;
