@@ -175,8 +175,11 @@ fn error(stderr: &str, builder: Builder) -> String {
         Builder::BuildKit => {
             let begin = text.rfind("ERROR: ").map_or(0, |at| at + "ERROR: ".len());
             let text = &text[begin..];
-            text.strip_prefix("failed to build: failed to solve: ")
-                .unwrap_or(text)
+            // The client tells what ends first: the request to solve, or its own function that asked.
+            let fronts = ["failed to solve: ", "failed to run Build function: "];
+            let cause = text.strip_prefix("failed to build: ").unwrap_or(text);
+            let of = |front: &&str| cause.strip_prefix(*front);
+            fronts.iter().find_map(of).unwrap_or(text)
         }
         Builder::Classic => text.rsplit("\n\n").next().unwrap_or(text),
     };
