@@ -1,34 +1,38 @@
 //! Who reaches whom: a table of where from, where to and by what, each for what has to pass and for what
-//! must not.
+//! must not, by IPv4 and IPv6, TCP and UDP.
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "what a test needs fails the test where it stands"
 )]
 
-use std::io::Read as _;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 use std::time::Duration;
 
-use arca_testkit::{Engine, NetNs, eventually_within};
+use arca_testkit::{Engine, Greeter, NetNs, Transport, eventually_within, lookup, seen};
 use serde_json::Value;
 
-/// What a server says to everybody who connects.
-const GREETING: &str = "hello";
 /// Longer than an answer takes, shorter than a test may.
-const PATIENCE: Duration = Duration::from_millis(700);
+const PATIENCE: Duration = Duration::from_millis(900);
 /// The port of every server.
 const PORT: u16 = 8000;
+/// The host as other machines know it, and another machine.
+const HOST: [&str; 2] = ["198.18.77.1", "2001:db8:77::1"];
+const MACHINE: [&str; 2] = ["198.18.77.2", "2001:db8:77::2"];
+/// Every container with the network it is on.
+const CONTAINERS: [(&str, &str); 8] = [
+    ("server", "plain"),
+    ("near", "plain"),
+    ("far", "other"),
+    ("secret", "internal"),
+    ("inside", "internal"),
+    ("silent", "quiet"),
+    ("mute", "quiet"),
+    ("routed", "routed"),
+];
 
-/// Containers on networks of every kind, with IPv4 and IPv6.
-struct Bed {
-    engine: Engine,
-    networks: Vec<String>,
-    /// Another machine, on a link to the host, where the host is ours.
-    outside: Option<NetNs>,
-}
-
-/// Where a connection begins.
+/// Where a packet begins.
 #[derive(Debug, Clone, Copy)]
 enum Whence {
     Container(&'static str),
@@ -43,197 +47,239 @@ use Whence::{Container, Host, Outside};
 enum To {
     /// A name, at the server's own port.
     Name(&'static str),
-    /// The address of a container on a network, at the server's own port.
-    Address(&'static str, &'static str),
-    /// The published port of the server on the plain network, at the gateway of a network.
+    /// The address of a container, at the server's own port.
+    Address(&'static str),
+    /// The published port of the server on the plain network, at the gateway of a container.
     Published(&'static str),
-    /// The same, on loopback.
+    /// The same, on the loopback of who asks.
     Loopback,
     /// The same, at the address that other machines know the host by.
     FromAfar,
-    /// The port that is published on the host's loopback alone.
-    LocalFromAfar,
+    /// The port that is published on the host's loopback alone: there,
+    OwnLoopback,
+    /// at the gateway of a container,
+    OwnGateway(&'static str),
+    /// at the address that other machines know the host by.
+    OwnFromAfar,
 }
 
-use To::{Address, FromAfar, LocalFromAfar, Loopback, Name, Published};
+use To::{Address, FromAfar, Loopback, Name, OwnFromAfar, OwnGateway, OwnLoopback, Published};
 
 const CASES: &[(Whence, To, bool)] = &[
+    // The same network: by name, alias, address, and by the published port and back (hairpin).
     (Container("near"), Name("server"), true),
     (Container("near"), Name("alias"), true),
-    (Container("near"), Address("server", "plain"), true),
-    (Container("near"), Published("plain"), true),
-    (Container("server"), Published("plain"), true),
+    (Container("near"), Address("server"), true),
+    (Container("near"), Published("near"), true),
+    (Container("near"), FromAfar, true),
+    (Container("near"), OwnGateway("near"), false),
+    (Container("near"), Loopback, false),
+    (Container("near"), OwnLoopback, false),
+    (Container("server"), Name("server"), true),
+    (Container("server"), Address("server"), true),
+    (Container("server"), Published("near"), true),
+    (Container("server"), FromAfar, true),
+    // Another network.
     (Container("far"), Name("server"), false),
-    (Container("far"), Address("server", "plain"), false),
-    (Container("far"), Published("plain"), true),
-    (Container("far"), Published("other"), true),
+    (Container("far"), Name("alias"), false),
+    (Container("far"), Address("server"), false),
+    (Container("far"), Published("near"), true),
+    (Container("far"), Published("far"), true),
+    (Container("far"), FromAfar, true),
+    (Container("far"), OwnGateway("far"), false),
+    (Container("far"), OwnFromAfar, false),
+    (Container("far"), Address("secret"), false),
+    // An internal network.
     (Container("inside"), Name("secret"), true),
-    (Container("inside"), Address("secret", "internal"), true),
-    (Container("inside"), Address("server", "plain"), false),
-    (Container("inside"), Published("plain"), false),
-    (Container("far"), Address("secret", "internal"), false),
-    (Container("mute"), Address("silent", "quiet"), false),
+    (Container("inside"), Address("secret"), true),
+    (Container("inside"), Name("server"), false),
+    (Container("inside"), Address("server"), false),
+    (Container("inside"), Published("near"), false),
+    (Container("inside"), FromAfar, false),
+    // A network whose containers do not talk to each other.
+    (Container("mute"), Address("silent"), false),
     (Container("mute"), Name("silent"), false),
-    (Container("mute"), Published("plain"), true),
-    (Host, Address("server", "plain"), true),
-    (Host, Address("secret", "internal"), true),
-    (Host, Published("plain"), true),
+    (Container("mute"), Address("server"), false),
+    (Container("mute"), Published("near"), true),
+    // A network whose published ports are at the containers' own addresses.
+    (Host, Address("routed"), true),
+    (Outside, Address("routed"), true),
+    (Container("routed"), Address("server"), false),
+    (Container("routed"), Published("near"), true),
+    // The host.
+    (Host, Address("server"), true),
+    (Host, Address("secret"), true),
+    (Host, Address("silent"), true),
+    (Host, Published("near"), true),
+    (Host, FromAfar, true),
     (Host, Loopback, true),
-    (Outside, Address("server", "plain"), false),
-    (Outside, Address("secret", "internal"), false),
+    (Host, OwnLoopback, true),
+    (Host, OwnGateway("near"), false),
+    // Another machine.
+    (Outside, Address("server"), false),
+    (Outside, Address("secret"), false),
+    (Outside, Address("silent"), false),
     (Outside, FromAfar, true),
-    (Outside, LocalFromAfar, false),
+    (Outside, Published("near"), true),
+    (Outside, OwnFromAfar, false),
 ];
 
-fn container_name(engine: &Engine, what: &str) -> String {
+/// Containers on networks of every kind, with IPv4 and IPv6, each with a server.
+struct Bed {
+    engine: Engine,
+    networks: Vec<String>,
+    greeters: Vec<Greeter>,
+    /// Another machine, on a link to the host.
+    outside: NetNs,
+}
+
+fn name_of(engine: &Engine, what: &str) -> String {
     let pid = std::process::id();
     format!("{what}-reach-{pid}-{}", engine.is_own())
 }
 
 impl Bed {
     fn new() -> Self {
+        let engine = Engine::start();
+        let outside = outside(&engine);
         let mut bed = Self {
-            outside: None,
-            engine: Engine::start(),
+            engine,
             networks: Vec::new(),
+            greeters: Vec::new(),
+            outside,
         };
         bed.network("plain", &[]);
         bed.network("other", &[]);
         bed.network("internal", &["--internal"]);
-        let quiet = ["-o", "com.docker.network.bridge.enable_icc=false"];
-        bed.network("quiet", &quiet);
+        bed.network("quiet", &["com.docker.network.bridge.enable_icc=false"]);
+        let routed = ["4", "6"]
+            .map(|family| format!("com.docker.network.bridge.gateway_mode_ipv{family}=routed"));
+        bed.network("routed", &[&routed[0], &routed[1]]);
         // dockerd fails to publish a port by two addresses when it is to choose the ports of both.
-        let local = format!("{}:8000", bed.engine.free_address());
-        let published = ["--network-alias", "alias", "-p", "8000", "-p", &local];
-        bed.container("server", "plain", &published);
-        bed.container("near", "plain", &[]);
-        bed.container("far", "other", &[]);
-        bed.container("secret", "internal", &[]);
-        bed.container("inside", "internal", &[]);
-        bed.container("silent", "quiet", &[]);
-        bed.container("mute", "quiet", &[]);
-        bed.outside = bed.engine.netns().map(outside);
+        let free = bed.engine.free_address();
+        let local = free.rsplit(':').next().unwrap();
+        let mut published = vec!["--network-alias".to_owned(), "alias".to_owned()];
+        for protocol in ["tcp", "udp"] {
+            for wish in [
+                "",
+                &format!("127.0.0.1:{local}:"),
+                &format!("[::1]:{local}:"),
+            ] {
+                published.extend(["-p".to_owned(), format!("{wish}{PORT}/{protocol}")]);
+            }
+        }
+        for (what, network) in CONTAINERS {
+            let flags = match what {
+                "server" => published.clone(),
+                "routed" => ["tcp", "udp"].map(|by| format!("-p={PORT}/{by}")).to_vec(),
+                _ => Vec::new(),
+            };
+            bed.container(what, network, &flags);
+        }
         bed
     }
 
-    fn network(&mut self, what: &str, flags: &[&str]) {
-        let name = container_name(&self.engine, what);
-        let create = ["network", "create", "--ipv6"];
-        self.engine
-            .docker(&[&create[..], flags, &[&name]].concat())
-            .ok();
+    fn network(&mut self, what: &str, options: &[&str]) {
+        let name = name_of(&self.engine, what);
+        let mut create = vec!["network", "create", "--ipv6"];
+        for option in options {
+            match option.starts_with("--") {
+                true => create.push(option),
+                false => create.extend(["-o", option]),
+            }
+        }
+        create.push(&name);
+        self.engine.docker(&create).ok();
         self.networks.push(name);
     }
 
-    fn container(&self, what: &str, network: &str, flags: &[&str]) {
-        let name = container_name(&self.engine, what);
-        let network = container_name(&self.engine, network);
-        let script = format!("exec nc -ll -p {PORT} -e echo {GREETING}");
-        let run = ["run", "-d", "--name", &name, "--network", &network];
-        let own = ["--network-alias", what];
-        let command = ["busybox", "sh", "-c", &script];
-        self.engine
-            .docker(&[&run[..], &own, flags, &command].concat())
-            .ok();
+    fn container(&mut self, what: &str, network: &str, flags: &[String]) {
+        let name = name_of(&self.engine, what);
+        let network = name_of(&self.engine, network);
+        let mut run = vec!["run", "-d", "--name", &name, "--network", &network];
+        run.extend(["--network-alias", what]);
+        run.extend(flags.iter().map(String::as_str));
+        run.extend(["busybox", "sleep", "600"]);
+        self.engine.docker(&run).ok();
+        let netns = self.engine.container_netns(&name);
+        self.greeters.push(Greeter::start(&netns, PORT));
     }
 
-    fn endpoint(&self, container: &str, network: &str) -> Value {
-        let inspected = self
-            .engine
-            .inspect(&container_name(&self.engine, container));
-        let network = container_name(&self.engine, network);
-        let path = format!("/NetworkSettings/Networks/{network}");
-        inspected.pointer(&path).cloned().unwrap_or_default()
+    fn endpoint(&self, container: &str, key: &str) -> IpAddr {
+        let (_, network) = CONTAINERS.iter().find(|one| one.0 == container).unwrap();
+        let inspected = self.engine.inspect(&name_of(&self.engine, container));
+        let network = name_of(&self.engine, network);
+        let path = format!("/NetworkSettings/Networks/{network}/{key}");
+        let text = inspected.pointer(&path).and_then(Value::as_str);
+        text.unwrap().parse().unwrap()
     }
 
-    /// The published port; on loopback alone, or everywhere.
-    fn port(&self, ipv6: bool, local: bool) -> u16 {
-        let inspected = self.engine.inspect(&container_name(&self.engine, "server"));
-        let bindings = inspected
-            .pointer("/NetworkSettings/Ports/8000~1tcp")
-            .cloned();
-        let wanted = match (local, ipv6) {
-            (true, _) => "127.0.0.1",
+    /// The published port: everywhere, or on loopback alone.
+    fn port(&self, way: Way, own: bool) -> u16 {
+        let inspected = self.engine.inspect(&name_of(&self.engine, "server"));
+        let protocol = match way.by {
+            Transport::Tcp => "tcp",
+            Transport::Udp => "udp",
+        };
+        let path = format!("/NetworkSettings/Ports/{PORT}~1{protocol}");
+        let bindings = inspected.pointer(&path).and_then(Value::as_array).unwrap();
+        let wanted = match (own, way.ipv6) {
+            (true, false) => "127.0.0.1",
+            (true, true) => "::1",
             (false, true) => "::",
             (false, false) => "0.0.0.0",
         };
-        let all = bindings.as_ref().and_then(Value::as_array).unwrap();
-        let text = |binding: &Value, key: &str| {
-            let text = binding.get(key).and_then(Value::as_str);
-            text.unwrap_or_default().to_owned()
-        };
-        let found = all.iter().find(|binding| text(binding, "HostIp") == wanted);
-        text(found.unwrap(), "HostPort").parse().unwrap()
+        let found = bindings.iter().find(|one| one["HostIp"] == wanted).unwrap();
+        found["HostPort"].as_str().unwrap().parse().unwrap()
     }
 
-    /// Where exactly; none when there is no such place in the family.
-    fn target(&self, to: To, ipv6: bool) -> Option<(String, u16)> {
-        let text = |value: Value, key: &str| value.get(key)?.as_str().map(str::to_owned);
-        let (address, gateway) = if ipv6 {
-            ("GlobalIPv6Address", "IPv6Gateway")
-        } else {
-            ("IPAddress", "Gateway")
+    /// Where exactly; none when there is nobody of this name.
+    fn target(&self, from: Whence, to: To, way: Way) -> Option<SocketAddr> {
+        let Way { ipv6, .. } = way;
+        let [address, gateway] = match ipv6 {
+            true => ["GlobalIPv6Address", "IPv6Gateway"],
+            false => ["IPAddress", "Gateway"],
         };
-        Some(match to {
-            // The client takes the address of either family.
-            Name(name) if !ipv6 => (name.to_owned(), PORT),
-            Name(_) => return None,
-            Address(container, network) => {
-                (text(self.endpoint(container, network), address)?, PORT)
+        let loopback: IpAddr = if ipv6 { "::1" } else { "127.0.0.1" }.parse().unwrap();
+        let host: IpAddr = HOST[usize::from(ipv6)].parse().unwrap();
+        let (ip, port) = match to {
+            Name(name) => {
+                let addresses = self.enter(from, || lookup(name, ipv6, Duration::from_secs(5)));
+                (*addresses?.first()?, PORT)
             }
-            Published(network) => {
-                let anybody = if network == "plain" { "near" } else { "far" };
-                let gateway = text(self.endpoint(anybody, network), gateway)?;
-                (gateway, self.port(ipv6, false))
-            }
-            Loopback => {
-                let loopback = if ipv6 { "::1" } else { "127.0.0.1" };
-                (loopback.to_owned(), self.port(ipv6, false))
-            }
-            FromAfar => {
-                let host = if ipv6 { "2001:db8:7::1" } else { "192.0.2.1" };
-                (host.to_owned(), self.port(ipv6, false))
-            }
-            LocalFromAfar if ipv6 => return None,
-            LocalFromAfar => ("192.0.2.1".to_owned(), self.port(false, true)),
-        })
+            Address(container) => (self.endpoint(container, address), PORT),
+            Published(container) => (self.endpoint(container, gateway), self.port(way, false)),
+            Loopback => (loopback, self.port(way, false)),
+            FromAfar => (host, self.port(way, false)),
+            OwnLoopback => (loopback, self.port(way, true)),
+            OwnGateway(container) => (self.endpoint(container, gateway), self.port(way, true)),
+            OwnFromAfar => (host, self.port(way, true)),
+        };
+        Some(SocketAddr::new(ip, port))
     }
 
-    /// Whether the greeting comes; none when the case is not one of this engine or family.
-    fn passes(&self, from: Whence, to: To, ipv6: bool) -> Option<bool> {
-        let (host, port) = self.target(to, ipv6)?;
-        let socket = || -> Option<SocketAddr> {
-            let ip = host.parse().ok()?;
-            Some(SocketAddr::new(ip, port))
-        };
-        Some(match from {
-            Container(name) => {
-                let name = container_name(&self.engine, name);
-                let script = format!("nc -w 1 {host} {port} </dev/null");
-                let output = self.engine.docker(&["exec", &name, "sh", "-c", &script]);
-                output.stdout.contains(GREETING)
-            }
-            Host => {
-                let socket = socket()?;
-                self.engine.in_netns(|| greets(socket))
-            }
-            Outside => {
-                let (outside, socket) = (self.outside.as_ref()?, socket()?);
-                outside.enter(|| greets(socket))
-            }
-        })
+    fn enter<T: Send>(&self, from: Whence, work: impl FnOnce() -> T + Send) -> T {
+        match from {
+            Container(what) => self.engine.in_container(&name_of(&self.engine, what), work),
+            Host => self.engine.in_netns(work),
+            Outside => self.outside.enter(work),
+        }
+    }
+
+    /// What the server sees of who asks; none when nothing passes.
+    fn seen(&self, from: Whence, to: To, way: Way) -> Option<IpAddr> {
+        let target = self.target(from, to, way)?;
+        self.enter(from, || seen(target, way.by, PATIENCE))
     }
 }
 
 impl Drop for Bed {
     fn drop(&mut self) {
-        for what in [
-            "server", "near", "far", "secret", "inside", "silent", "mute",
-        ] {
-            let name = container_name(&self.engine, what);
-            self.engine
-                .http()
-                .delete(&format!("/containers/{name}?force=1"));
+        self.greeters.clear();
+        for (what, _) in CONTAINERS {
+            let name = name_of(&self.engine, what);
+            let path = format!("/containers/{name}?force=1");
+            self.engine.http().delete(&path);
         }
         for network in &self.networks {
             self.engine.http().delete(&format!("/networks/{network}"));
@@ -241,93 +287,101 @@ impl Drop for Bed {
     }
 }
 
-fn greets(address: SocketAddr) -> bool {
-    let Ok(mut stream) = TcpStream::connect_timeout(&address, PATIENCE) else {
-        return false;
-    };
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).is_ok() && text.contains(GREETING)
+/// By what.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    ipv6: bool,
+    by: Transport,
 }
 
-fn run(mut command: Command) {
+const WAYS: [Way; 4] = [
+    Way {
+        ipv6: false,
+        by: Transport::Tcp,
+    },
+    Way {
+        ipv6: false,
+        by: Transport::Udp,
+    },
+    Way {
+        ipv6: true,
+        by: Transport::Tcp,
+    },
+    Way {
+        ipv6: true,
+        by: Transport::Udp,
+    },
+];
+
+fn run(mut command: Command, arguments: &str) {
+    command.args(arguments.split(' '));
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {output:?}");
 }
 
-fn ip(netns: &NetNs, arguments: &str) {
-    let mut command = netns.command("ip");
-    command.args(arguments.split(' '));
-    run(command);
-}
-
 /// Makes another machine, which sends everything to the host.
-fn outside(host: &NetNs) -> NetNs {
+fn outside(engine: &Engine) -> NetNs {
     let outside = NetNs::new();
-    let link = format!(
-        "link add wan0 type veth peer name up0 netns {}",
+    let link = format!("wan{}", std::process::id());
+    let on_host = |arguments: &str| {
+        let command = engine.netns().map(|host| host.command("ip"));
+        run(command.unwrap_or_else(|| Command::new("ip")), arguments);
+    };
+    let there = |arguments: &str| run(outside.command("ip"), arguments);
+    on_host(&format!(
+        "link add {link} type veth peer name up0 netns {}",
         outside.name()
-    );
-    ip(host, &link);
-    for (netns, link, number) in [(host, "wan0", 1), (&outside, "up0", 2)] {
-        ip(netns, &format!("link set {link} up"));
-        ip(
-            netns,
-            &format!("address add 192.0.2.{number}/24 dev {link}"),
-        );
-        let ipv6 = format!("address add 2001:db8:7::{number}/64 dev {link} nodad");
-        ip(netns, &ipv6);
-    }
-    ip(&outside, "route add default via 192.0.2.1");
-    ip(&outside, "-6 route add default via 2001:db8:7::1");
+    ));
+    on_host(&format!("link set {link} up"));
+    on_host(&format!("address add {}/24 dev {link}", HOST[0]));
+    on_host(&format!("address add {}/64 dev {link} nodad", HOST[1]));
+    there("link set up0 up");
+    there(&format!("address add {}/24 dev up0", MACHINE[0]));
+    there(&format!("address add {}/64 dev up0 nodad", MACHINE[1]));
+    there(&format!("route add default via {}", HOST[0]));
+    there(&format!("-6 route add default via {}", HOST[1]));
     outside
-}
-
-/// A neighbour does not get through a port published on IPv6 (docs/LIMITATIONS.md).
-fn is_known(bed: &Bed, from: Whence, to: To, ipv6: bool) -> bool {
-    let hairpin = matches!((from, to), (Container("near"), Published("plain")));
-    bed.engine.is_own() && ipv6 && hairpin
 }
 
 /// Every case that is not as it should be.
 fn wrong(bed: &Bed) -> Vec<String> {
-    let mut wrong = Vec::new();
-    for (from, to, expected) in CASES {
-        for ipv6 in [false, true] {
-            if is_known(bed, *from, *to, ipv6) {
-                continue;
-            }
-            let passed = bed.passes(*from, *to, ipv6);
-            if passed.is_some_and(|passed| passed != *expected) {
-                wrong.push(format!("{from:?} -> {to:?}, IPv6 {ipv6}: {passed:?}"));
+    let ask = |from: Whence, to: To, expected: bool, way: Way| {
+        let passed = bed.seen(from, to, way);
+        let wrong = passed.is_some() != expected;
+        wrong.then(|| format!("{from:?} -> {to:?}, {way:?}: {passed:?}"))
+    };
+    // Those that must not pass take their time: all at once.
+    std::thread::scope(|scope| {
+        let mut asked = Vec::new();
+        for (from, to, expected) in CASES.iter().copied() {
+            for way in WAYS {
+                asked.push(scope.spawn(move || ask(from, to, expected, way)));
             }
         }
-    }
-    wrong
+        let answers = asked.into_iter().map(|one| one.join().unwrap());
+        answers.flatten().collect()
+    })
 }
+
+const TCP: Way = WAYS[0];
 
 #[test]
 fn what_has_to_pass_passes_and_nothing_else() {
     let bed = Bed::new();
-    eventually_within(Duration::from_secs(10), "the servers listen", || {
-        let near = bed.passes(Container("near"), Address("server", "plain"), false);
-        let silent = bed.passes(Host, Address("silent", "quiet"), false);
-        (near == Some(true) && silent == Some(true)).then_some(())
-    });
     assert_eq!(wrong(&bed), Vec::<String>::new());
+    // Whoever comes from elsewhere is seen with its own address.
+    for way in WAYS {
+        let machine: IpAddr = MACHINE[usize::from(way.ipv6)].parse().unwrap();
+        assert_eq!(bed.seen(Outside, FromAfar, way), Some(machine), "{way:?}");
+    }
     let Some(host) = bed.engine.netns() else {
         return;
     };
     // Another firewall takes everything away, ours too: it comes back by itself.
-    let nft = |arguments: &str| {
-        let mut command = host.command("nft");
-        command.args(arguments.split(' '));
-        run(command);
-    };
+    let nft = |arguments: &str| run(host.command("nft"), arguments);
     nft("flush ruleset");
     eventually_within(Duration::from_secs(1), "the rules are back", || {
-        bed.passes(Outside, FromAfar, false)
-            .filter(|passes| *passes)
+        bed.seen(Outside, FromAfar, TCP)
     });
     // A host that lets nobody in is no reason for containers not to be reached, nor to be reached more.
     nft("add table inet strict");
@@ -335,12 +389,15 @@ fn what_has_to_pass_passes_and_nothing_else() {
     nft("add rule inet strict input iif lo accept");
     nft("add rule inet strict input ct state established accept");
     nft("add rule inet strict input meta l4proto ipv6-icmp accept");
-    assert_eq!(bed.passes(Outside, FromAfar, false), Some(true));
-    assert_eq!(bed.passes(Outside, LocalFromAfar, false), Some(false));
-    let direct = Address("server", "plain");
-    assert_eq!(bed.passes(Outside, direct, false), Some(false));
-    assert_eq!(
-        bed.passes(Container("near"), Name("server"), false),
-        Some(true)
-    );
+    for (to, passes) in [
+        (FromAfar, true),
+        (OwnFromAfar, false),
+        (Address("server"), false),
+    ] {
+        for way in WAYS {
+            let passed = bed.seen(Outside, to, way).is_some();
+            assert_eq!(passed, passes, "{to:?} {way:?}");
+        }
+    }
+    assert!(bed.seen(Container("near"), Name("server"), TCP).is_some());
 }

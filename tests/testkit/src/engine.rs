@@ -11,7 +11,7 @@ use crate::arcad::Own;
 use crate::docker::{Docker, Output};
 use crate::events::Events;
 use crate::http::Http;
-use crate::netns::NetNs;
+use crate::netns::{NetNs, in_named_netns};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -187,6 +187,18 @@ impl Engine {
             Some(netns) => netns.enter(work),
             None => work(),
         }
+    }
+
+    /// The file that stands for the network namespace of a container that runs.
+    #[track_caller]
+    pub fn container_netns(&self, container: &str) -> PathBuf {
+        let pid = self.inspect(container)["State"]["Pid"].clone();
+        PathBuf::from(format!("/proc/{pid}/ns/net"))
+    }
+
+    /// Runs `work` on a thread that is in the network namespace of a container that runs.
+    pub fn in_container<T: Send>(&self, container: &str, work: impl FnOnce() -> T + Send) -> T {
+        in_named_netns(&self.container_netns(container), work)
     }
 
     /// A loopback address with a port that was free a moment ago.

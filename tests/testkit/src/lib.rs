@@ -30,6 +30,7 @@ mod receiver;
 mod registry;
 mod snapshot;
 mod store;
+mod talk;
 mod tools;
 mod zuul;
 
@@ -49,5 +50,6 @@ pub use receiver::{Over, Protocol, Receiver};
 pub use registry::{PASSWORD, Registry, USER};
 pub use snapshot::Snapshot;
 pub use store::rounds;
+pub use talk::{Greeter, Transport, lookup, seen};
 pub use tools::{built as program, docker_py, static_c};
 pub use zuul::ZuulRegistry;

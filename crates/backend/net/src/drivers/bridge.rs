@@ -197,6 +197,11 @@ impl BridgeConfig {
         };
         sysctl::set(&format!("ipv6/conf/{name}/disable_ipv6"), ipv6_off)?;
         sysctl::set(&format!("ipv6/conf/{name}/accept_ra"), "0")?;
+        if !self.foreign {
+            // The kernel asks for neighbours of those whose packets it forwards from its link-local address,
+            // and not before it is sure that nobody else has that: for seconds, nothing would be forwarded.
+            sysctl::set(&format!("ipv6/conf/{name}/accept_dad"), "0")?;
+        }
         Ok(())
     }
 }
