@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{TcpListener, UdpSocket};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -21,6 +21,8 @@ use crate::error::Error;
 const LOOK: Duration = Duration::from_secs(1);
 /// How long it waits for the first one to say something.
 const FIRST: Duration = Duration::from_secs(30);
+/// How long the answers may take that are owed when another process has the sockets.
+const LAST: Duration = Duration::from_secs(30);
 
 /// Answers the questions of sandboxes as it is told by the socket in `directory`, until nobody needs it.
 ///
@@ -97,6 +99,8 @@ struct Keeper {
 #[derive(Debug, Default)]
 struct State {
     servers: BTreeMap<String, Server>,
+    /// Those whose sockets another process has, with the time since when: they answer what they were asked.
+    leaving: Vec<(Instant, Server)>,
     /// How many there are who may have something to say.
     listening: usize,
     /// Whether there ever was one.
@@ -111,10 +115,13 @@ impl Keeper {
     }
 
     fn is_needed(&self, path: &Path) -> bool {
-        let state = self.state();
+        let mut state = self.state();
+        let owes =
+            |(since, server): &(Instant, Server)| since.elapsed() < LAST && !server.is_done();
+        state.leaving.retain(owes);
         let alone = state.listening == 0 && (state.servers.is_empty() || !path.exists());
         let waits = !state.heard && self.began.elapsed() < FIRST;
-        !state.over && (waits || !alone)
+        !state.leaving.is_empty() || (!state.over && (waits || !alone))
     }
 
     fn listen_to(self: &Arc<Self>, mut stream: UnixStream) -> io::Result<()> {
@@ -126,8 +133,14 @@ impl Keeper {
         let keeper = Arc::clone(self);
         let obey = move || {
             while let Ok(Some((order, descriptors))) = read::<Order>(&mut stream) {
-                let reply = keeper.obey(order, descriptors);
-                if reply.is_some_and(|reply| write(&mut stream, &reply, &[]).is_err()) {
+                let written = match order {
+                    Order::Take(sandbox) => keeper.hand_over(&mut stream, &sandbox),
+                    order => match keeper.obey(order, descriptors) {
+                        Some(reply) => write(&mut stream, &reply, &[]),
+                        None => Ok(()),
+                    },
+                };
+                if written.is_err() {
                     break;
                 }
             }
@@ -158,6 +171,8 @@ impl Keeper {
                 None => return Some(Reply::Lacks(vec![sandbox])),
             },
             Order::End(sandbox) => drop(self.state().servers.remove(&sandbox)),
+            // It has descriptors in its answer.
+            Order::Take(sandbox) => return Some(Reply::Lacks(vec![sandbox])),
             Order::Name(entry) => {
                 let (network, name) = (&entry.network, &entry.network_name);
                 self.names.set(network, name, &entry.endpoint, entry.named);
@@ -169,6 +184,22 @@ impl Keeper {
             }
         }
         Some(Reply::Done)
+    }
+
+    /// Gives the sockets of a sandbox to who asks, and answers only what was received before.
+    fn hand_over(&self, stream: &mut UnixStream, sandbox: &str) -> io::Result<()> {
+        let mut state = self.state();
+        let Some(server) = state.servers.get(sandbox) else {
+            return write(stream, &Reply::Lacks(vec![sandbox.to_owned()]), &[]);
+        };
+        let [udp, tcp] = match server.hand_over() {
+            Ok(sockets) => sockets,
+            Err(error) => return write(stream, &Reply::Failed(error.to_string()), &[]),
+        };
+        if let Some(server) = state.servers.remove(sandbox) {
+            state.leaving.push((Instant::now(), server));
+        }
+        write(stream, &Reply::Done, &[udp.as_fd(), tcp.as_fd()])
     }
 
     fn begin_anew(&self, all: Everything) -> Reply {

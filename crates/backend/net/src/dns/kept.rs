@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt::socket_peercred;
+
 use super::DnsConfig;
-use super::orders::{Entry, Everything, Order, Reply, SOCKET, VERSION, read, write};
+use super::orders::{Entry, Everything, NO_VERSION, Order, Reply, SOCKET, VERSION, read, write};
 use super::server::Sockets;
 use crate::error::Error;
 
@@ -56,17 +59,30 @@ impl Kept {
         let order = Order::Everything(Everything {
             version: VERSION,
             names,
-            sandboxes,
+            sandboxes: sandboxes.clone(),
         });
         let failed = || Error::system("speak to the DNS process");
+        let mut old = self.outdated();
         for attempt in 0..2 {
             let (mut stream, child) = match self.connect() {
-                Ok(stream) => (stream, None),
-                Err(_) if !needed => return Ok(Vec::new()),
-                Err(_) => self.start()?,
+                Ok(stream) if old.is_none() => (stream, None),
+                _ if needed => self.start()?,
+                Ok(_) => {
+                    // The next sandbox gets a process of the new program.
+                    let _gone_already = std::fs::remove_file(self.directory.join(SOCKET));
+                    if let Some(old) = old {
+                        old.end();
+                    }
+                    return Ok(Vec::new());
+                }
+                Err(_) => return Ok(Vec::new()),
             };
             match ask(&mut stream, &order, &[]) {
                 Ok(Reply::Lacks(lacking)) => {
+                    let lacking = match old.take() {
+                        Some(old) => old.hand_over(&mut stream, lacking, &sandboxes),
+                        None => lacking,
+                    };
                     *self.link() = Some(stream);
                     self.watch(child, lost)?;
                     return Ok(lacking);
@@ -116,6 +132,22 @@ impl Kept {
         }
     }
 
+    /// The process that is there, when its program is not the one that would be started now: it was
+    /// replaced since.
+    fn outdated(&self) -> Option<Old> {
+        let stream = self.connect().ok()?;
+        let file = |path: &Path| {
+            let metadata = std::fs::metadata(path).ok()?;
+            Some((metadata.dev(), metadata.ino()))
+        };
+        let running = file(Path::new(&format!("/proc/{}/exe", peer(&stream)?)))?;
+        if running == file(&self.program)? {
+            return None;
+        }
+        tracing::info!("a new DNS process takes over");
+        Old::new(self).ok()
+    }
+
     fn connect(&self) -> io::Result<UnixStream> {
         let stream = UnixStream::connect(self.directory.join(SOCKET))?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -138,7 +170,14 @@ impl Kept {
         let began = Instant::now();
         loop {
             match self.connect() {
-                Ok(stream) => return Ok((stream, Some(child))),
+                // Another one, whose place it takes, may still listen.
+                Ok(stream) if peer(&stream) == Some(child.id()) => {
+                    return Ok((stream, Some(child)));
+                }
+                Ok(_) if began.elapsed() > START => {
+                    return Err(failed()(io::ErrorKind::TimedOut.into()));
+                }
+                Ok(_) => {}
                 Err(error) if began.elapsed() > START => return Err(failed()(error)),
                 Err(_) => {}
             }
@@ -175,16 +214,97 @@ impl Kept {
     }
 }
 
+/// A process whose place another one takes.
+#[derive(Debug)]
+pub(super) struct Old {
+    stream: UnixStream,
+    /// For the last word: one of before version 2 closes the other when it hears what it does not know.
+    last: UnixStream,
+}
+
+impl Old {
+    /// The process that listens now.
+    pub(super) fn new(kept: &Kept) -> io::Result<Self> {
+        Ok(Self {
+            stream: kept.connect()?,
+            last: kept.connect()?,
+        })
+    }
+
+    /// Moves the sockets of these sandboxes to the process at `new`, which knows everything else already, and
+    /// ends this one. Nobody notices: what comes meanwhile waits in the sockets. Returns those sandboxes
+    /// whose sockets were not here.
+    pub(super) fn hand_over(
+        mut self,
+        new: &mut UnixStream,
+        sandboxes: Vec<String>,
+        configs: &BTreeMap<String, DnsConfig>,
+    ) -> Vec<String> {
+        let mut lacking = Vec::new();
+        for sandbox in sandboxes {
+            if let Err(error) = self.move_one(new, &sandbox, configs) {
+                tracing::warn!(%error, sandbox, "a sandbox's DNS questions may be lost for a moment");
+                lacking.push(sandbox);
+            }
+        }
+        self.end();
+        lacking
+    }
+
+    fn move_one(
+        &mut self,
+        new: &mut UnixStream,
+        sandbox: &str,
+        configs: &BTreeMap<String, DnsConfig>,
+    ) -> io::Result<()> {
+        let Some(config) = configs.get(sandbox) else {
+            return Ok(());
+        };
+        let (reply, sockets) = exchange(&mut self.stream, &Order::Take(sandbox.to_owned()), &[])?;
+        if reply != Reply::Done {
+            return Err(io::Error::other(format!("{reply:?}")));
+        }
+        let sockets: Vec<_> = sockets.iter().map(OwnedFd::as_fd).collect();
+        let order = Order::Serve(sandbox.to_owned(), config.clone());
+        match ask(new, &order, &sockets)? {
+            Reply::Done => Ok(()),
+            other => Err(io::Error::other(format!("{other:?}"))),
+        }
+    }
+
+    /// Ends it, once it has answered what it was asked.
+    fn end(mut self) {
+        let nothing = Everything {
+            version: NO_VERSION,
+            ..Everything::default()
+        };
+        if let Err(error) = ask(&mut self.last, &Order::Everything(nothing), &[]) {
+            tracing::debug!(%error, "the former DNS process has ended");
+        }
+    }
+}
+
+/// The process that listens at the other end.
+fn peer(stream: &UnixStream) -> Option<u32> {
+    let credentials = socket_peercred(stream).ok()?;
+    u32::try_from(credentials.pid.as_raw_nonzero().get()).ok()
+}
+
 fn ask(
     stream: &mut UnixStream,
     order: &Order,
-    descriptors: &[std::os::fd::BorrowedFd<'_>],
+    descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<Reply> {
+    exchange(stream, order, descriptors).map(|(reply, _)| reply)
+}
+
+fn exchange(
+    stream: &mut UnixStream,
+    order: &Order,
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<(Reply, Vec<OwnedFd>)> {
     write(stream, order, descriptors)?;
-    match read::<Reply>(stream)? {
-        Some((reply, _)) => Ok(reply),
-        None => Err(io::ErrorKind::UnexpectedEof.into()),
-    }
+    read::<Reply>(stream)?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
 #[expect(

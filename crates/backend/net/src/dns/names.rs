@@ -95,11 +95,13 @@ impl Names {
 
     /// Puts these in the place of all.
     pub(super) fn replace(&self, entries: Vec<Entry>) {
-        self.write().clear();
+        let fresh = Self::default();
         for entry in entries {
             let (network, name) = (&entry.network, &entry.network_name);
-            self.set(network, name, &entry.endpoint, entry.named);
+            fresh.set(network, name, &entry.endpoint, entry.named);
         }
+        // At once: a name that is missing for a moment would be asked for outside.
+        *self.write() = std::mem::take(&mut fresh.write());
     }
 
     /// The addresses of a name on the first of the networks that has it, alone or followed by the name of
@@ -209,6 +211,27 @@ mod tests {
             Some("Web2.front")
         );
         assert_eq!(names.reverse(&n2, ip("10.0.0.3")), None);
+    }
+
+    #[test]
+    fn names_that_stay_are_never_missing_while_all_are_replaced() {
+        let names = Names::default();
+        names.set("n1", "front", "e1", named(&["web"], "10.0.0.2"));
+        let all = names.with_all(|all| all);
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let asking = scope.spawn(|| {
+                let network = vec!["n1".to_owned()];
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    assert_eq!(names.lookup(&network, "web"), Some(vec![ip("10.0.0.2")]));
+                }
+            });
+            for _ in 0..20_000 {
+                names.replace(all.clone());
+            }
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            asking.join().unwrap();
+        });
     }
 
     #[test]

@@ -16,8 +16,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{DnsConfig, Named};
 
-/// The version of these messages. A process that speaks another one ends when it hears so.
-pub(crate) const VERSION: u32 = 1;
+/// The version of these messages. A process that speaks another one ends when it hears so. `Take` and its
+/// answers are the same in all versions since 2.
+pub(crate) const VERSION: u32 = 2;
+/// No version: whoever hears it ends.
+pub(crate) const NO_VERSION: u32 = 0;
 /// The name of the socket in the engine's directory of run-time files.
 pub(crate) const SOCKET: &str = "dns.sock";
 /// The longest message, bytes.
@@ -56,6 +59,9 @@ pub(crate) enum Order {
     Configure(String, DnsConfig),
     /// Stop to answer. Answered.
     End(String),
+    /// Give the sandbox's sockets to the next process, and answer what was asked already. Answered, with the
+    /// two sockets.
+    Take(String),
     /// An endpoint has these names.
     Name(Entry),
     /// An endpoint, by network and ID, has none.

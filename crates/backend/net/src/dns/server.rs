@@ -1,11 +1,12 @@
 //! The server of one sandbox.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
@@ -59,6 +60,8 @@ impl Sockets {
 #[derive(Debug)]
 pub(crate) struct Server {
     tasks: [JoinHandle<()>; 2],
+    udp: Arc<tokio::net::UdpSocket>,
+    tcp: Arc<tokio::net::TcpListener>,
     shared: Arc<Shared>,
 }
 
@@ -69,6 +72,8 @@ struct Shared {
     config: RwLock<DnsConfig>,
     upstreams: RwLock<Arc<Upstreams>>,
     waiting: Semaphore,
+    /// Changes when somebody else receives what comes from then on.
+    over: watch::Sender<()>,
 }
 
 impl Drop for Server {
@@ -96,18 +101,49 @@ impl Server {
     ) -> Result<Self, Error> {
         let failed = || Error::system("serve DNS in a namespace");
         let udp = tokio::net::UdpSocket::from_std(sockets.udp).map_err(failed())?;
+        let udp = Arc::new(udp);
         let tcp = tokio::net::TcpListener::from_std(sockets.tcp).map_err(failed())?;
+        let tcp = Arc::new(tcp);
         let shared = Arc::new(Shared {
             names,
             config: RwLock::new(config.clone()),
             upstreams: RwLock::new(Arc::new(upstreams)),
             waiting: Semaphore::new(WAITING),
+            over: watch::Sender::new(()),
         });
         let tasks = [
-            tokio::spawn(serve_udp(Arc::new(udp), Arc::clone(&shared))),
-            tokio::spawn(serve_tcp(tcp, Arc::clone(&shared))),
+            tokio::spawn(serve_udp(Arc::clone(&udp), Arc::clone(&shared))),
+            tokio::spawn(serve_tcp(Arc::clone(&tcp), Arc::clone(&shared))),
         ];
-        Ok(Self { tasks, shared })
+        Ok(Self {
+            tasks,
+            udp,
+            tcp,
+            shared,
+        })
+    }
+
+    /// The sockets, UDP and TCP, for somebody else who receives what comes from now on. What was received
+    /// already is answered here, until [`is_done`](Self::is_done).
+    ///
+    /// # Errors
+    /// When there are no descriptors left; nothing has changed then.
+    pub(super) fn hand_over(&self) -> std::io::Result<[OwnedFd; 2]> {
+        let udp = self.udp.as_fd().try_clone_to_owned()?;
+        let tcp = self.tcp.as_fd().try_clone_to_owned()?;
+        self.shared.over.send_replace(());
+        Ok([udp, tcp])
+    }
+
+    /// Whether everything is answered that was received before the sockets were handed over.
+    pub(super) fn is_done(&self) -> bool {
+        self.tasks.iter().all(JoinHandle::is_finished)
+    }
+
+    /// How many questions wait for servers outside.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        WAITING - self.shared.waiting.available_permits()
     }
 
     /// Changes what is known here.
@@ -130,8 +166,10 @@ impl Server {
 async fn serve_udp(socket: Arc<tokio::net::UdpSocket>, shared: Arc<Shared>) {
     let mut buffer = vec![0; DATAGRAM];
     let mut waiting = JoinSet::new();
+    let mut over = shared.over.subscribe();
     loop {
         tokio::select! {
+            _ = over.changed() => break,
             received = socket.recv_from(&mut buffer) => {
                 let Ok((length, client)) = received else {
                     tokio::time::sleep(BREATH).await;
@@ -154,6 +192,7 @@ async fn serve_udp(socket: Arc<tokio::net::UdpSocket>, shared: Arc<Shared>) {
             Some(_) = waiting.join_next() => {}
         }
     }
+    while waiting.join_next().await.is_some() {}
 }
 
 async fn reply(socket: &tokio::net::UdpSocket, response: &[u8], client: SocketAddr) {
@@ -162,10 +201,12 @@ async fn reply(socket: &tokio::net::UdpSocket, response: &[u8], client: SocketAd
     }
 }
 
-async fn serve_tcp(listener: tokio::net::TcpListener, shared: Arc<Shared>) {
+async fn serve_tcp(listener: Arc<tokio::net::TcpListener>, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
+    let mut over = shared.over.subscribe();
     loop {
         tokio::select! {
+            _ = over.changed() => break,
             accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
                 Ok((stream, _)) => {
                     connections.spawn(converse(stream, Arc::clone(&shared)));
@@ -175,6 +216,7 @@ async fn serve_tcp(listener: tokio::net::TcpListener, shared: Arc<Shared>) {
             Some(_) = connections.join_next() => {}
         }
     }
+    while connections.join_next().await.is_some() {}
 }
 
 /// Answers the questions of one connection, one after the other.

@@ -11,6 +11,8 @@ use super::upstream::{receive, send};
 use super::*;
 use crate::testing::in_namespace;
 
+mod process;
+
 const NETWORK: &str = "n1";
 
 fn ip(text: &str) -> IpAddr {
@@ -273,48 +275,6 @@ fn questions_by_tcp_are_answered_and_forwarded_by_tcp() {
             let query = message::parse(&request).unwrap();
             assert_eq!(message::addresses(&response, &query).len(), count);
         }
-    });
-}
-
-#[test]
-fn a_process_of_its_own_answers_while_nobody_tells_it_anything() {
-    in_namespace(async {
-        let directory = tempfile::TempDir::new().unwrap();
-        let path = directory.path().to_owned();
-        let keeper = std::thread::spawn(move || keep_names(&path));
-        while !directory.path().join("dns.sock").exists() {
-            tokio::task::yield_now().await;
-        }
-        let sockets = Sockets::bind().unwrap();
-        let address = SocketAddr::new(ADDRESS.into(), sockets.ports().unwrap().0);
-        let kept = || Arc::new(Kept::new("/nowhere".into(), directory.path().to_owned()));
-        let sandboxes = || [("s".to_owned(), config())].into();
-        let first = kept();
-        let names = names();
-        let begin = |kept: &Arc<Kept>| names.with_all(|all| kept.begin(all, sandboxes(), || {}));
-        assert_eq!(begin(&first).unwrap(), ["s"]);
-        let order = Order::Serve("s".to_owned(), config());
-        first.order(&order, Some(&sockets)).unwrap();
-        drop(sockets);
-        assert_eq!(addresses(address, "web", kind::A).await, [ip("10.0.0.2")]);
-        names.follow(Arc::clone(&first));
-        let later = Named {
-            names: vec!["late".to_owned()],
-            addresses: vec![ip("10.0.0.4")],
-        };
-        names.set(NETWORK, "front", "e3", later);
-        // An order with an answer comes after those without.
-        let order = Order::Configure("s".to_owned(), config());
-        first.order(&order, None).unwrap();
-        drop(first);
-        assert_eq!(addresses(address, "late", kind::A).await, [ip("10.0.0.4")]);
-        // The next one finds everything in its place.
-        let second = kept();
-        assert!(begin(&second).unwrap().is_empty());
-        second.order(&Order::End("s".to_owned()), None).unwrap();
-        drop((second, names));
-        drop(directory);
-        assert!(!keeper.is_finished());
     });
 }
 
