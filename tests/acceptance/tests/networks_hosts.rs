@@ -10,7 +10,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
-use arca_testkit::{Engine, NetNs, Options, eventually, eventually_within, program};
+use arca_testkit::{Engine, NetNs, eventually, eventually_within, program};
 
 /// What a server says.
 const GREETING: &str = "hello";
@@ -93,77 +93,6 @@ fn warnings(engine: &Engine) -> String {
         .cloned()
         .unwrap_or_default()
         .to_string()
-}
-
-/// An input chain that lets nobody in but loopback.
-const STRICT: [&str; 4] = [
-    "nft add table inet strict",
-    "nft add chain inet strict input { type filter hook input priority 0 ; policy drop ; }",
-    "nft add rule inet strict input iif lo accept",
-    "nft add rule inet strict input ct state established accept",
-];
-
-#[test]
-fn published_ports_are_exposed_as_daemon_network_or_label_say() {
-    let engine = Engine::start_with(Options {
-        flags: vec!["--exposure=firewall".to_owned()],
-        ..Options::default()
-    });
-    let Some(host) = engine.netns() else {
-        // Another engine has no such policy.
-        return;
-    };
-    let machine = outside(host);
-    STRICT.iter().for_each(|line| drop(run_in(host, line)));
-    let (all, own) = (engine.name("all"), engine.name("own"));
-    engine
-        .docker(&["network", "create", "-o", "arca.exposure=open", &all])
-        .ok();
-    engine
-        .docker(&["network", "create", "-o", "arca.exposure=loopback", &own])
-        .ok();
-    server(&engine, 8001, &[]);
-    server(&engine, 8002, &["--network", &all]);
-    let alone = server(&engine, 8003, &["--network", &own]);
-    server(
-        &engine,
-        8004,
-        &["--network", &all, "--label", "arca.exposure=loopback"],
-    );
-    server(
-        &engine,
-        8005,
-        &["--network", &own, "--label", "arca.exposure=open"],
-    );
-    let reached = |port: u16| greets(&machine, &format!("192.0.2.1:{port}"));
-    let all = [8001, 8002, 8003, 8004, 8005].map(reached);
-    assert_eq!(all, [false, true, false, false, true]);
-    assert_eq!(
-        engine.docker(&["port", &alone]).ok(),
-        "8000/tcp -> 127.0.0.1:8003\n8000/tcp -> [::1]:8003"
-    );
-    // The host's own rule opens what obeys it; also when arcad is away.
-    run_in(host, "nft add rule inet strict input tcp dport 8001 accept");
-    engine.kill_9();
-    assert!(reached(8001));
-    engine.launch();
-    assert!(reached(8001));
-    let bad = [
-        "run",
-        "--rm",
-        "--label",
-        "arca.exposure=nobody",
-        "busybox",
-        "true",
-    ];
-    let refused = engine.docker(&bad).expect(125);
-    assert!(
-        refused.stderr.contains("invalid exposure: nobody"),
-        "{}",
-        refused.stderr
-    );
-    let bad = ["network", "create", "-o", "arca.exposure=nobody", "bad"];
-    engine.docker(&bad).expect(1);
 }
 
 #[test]

@@ -10,16 +10,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 use std::time::Duration;
 
-use arca_testkit::{Engine, Greeter, NetNs, Transport, eventually_within, lookup, seen};
+use arca_testkit::{Engine, Greeter, Machine, Transport, eventually_within, lookup, seen};
 use serde_json::Value;
 
 /// Longer than an answer takes, shorter than a test may.
 const PATIENCE: Duration = Duration::from_millis(900);
 /// The port of every server.
 const PORT: u16 = 8000;
-/// The host as other machines know it, and another machine.
-const HOST: [&str; 2] = ["198.18.77.1", "2001:db8:77::1"];
-const MACHINE: [&str; 2] = ["198.18.77.2", "2001:db8:77::2"];
 /// Every container with the network it is on.
 const CONTAINERS: [(&str, &str); 8] = [
     ("server", "plain"),
@@ -130,7 +127,7 @@ struct Bed {
     networks: Vec<String>,
     greeters: Vec<Greeter>,
     /// Another machine, on a link to the host.
-    outside: NetNs,
+    outside: Machine,
 }
 
 fn name_of(engine: &Engine, what: &str) -> String {
@@ -141,7 +138,7 @@ fn name_of(engine: &Engine, what: &str) -> String {
 impl Bed {
     fn new() -> Self {
         let engine = Engine::start();
-        let outside = outside(&engine);
+        let outside = Machine::beside(&engine);
         let mut bed = Self {
             engine,
             networks: Vec::new(),
@@ -241,7 +238,7 @@ impl Bed {
             false => ["IPAddress", "Gateway"],
         };
         let loopback: IpAddr = if ipv6 { "::1" } else { "127.0.0.1" }.parse().unwrap();
-        let host: IpAddr = HOST[usize::from(ipv6)].parse().unwrap();
+        let host: IpAddr = Machine::HOST[usize::from(ipv6)].parse().unwrap();
         let (ip, port) = match to {
             Name(name) => {
                 let addresses = self.enter(from, || lookup(name, ipv6, Duration::from_secs(5)));
@@ -319,30 +316,6 @@ fn run(mut command: Command, arguments: &str) {
     assert!(output.status.success(), "{command:?}: {output:?}");
 }
 
-/// Makes another machine, which sends everything to the host.
-fn outside(engine: &Engine) -> NetNs {
-    let outside = NetNs::new();
-    let link = format!("wan{}", std::process::id());
-    let on_host = |arguments: &str| {
-        let command = engine.netns().map(|host| host.command("ip"));
-        run(command.unwrap_or_else(|| Command::new("ip")), arguments);
-    };
-    let there = |arguments: &str| run(outside.command("ip"), arguments);
-    on_host(&format!(
-        "link add {link} type veth peer name up0 netns {}",
-        outside.name()
-    ));
-    on_host(&format!("link set {link} up"));
-    on_host(&format!("address add {}/24 dev {link}", HOST[0]));
-    on_host(&format!("address add {}/64 dev {link} nodad", HOST[1]));
-    there("link set up0 up");
-    there(&format!("address add {}/24 dev up0", MACHINE[0]));
-    there(&format!("address add {}/64 dev up0 nodad", MACHINE[1]));
-    there(&format!("route add default via {}", HOST[0]));
-    there(&format!("-6 route add default via {}", HOST[1]));
-    outside
-}
-
 /// Every case that is not as it should be.
 fn wrong(bed: &Bed) -> Vec<String> {
     let ask = |from: Whence, to: To, expected: bool, way: Way| {
@@ -371,7 +344,7 @@ fn what_has_to_pass_passes_and_nothing_else() {
     assert_eq!(wrong(&bed), Vec::<String>::new());
     // Whoever comes from elsewhere is seen with its own address.
     for way in WAYS {
-        let machine: IpAddr = MACHINE[usize::from(way.ipv6)].parse().unwrap();
+        let machine: IpAddr = Machine::OWN[usize::from(way.ipv6)].parse().unwrap();
         assert_eq!(bed.seen(Outside, FromAfar, way), Some(machine), "{way:?}");
     }
     let Some(host) = bed.engine.netns() else {

@@ -78,7 +78,7 @@ impl NetNs {
     }
 
     /// The file that stands for the namespace.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 }

@@ -1,8 +1,10 @@
 //! Servers and clients of the test's own, in the network namespaces of containers: whether packets arrive,
 //! and who sent them.
 
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::net::{
+    IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket,
+};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +17,10 @@ use crate::netns::in_named_netns;
 
 /// Between two looks whether it is over, and between two datagrams of a client.
 const LOOK: Duration = Duration::from_millis(150);
+/// When a question of a [`Flow`] counts as lost.
+const LOST: Duration = Duration::from_secs(4);
+/// Between two of them.
+const PACE: Duration = Duration::from_millis(4);
 /// Where a container asks for names.
 const RESOLVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11)), 53);
 /// The types of DNS records with addresses.
@@ -55,11 +61,10 @@ impl Greeter {
         let threads = vec![
             std::thread::spawn(move || {
                 while !first.load(Ordering::Relaxed) {
-                    let Ok((mut stream, peer)) = tcp.accept() else {
-                        continue;
-                    };
-                    let text = peer.ip().to_canonical().to_string();
-                    drop(stream.write_all(text.as_bytes()));
+                    if let Ok((stream, peer)) = tcp.accept() {
+                        let over = Arc::clone(&first);
+                        std::thread::spawn(move || converse(stream, peer.ip(), &over));
+                    }
                 }
             }),
             std::thread::spawn(move || {
@@ -86,6 +91,112 @@ impl Drop for Greeter {
     }
 }
 
+/// Tells a client its address in a line, and then every line of its own, until it has said all.
+fn converse(mut stream: TcpStream, peer: IpAddr, over: &AtomicBool) {
+    stream.set_read_timeout(Some(LOOK)).unwrap();
+    let mut buffer = [0; 512];
+    let greeting = format!("{}\n", peer.to_canonical());
+    let mut written = stream.write_all(greeting.as_bytes());
+    while written.is_ok() && !over.load(Ordering::Relaxed) {
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => written = stream.write_all(&buffer[..length]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => break,
+        }
+    }
+}
+
+/// Questions on the way to a [`Greeter`], or to a name server, one after the other in a namespace.
+#[derive(Debug)]
+pub struct Flow {
+    over: Arc<AtomicBool>,
+    thread: JoinHandle<Told>,
+}
+
+/// What came of a [`Flow`].
+#[derive(Debug, Clone, Copy)]
+pub struct Told {
+    /// How many questions were answered.
+    pub answered: usize,
+    /// How many were not.
+    pub lost: usize,
+    /// The longest time that one took.
+    pub longest: Duration,
+}
+
+impl Flow {
+    /// Asks by one connection, or from one socket, every few milliseconds.
+    pub fn start(netns: &Path, to: SocketAddr, by: Transport) -> Self {
+        let any: IpAddr = match to.is_ipv4() {
+            true => Ipv4Addr::UNSPECIFIED.into(),
+            false => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        match by {
+            Transport::Tcp => {
+                let stream = in_named_netns(netns, || TcpStream::connect(to).unwrap());
+                stream.set_read_timeout(Some(LOST)).unwrap();
+                stream.set_nodelay(true).unwrap();
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                lines.next().unwrap().unwrap();
+                Self::of(netns, move || {
+                    let asked = (&stream).write_all(b"still there?\n");
+                    asked.is_ok() && lines.next().is_some_and(|line| line.is_ok())
+                })
+            }
+            Transport::Udp => {
+                let socket =
+                    in_named_netns(netns, || UdpSocket::bind(SocketAddr::new(any, 0)).unwrap());
+                socket.connect(to).unwrap();
+                socket.set_read_timeout(Some(LOST)).unwrap();
+                Self::of(netns, move || {
+                    let mut buffer = [0; 512];
+                    let answer = socket.send(b"still there?");
+                    answer.and_then(|_| socket.recv(&mut buffer)).is_ok()
+                })
+            }
+        }
+    }
+
+    /// Asks the name server for a name that it has to know.
+    pub fn of_names(netns: &Path, name: &str) -> Self {
+        let name = name.to_owned();
+        Self::of(netns, move || {
+            lookup(&name, false, LOST).is_some_and(|addresses| !addresses.is_empty())
+        })
+    }
+
+    fn of(netns: &Path, mut ask: impl FnMut() -> bool + Send + 'static) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let (netns, end) = (netns.to_owned(), Arc::clone(&over));
+        let (mut answered, mut lost, mut longest) = (0, 0, Duration::ZERO);
+        let work = move || {
+            while !end.load(Ordering::Relaxed) {
+                let asked = Instant::now();
+                match ask() {
+                    true => answered += 1,
+                    false => lost += 1,
+                }
+                longest = longest.max(asked.elapsed());
+                std::thread::park_timeout(PACE);
+            }
+            Told {
+                answered,
+                lost,
+                longest,
+            }
+        };
+        let thread = std::thread::spawn(move || in_named_netns(&netns, work));
+        Self { over, thread }
+    }
+
+    /// Ends it.
+    pub fn end(self) -> Told {
+        self.over.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
 /// Asks a [`Greeter`] from the network namespace of the calling thread; the address that it sees, or none
 /// when no answer comes in time.
 pub fn seen(to: SocketAddr, by: Transport, patience: Duration) -> Option<IpAddr> {
@@ -93,21 +204,22 @@ pub fn seen(to: SocketAddr, by: Transport, patience: Duration) -> Option<IpAddr>
         Transport::Tcp => {
             let mut stream = TcpStream::connect_timeout(&to, patience).ok()?;
             stream.set_read_timeout(Some(patience)).unwrap();
+            stream.shutdown(Shutdown::Write).ok()?;
             let mut text = String::new();
             stream.read_to_string(&mut text).ok()?;
             text
         }
         Transport::Udp => {
-            let answer = datagram(to, b"who am I?", patience)?;
+            let answer = datagram(to, b"who am I?", LOOK, patience)?;
             String::from_utf8_lossy(&answer).into_owned()
         }
     };
     // A proxy accepts a connection and says nothing when there is nobody behind it.
-    text.parse().ok()
+    text.trim().parse().ok()
 }
 
-/// Sends a datagram until one comes back.
-fn datagram(to: SocketAddr, bytes: &[u8], patience: Duration) -> Option<Vec<u8>> {
+/// Sends a datagram, every `pause` again, until one comes back.
+fn datagram(to: SocketAddr, bytes: &[u8], pause: Duration, patience: Duration) -> Option<Vec<u8>> {
     let any: IpAddr = if to.is_ipv4() {
         Ipv4Addr::UNSPECIFIED.into()
     } else {
@@ -115,7 +227,7 @@ fn datagram(to: SocketAddr, bytes: &[u8], patience: Duration) -> Option<Vec<u8>>
     };
     let socket = UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
     socket.connect(to).ok()?;
-    socket.set_read_timeout(Some(LOOK)).unwrap();
+    socket.set_read_timeout(Some(pause)).unwrap();
     let (began, mut buffer) = (Instant::now(), [0; 4096]);
     while began.elapsed() < patience {
         // A refusal comes back as an error of either.
@@ -129,11 +241,11 @@ fn datagram(to: SocketAddr, bytes: &[u8], patience: Duration) -> Option<Vec<u8>>
     None
 }
 
-/// Asks the DNS server of the calling thread's network namespace for the addresses of a name; none when no
-/// answer comes in time.
+/// Asks the DNS server of the calling thread's network namespace once for the addresses of a name; none when
+/// no answer comes in time.
 pub fn lookup(name: &str, ipv6: bool, patience: Duration) -> Option<Vec<IpAddr>> {
     let kind = if ipv6 { AAAA } else { A };
-    let answer = datagram(RESOLVER, &question(name, kind), patience)?;
+    let answer = datagram(RESOLVER, &question(name, kind), patience, patience)?;
     Some(addresses(&answer, kind))
 }
 
