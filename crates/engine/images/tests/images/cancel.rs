@@ -6,7 +6,8 @@ use arca_images::{Auth, Error, PullRequest, RemoveOptions};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::kit::{Engine, Sample, Shelf, digest, text};
+use crate::kit::{Engine, Sample, digest, text};
+use crate::shelf::Shelf;
 use crate::{assert_nothing_is_left, common};
 
 /// Holds up answers while it is closed.

@@ -15,6 +15,7 @@ mod push;
 mod refused;
 mod remove;
 mod room;
+mod shelf;
 mod show;
 
 use std::sync::Arc;
@@ -22,7 +23,8 @@ use std::sync::Arc;
 use arca_images::{RemoveOptions, Removed};
 use arca_types::ContainerId;
 
-use crate::kit::{Engine, Sample, Shelf, digest};
+use crate::kit::{Engine, Sample, digest};
+use crate::shelf::Shelf;
 
 pub(crate) async fn served(samples: &[(&str, &Sample)]) -> (Engine, common::Server, String) {
     let shelf = Arc::new(Shelf::default());

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use arca_images::{InspectOptions, RemoveOptions};
 
-use crate::kit::{Engine, Sample, Shelf, digest, text};
+use crate::kit::{Engine, Sample, digest, text};
+use crate::shelf::Shelf;
 use crate::{assert_nothing_is_left, served};
 
 #[tokio::test]

@@ -7,8 +7,9 @@ use arca_types::chain;
 use tokio::sync::mpsc;
 
 use crate::common;
-use crate::kit::{Engine, Sample, Taker, digest, stream, tar};
+use crate::kit::{Engine, Sample, digest, stream, tar};
 use crate::served;
+use crate::shelf::Taker;
 
 #[tokio::test]
 async fn what_was_pulled_is_pushed_byte_for_byte() {

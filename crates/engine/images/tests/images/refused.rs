@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use arca_types::{Classify as _, ErrorKind, chain};
 
-use crate::kit::{Engine, INDEX, MANIFEST, Sample, Shelf, digest};
+use crate::kit::{Engine, INDEX, MANIFEST, Sample, digest};
+use crate::shelf::Shelf;
 use crate::{assert_nothing_is_left, served};
 
 #[tokio::test]

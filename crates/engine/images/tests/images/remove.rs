@@ -177,7 +177,7 @@ async fn one_platform_goes_and_the_name_keeps_the_other() {
         Sample::with(&["base", "amd"], "amd64", ""),
         Sample::with(&["base", "arm"], "arm64", ""),
     );
-    let shelf = std::sync::Arc::new(crate::kit::Shelf::default());
+    let shelf = std::sync::Arc::new(crate::shelf::Shelf::default());
     shelf.index("a/b", "v1", &[("amd64", &amd), ("arm64", &arm)]);
     let server = shelf.serve().await;
     let engine = Engine::new();

@@ -159,7 +159,7 @@ async fn damage_is_found_and_fetched_again() {
 #[tokio::test]
 async fn what_cannot_be_fetched_stays_as_it_is() {
     let sample = Sample::new(&["one"]);
-    let shelf = std::sync::Arc::new(crate::kit::Shelf::default());
+    let shelf = std::sync::Arc::new(crate::shelf::Shelf::default());
     shelf.image("a/b", "v1", &sample);
     let server = shelf.serve().await;
     let engine = Engine::new();
