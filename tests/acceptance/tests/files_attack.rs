@@ -1,51 +1,14 @@
 //! Containers and archives that want to reach the host by the files that are copied: nothing outside of a
 //! container's root is read, written or made.
 #![expect(
-    clippy::indexing_slicing,
-    clippy::too_many_arguments,
     clippy::too_many_lines,
-    reason = "what a test needs fails the test where it stands; a header has that many fields"
+    reason = "what a test needs fails the test where it stands"
 )]
 
 use std::path::Path;
 
+use arca_testkit::archive::{ended, file, member};
 use arca_testkit::{Engine, Memory, Snapshot};
-
-/// A file of an archive; `mode` is octal.
-fn member(archive: &mut Vec<u8>, path: &[u8], kind: u8, link: &[u8], mode: &str, content: &[u8]) {
-    if path.len() > 100 {
-        member(
-            archive,
-            b"././@LongLink",
-            b'L',
-            b"",
-            "0000644",
-            &[path, b"\0"].concat(),
-        );
-    }
-    let mut block = [0_u8; 512];
-    let short = &path[..path.len().min(100)];
-    block[..short.len()].copy_from_slice(short);
-    block[100..107].copy_from_slice(mode.as_bytes());
-    block[108..115].copy_from_slice(b"0000000");
-    block[116..123].copy_from_slice(b"0000000");
-    block[124..135].copy_from_slice(format!("{:011o}", content.len()).as_bytes());
-    block[156] = kind;
-    block[157..157 + link.len()].copy_from_slice(link);
-    block[257..265].copy_from_slice(b"ustar  \0");
-    block[329..336].copy_from_slice(b"0000001");
-    block[337..344].copy_from_slice(b"0000003");
-    block[148..156].fill(b' ');
-    let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
-    block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
-    archive.extend(block);
-    archive.extend(content);
-    archive.resize(archive.len().next_multiple_of(512), 0);
-}
-
-fn file(archive: &mut Vec<u8>, path: &[u8], content: &[u8]) {
-    member(archive, path, b'0', b"", "0000644", content);
-}
 
 fn put(engine: &Engine, name: &str, path: &str, archive: &[u8]) -> (u16, String) {
     let path = format!("/v1.51/containers/{name}/archive?path={path}");
@@ -75,21 +38,14 @@ fn get_if_it_lasts(engine: &Engine, name: &str, path: &str) -> (bool, Vec<u8>) {
     (whole && answer.starts_with(b"HTTP/1.1 200"), answer)
 }
 
-fn ended(mut archive: Vec<u8>) -> Vec<u8> {
-    archive.extend([0; 1024]);
-    archive
-}
-
 fn contains(bytes: &[u8], what: &[u8]) -> bool {
     bytes.windows(what.len()).any(|window| window == what)
 }
 
 fn running(engine: &Engine, options: &[&str], script: &str) -> String {
     let name = engine.name("attack");
-    let mut arguments = vec!["run", "-d", "--stop-timeout", "0", "--name", &name];
-    arguments.extend(options);
-    arguments.extend(["busybox", "sh", "-c", script]);
-    engine.docker(&arguments).expect(0);
+    let rest = [options, &["busybox", "sh", "-c", script]].concat();
+    engine.run_detached(&name, &rest).expect(0);
     arca_testkit::eventually("the container is ready", || {
         let said = engine.docker(&["logs", &name]).stdout;
         said.contains("ready").then_some(())

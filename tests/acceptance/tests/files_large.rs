@@ -100,18 +100,9 @@ fn many_small_files_go_in_and_out() {
         assert!(written.is_ok(), "{written:?}");
     }
     let name = engine.name("many");
-    let run = [
-        "run",
-        "-d",
-        "--stop-timeout",
-        "0",
-        "--name",
-        &name,
-        "busybox",
-        "sleep",
-        "600",
-    ];
-    engine.docker(&run).expect(0);
+    engine
+        .run_detached(&name, &["busybox", "sleep", "600"])
+        .expect(0);
     let (source, target) = (from.to_string_lossy(), to.to_string_lossy());
     let memory = Memory::watch(&engine);
     engine

@@ -8,27 +8,10 @@
 
 use std::process::Stdio;
 
-use arca_testkit::{Engine, MadeImage, MadeLayer, Options, Registry, write_archive};
+use arca_testkit::{Engine, MadeImage, MadeLayer, Memory, Options, Registry, write_archive};
 
 /// The most that arcad may take, its program included (MiB).
 const BOUND: u64 = 150;
-
-/// What arcad took at most since [`forget_peak`] (proc(5), `VmHWM`), in MiB.
-fn peak(engine: &Engine) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", engine.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib: u64 = line
-        .unwrap()
-        .trim()
-        .trim_end_matches(" kB")
-        .parse()
-        .unwrap();
-    kib / 1024
-}
-
-fn forget_peak(engine: &Engine) {
-    std::fs::write(format!("/proc/{}/clear_refs", engine.pid()), "5").unwrap();
-}
 
 #[test]
 fn memory_does_not_grow_with_a_layer() {
@@ -52,13 +35,13 @@ fn memory_does_not_grow_with_a_layer() {
         layers: vec![layer(1)],
     };
     let mut told = String::new();
+    let mut memory = Memory::watch(&engine);
     let mut measured = |what: &str, took: std::time::Duration| {
-        let peak = peak(&engine);
+        let peak = memory.most() >> 10;
         told += &format!("{what} {peak} MiB in {:.1} s, ", took.as_secs_f64());
         assert!(peak < BOUND, "{what} took {peak} MiB: {told}");
-        forget_peak(&engine);
+        memory = Memory::watch(&engine);
     };
-    forget_peak(&engine);
     let loaded = engine.client().run_fed(&["load", "-q"], |stdin| {
         write_archive(std::slice::from_ref(&image), stdin)
     });

@@ -60,8 +60,12 @@ fn skopeo_reads_what_is_pushed_and_writes_what_is_pulled() {
         .concat();
         skopeo(&copy);
         engine.docker(&["pull", "-q", &image]).ok();
-        // The configuration has gone through unchanged.
-        assert_eq!(id(&engine, &image), before, "{name}");
+        // The configuration is the one that was written there. What arca pushes, skopeo leaves as it is.
+        let manifest = skopeo(&["inspect", "--raw", "--tls-verify=false", &target]);
+        let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+        let own = id(&engine, &image);
+        assert_eq!(manifest["config"]["digest"], own, "{name}");
+        assert!(own == before || !engine.is_own(), "{name}: {own}");
         assert_runs(&engine, &image);
         engine.docker(&["rmi", &image]).ok();
     }

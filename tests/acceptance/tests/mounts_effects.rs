@@ -441,10 +441,9 @@ fn the_command_line_asks_for_the_same() {
         ),
     ] {
         let name = engine.name("effects");
-        let mut arguments = vec!["run", "-d", "--stop-timeout", "0", "--name", &name];
-        arguments.extend(options.iter().map(String::as_str));
-        arguments.extend(["busybox", "sleep", "600"]);
-        engine.docker(&arguments).expect(0);
+        let mut rest: Vec<&str> = options.iter().map(String::as_str).collect();
+        rest.extend(["busybox", "sleep", "600"]);
+        engine.run_detached(&name, &rest).expect(0);
         let pid = engine.inspect(&name)["State"]["Pid"].to_string();
         let found = Mount::at(&pid, "/x").unwrap();
         // A volume follows the mounts of the host where the data root's spread: those of dockerd's do.
@@ -472,19 +471,9 @@ fn attributes_of_the_images_files_come_into_a_volume() {
     let engine = Engine::start();
     let (maker, image) = (engine.name("maker"), engine.name("image"));
     let script = "mkdir /data; echo x > /data/f; touch -d '2001-02-03 04:05:06' /data/f; sleep 600";
-    let run = [
-        "run",
-        "-d",
-        "--stop-timeout",
-        "0",
-        "--name",
-        &maker,
-        "busybox",
-        "sh",
-        "-c",
-        script,
-    ];
-    engine.docker(&run).expect(0);
+    engine
+        .run_detached(&maker, &["busybox", "sh", "-c", script])
+        .expect(0);
     arca_testkit::eventually("the file is there", || {
         let there = engine.docker(&["exec", &maker, "test", "-s", "/data/f"]);
         (there.code == 0).then_some(())

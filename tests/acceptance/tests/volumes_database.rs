@@ -19,18 +19,10 @@ fn a_database_keeps_what_it_has_confirmed() {
         let mount = format!("{volume}:/data");
         let start = || {
             let name = engine.name("database");
-            let mut arguments = vec![
-                "run",
-                "-d",
-                "--stop-timeout",
-                "0",
-                "--name",
-                &name,
+            let rest = [
                 "-v",
                 &mount,
                 "redis",
-            ];
-            arguments.extend([
                 "redis-server",
                 "--dir",
                 "/data",
@@ -38,8 +30,8 @@ fn a_database_keeps_what_it_has_confirmed() {
                 "yes",
                 "--appendfsync",
                 "always",
-            ]);
-            engine.docker(&arguments).expect(0);
+            ];
+            engine.run_detached(&name, &rest).expect(0);
             arca_testkit::eventually("the database answers", || {
                 let answer = engine.docker(&["exec", &name, "redis-cli", "PING"]);
                 (answer.stdout.trim() == "PONG").then_some(())

@@ -53,20 +53,9 @@ fn a_local_volume_is_mounted_while_it_is_used() {
     let (first, second) = (engine.name("first"), engine.name("second"));
     let mount = format!("{bound}:/v");
     for name in [&first, &second] {
-        let arguments = [
-            "run",
-            "-d",
-            "--stop-timeout",
-            "0",
-            "--name",
-            name,
-            "-v",
-            &mount,
-            "busybox",
-            "sleep",
-            "600",
-        ];
-        engine.docker(&arguments).expect(0);
+        engine
+            .run_detached(name, &["-v", &mount, "busybox", "sleep", "600"])
+            .expect(0);
     }
     assert_eq!(mounted(&place), 1);
     assert_eq!(
@@ -202,21 +191,9 @@ fn after_a_crash_mounts_are_taken_over_or_away() {
     let (runs, ends) = (engine.name("runs"), engine.name("ends"));
     let start = |name: &str, volume: &str, script: &str| {
         let mount = format!("{volume}:/v");
-        let arguments = [
-            "run",
-            "-d",
-            "--stop-timeout",
-            "0",
-            "--name",
-            name,
-            "-v",
-            &mount,
-            "busybox",
-            "sh",
-            "-c",
-            script,
-        ];
-        engine.docker(&arguments).expect(0);
+        engine
+            .run_detached(name, &["-v", &mount, "busybox", "sh", "-c", script])
+            .expect(0);
     };
     start(&runs, &kept, "sleep 600");
     start(
@@ -286,21 +263,7 @@ fn a_block_volume_is_a_file_system_of_its_own() {
     // One at a time.
     let (first, second) = (engine.name("first"), engine.name("second"));
     let mount = format!("{disk}:/v");
-    let start = |name: &str| {
-        engine.docker(&[
-            "run",
-            "-d",
-            "--stop-timeout",
-            "0",
-            "--name",
-            name,
-            "-v",
-            &mount,
-            "busybox",
-            "sleep",
-            "600",
-        ])
-    };
+    let start = |name: &str| engine.run_detached(name, &["-v", &mount, "busybox", "sleep", "600"]);
     start(&first).expect(0);
     let refused = start(&second).expect(125);
     assert!(

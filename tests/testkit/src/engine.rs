@@ -1,6 +1,6 @@
 //! The engine under test: an arcad of the test's own, or the one that `ARCA_TEST_DOCKER_HOST` names.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -111,6 +111,14 @@ impl Engine {
         self.docker.run(arguments)
     }
 
+    /// `docker run -d` of a container that ends at once when it is told to. `rest` is what comes after the
+    /// name: options, image, command.
+    #[track_caller]
+    pub fn run_detached(&self, name: &str, rest: &[&str]) -> Output {
+        let head = ["run", "-d", "--stop-timeout", "0", "--name", name];
+        self.docker(&[&head[..], rest].concat())
+    }
+
     /// Runs the docker client to its end with `input` as its standard input.
     #[track_caller]
     pub fn docker_with(&self, arguments: &[&str], input: &[u8]) -> Output {
@@ -179,6 +187,14 @@ impl Engine {
     /// The network namespace of the engine; none is the test's own.
     pub fn netns(&self) -> Option<&NetNs> {
         self.netns.as_ref()
+    }
+
+    /// A program that shares the engine's network.
+    pub fn command_beside(&self, program: impl AsRef<Path>) -> Command {
+        match self.netns() {
+            Some(netns) => netns.command(program),
+            None => Command::new(program.as_ref()),
+        }
     }
 
     /// Runs `work` where the engine's published ports are.

@@ -13,6 +13,7 @@
 )]
 
 mod arcad;
+pub mod archive;
 mod chaos;
 mod compose;
 mod docker;

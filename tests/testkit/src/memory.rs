@@ -28,7 +28,12 @@ impl Memory {
 
     /// By how many KiB it has grown at most since then; 0 when nothing is known.
     pub fn grown(&self) -> u64 {
-        self.field("VmHWM:").saturating_sub(self.before)
+        self.most().saturating_sub(self.before)
+    }
+
+    /// What it took at most since then, its program included, in KiB; 0 when nothing is known.
+    pub fn most(&self) -> u64 {
+        self.field("VmHWM:")
     }
 
     fn field(&self, name: &str) -> u64 {

@@ -79,10 +79,7 @@ impl Registry {
         let file = directory.path().join("config.yml");
         std::fs::write(&file, config).unwrap();
         let program = found("docker-registry");
-        let mut command = match engine.netns() {
-            Some(netns) => netns.command(program),
-            None => Command::new(program),
-        };
+        let mut command = engine.command_beside(program);
         let child = command
             .args(["serve".as_ref(), file.as_os_str()])
             .env("OTEL_TRACES_EXPORTER", "none")
@@ -111,10 +108,7 @@ impl Registry {
     #[track_caller]
     pub fn skopeo(engine: &Engine, arguments: &[&str]) -> String {
         let program = found("skopeo");
-        let mut command = match engine.netns() {
-            Some(netns) => netns.command(program),
-            None => Command::new(program),
-        };
+        let mut command = engine.command_beside(program);
         run(command.arg("--insecure-policy").args(arguments))
             .trim_end()
             .to_owned()

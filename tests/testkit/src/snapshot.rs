@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::arcad::{cgroup_parent, processes_naming};
@@ -135,10 +134,10 @@ fn lines(
     arguments: &[&str],
     keep: impl Fn(&str) -> Option<String>,
 ) -> Vec<String> {
-    let output = match engine.netns() {
-        Some(netns) => netns.command(program).args(arguments).output(),
-        None => Command::new(found(program)).args(arguments).output(),
-    };
+    let output = engine
+        .command_beside(found(program))
+        .args(arguments)
+        .output();
     String::from_utf8_lossy(&output.unwrap().stdout)
         .lines()
         .filter_map(keep)

@@ -49,10 +49,7 @@ impl ZuulRegistry {
         if !python.exists() {
             run(Command::new(repository().join("scripts/tools")).arg("zuul"));
         }
-        let mut command = match engine.netns() {
-            Some(netns) => netns.command(python),
-            None => Command::new(python),
-        };
+        let mut command = engine.command_beside(python);
         let child = command
             .arg(repository().join("tests/acceptance/python/token_registry.py"))
             .args(["serve".as_ref(), "-c".as_ref(), file.as_os_str()])
