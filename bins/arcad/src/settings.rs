@@ -297,12 +297,8 @@ impl Settings {
                 return Err(format!("{what}: {number}"));
             }
         }
-        if !["open", "firewall", "loopback"].contains(&self.exposure.as_str()) {
-            return Err(format!(
-                "invalid exposure: {} (must be open, firewall or loopback)",
-                self.exposure
-            ));
-        }
+        let exposure = self.exposure.parse::<arca_networks::Exposure>();
+        exposure.map_err(|error| error.to_string())?;
         for label in &self.labels {
             parse::label(label)?;
         }
