@@ -220,6 +220,46 @@ fn a_cache_travels_in_images_and_through_registries() {
 }
 
 #[test]
+fn a_cache_travels_in_directories() {
+    let engine = Engine::start();
+    if !engine.is_own() {
+        // The cache of a shared engine is not pruned.
+        return;
+    }
+    let (dir, place, image) = (
+        context(STEPS),
+        tempfile::tempdir().unwrap(),
+        engine.name("local"),
+    );
+    let place = place.path().display();
+    let forget = || {
+        engine.docker(&["rmi", "-f", &image]).expect(0);
+        engine.docker(&["buildx", "prune", "-af"]).ok();
+    };
+    // Of the image: its own steps; with the other stage: all.
+    for (mode, cached) in [("min", 4), ("max", 5)] {
+        let into = format!("type=local,dest={place}/{mode},mode={mode}");
+        build(&engine, dir.path(), &["-t", &image, "--cache-to", &into]).expect(0);
+        forget();
+        let from = format!("type=local,src={place}/{mode}");
+        let options = ["-t", image.as_str(), "--cache-from", &from];
+        let told = build(&engine, dir.path(), &options).expect(0).stderr;
+        assert!(
+            told.contains("importing cache manifest from local:"),
+            "{told}"
+        );
+        assert_eq!(told.matches("CACHED").count(), cached, "{mode}: {told}");
+        assert_eq!(engine.docker(&["run", "--rm", &image]).ok(), "made\nfile");
+        forget();
+    }
+    // Written once more, over what is there; what is not there fails nothing.
+    let into = format!("type=local,dest={place}/max,mode=max");
+    build(&engine, dir.path(), &["--cache-to", &into]).expect(0);
+    let from = format!("type=local,src={place}/none");
+    build(&engine, dir.path(), &["--cache-from", &from]).expect(0);
+}
+
+#[test]
 fn builds_are_remembered_over_restarts() {
     let engine = Engine::start();
     if !engine.is_own() {

@@ -77,13 +77,31 @@ pub trait BuildSession: Send + Sync + fmt::Debug {
         Err(Error::NotFound(format!("no upload of the client: {path}")))
     }
 
-    /// What an OCI layout of the client has under a digest.
+    /// What a content store of the client has under a digest: `oci:NAME` is an OCI layout, `local:PATH` a
+    /// cache in a directory.
     ///
     /// # Errors
     /// [`Error::NotFound`] when the client has it not. Pieces fail when the client does.
     async fn content(&self, store: &str, digest: &Digest) -> Result<Upload, Error> {
         Err(Error::NotFound(format!(
-            "no OCI layout of the client: {store}: {digest}"
+            "no content store of the client: {store}: {digest}"
+        )))
+    }
+
+    /// Puts so many bytes with this digest into a content store of the client, unless it has them.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when the client has no such store; what it or `content` fails with.
+    async fn put_content(
+        &self,
+        store: &str,
+        blob: (&Digest, u64),
+        content: Upload,
+    ) -> Result<(), Error> {
+        drop(content);
+        let (digest, _) = blob;
+        Err(Error::NotFound(format!(
+            "no content store of the client: {store}: {digest}"
         )))
     }
 
@@ -98,7 +116,7 @@ pub trait BuildSession: Send + Sync + fmt::Debug {
     }
 }
 
-/// A file that the client sends, in pieces.
+/// A file that is sent, in pieces.
 pub type Upload = futures_util::stream::BoxStream<'static, Result<Bytes, Error>>;
 
 /// A file at the client that is being written.

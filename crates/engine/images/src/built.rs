@@ -1,6 +1,7 @@
 //! Images that a build has made: a configuration as it is, and layers that storage has.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 
 use arca_events::{Event, Type};
 use arca_registry::{Descriptor, DescriptorPlatform, media_type};
@@ -114,6 +115,28 @@ impl Images {
         let entry = found.ok_or_else(|| Error::NotFound(prepared.id.to_string()))?;
         let archive = self.archive(entry, built.names.clone(), docker)?;
         Ok((made, archive))
+    }
+
+    /// Opens what an image that a build has made consists of, without adding it to the images here: layers,
+    /// configuration and manifest, each with its digest and its bytes.
+    ///
+    /// # Errors
+    /// As [`Images::add_built`].
+    pub async fn open_built(
+        &self,
+        built: &BuiltImage,
+    ) -> Result<(Built, Vec<(Digest, u64, File)>), Error> {
+        let prepared = self.prepare_built(built).await?;
+        let manifest = prepared.record.manifest.clone();
+        let layers = prepared.record.layers.iter();
+        let layers = layers.map(|layer| layer.blob.digest.clone());
+        let mut blobs = Vec::new();
+        for digest in layers.chain([prepared.id.digest().clone(), manifest.digest.clone()]) {
+            let (size, file) = self.open_content(&digest)?;
+            blobs.push((digest, size, file));
+        }
+        let id = prepared.id.clone();
+        Ok((Built { id, manifest }, blobs))
     }
 
     async fn prepare_built(&self, built: &BuiltImage) -> Result<Prepared, Error> {

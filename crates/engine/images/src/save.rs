@@ -99,9 +99,7 @@ impl Images {
             Member::Directory("blobs/sha256/"),
         ];
         for digest in blobs {
-            let info = self.storage().blob(&digest);
-            let size = info.ok_or_else(|| Error::Content(digest.to_string()))?.size;
-            let file = self.storage().open_blob(&digest).map_err(Error::Storage)?;
+            let (size, file) = self.open_content(&digest)?;
             members.push(Member::Blob(digest, file, size));
         }
         members.push(Member::Document(
@@ -123,6 +121,14 @@ impl Images {
             members.push(Member::Document(REPOSITORIES_FILE, json(&repositories)?));
         }
         Ok(members)
+    }
+
+    /// Opens content that has to be here; with its bytes.
+    pub(crate) fn open_content(&self, digest: &Digest) -> Result<(u64, File), Error> {
+        let info = self.storage().blob(digest);
+        let size = info.ok_or_else(|| Error::Content(digest.to_string()))?.size;
+        let file = self.storage().open_blob(digest).map_err(Error::Storage)?;
+        Ok((size, file))
     }
 }
 

@@ -180,7 +180,16 @@ impl BuildSession for Session {
     }
 
     async fn content(&self, store: &str, digest: &Digest) -> Result<Upload, Error> {
-        self.read_layout(store, digest).await
+        self.read_content(store, digest).await
+    }
+
+    async fn put_content(
+        &self,
+        store: &str,
+        blob: (&Digest, u64),
+        content: Upload,
+    ) -> Result<(), Error> {
+        self.write_content(store, blob, content).await
     }
 
     fn id(&self) -> &str {

@@ -63,13 +63,15 @@ impl CacheExport {
     pub fn check(&self) -> Result<(), Error> {
         let unsupported = |what: String| Err(Error::Unsupported(what));
         match self.kind.as_str() {
-            "inline" | "registry" => {}
+            "inline" | "registry" | "local" => {}
             kind => return unsupported(format!("cache export to {kind} is not supported")),
         }
         for (name, value) in &self.attrs {
             match (name.as_str(), value.as_str()) {
-                ("mode", "" | "min") | ("ref" | "ignore-error", _) => {}
-                ("mode", "max") if self.kind == "registry" => {}
+                ("mode", "" | "min") | ("ignore-error", _) => {}
+                ("mode", "max") if self.kind != "inline" => {}
+                ("ref", _) if self.kind != "local" => {}
+                ("dest", _) if self.kind == "local" => {}
                 ("image-manifest", "true") | ("oci-mediatypes", "true") => {}
                 ("compression", "" | "gzip") => {}
                 _ => {
@@ -78,10 +80,12 @@ impl CacheExport {
                 }
             }
         }
-        if self.kind == "registry" && !self.attrs.contains_key("ref") {
-            return Err(Error::Invalid(
-                "registry cache exporter requires ref".to_owned(),
-            ));
+        for (kind, attr) in [("registry", "ref"), ("local", "dest")] {
+            if self.kind == kind && !self.attrs.contains_key(attr) {
+                return Err(Error::Invalid(format!(
+                    "{kind} cache exporter requires {attr}"
+                )));
+            }
         }
         Ok(())
     }

@@ -37,7 +37,7 @@ impl Job {
                 done = work => done?,
             }
         }
-        self.export_caches(&tree, caches).await?;
+        self.export_caches(&tree, caches, &mut exported).await?;
         Ok(exported)
     }
 

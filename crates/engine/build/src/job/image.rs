@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use arca_images::{Built, BuiltImage, ByteStream, PushRequest};
+use arca_images::{Auth, Built, BuiltImage, ByteStream, PushRequest};
 use arca_types::{Reference, Timestamp};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -144,12 +144,18 @@ impl Job {
     async fn push(&self, name: &Reference) -> Result<(), Error> {
         let vertex = self.begin(&format!("pushing {}", name.familiar()));
         let (_, auth) = at_registry(self, &name.to_string()).await?;
+        let pushed = self.push_quietly(name, auth).await;
+        self.finish(vertex, pushed)
+    }
+
+    /// Pushes an image that is here, and tells nobody how far it has come.
+    pub(super) async fn push_quietly(&self, name: &Reference, auth: Auth) -> Result<(), Error> {
         let request = PushRequest::new(&name.to_string(), "", None, auth).map_err(failed)?;
         let (sink, mut told) = mpsc::channel(64);
         let images = self.0.service.backends.images.clone();
         let pushing = async move { images.push(&request, &sink).await };
         let (pushed, ()) = tokio::join!(pushing, async { while told.recv().await.is_some() {} });
-        self.finish(vertex, pushed.map_err(failed))
+        pushed.map_err(failed)
     }
 }
 

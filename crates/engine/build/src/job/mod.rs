@@ -182,12 +182,7 @@ fn check_platform(input: &SolveInput) -> Result<(), Error> {
 
 /// Refuses processes of platforms that cannot be run here, before anything is.
 fn check_platforms(edge: &Edge) -> Result<(), Error> {
-    let mut seen = HashSet::new();
-    let mut waiting = vec![&edge.vertex];
-    while let Some(vertex) = waiting.pop() {
-        if !seen.insert(vertex.digest()) {
-            continue;
-        }
+    for vertex in vertices(edge) {
         if let (Op::Exec(_), Some(platform)) = (vertex.op(), vertex.platform())
             && !emulation::runs(platform)
         {
@@ -200,24 +195,27 @@ fn check_platforms(edge: &Edge) -> Result<(), Error> {
                 ))),
             });
         }
-        waiting.extend(vertex.inputs().iter().map(|input| &input.vertex));
     }
     Ok(())
 }
 
 /// The vertex of that digest among those that an edge needs.
 fn find(edge: &Edge, digest: &Digest) -> Option<Arc<Vertex>> {
-    let mut seen = HashSet::new();
+    vertices(edge)
+        .find(|vertex| vertex.digest() == digest)
+        .cloned()
+}
+
+/// What an edge needs: each vertex once, the edge's own first.
+fn vertices(edge: &Edge) -> impl Iterator<Item = &Arc<Vertex>> {
+    let mut seen = HashSet::from([edge.vertex.digest()]);
     let mut waiting = vec![&edge.vertex];
-    while let Some(vertex) = waiting.pop() {
-        if vertex.digest() == digest {
-            return Some(Arc::clone(vertex));
-        }
-        if seen.insert(vertex.digest()) {
-            waiting.extend(vertex.inputs().iter().map(|input| &input.vertex));
-        }
-    }
-    None
+    std::iter::from_fn(move || {
+        let vertex = waiting.pop()?;
+        let inputs = vertex.inputs().iter().map(|input| &input.vertex);
+        waiting.extend(inputs.filter(|input| seen.insert(input.digest())));
+        Some(vertex)
+    })
 }
 
 /// A vertex that has not begun.

@@ -27,16 +27,17 @@ impl Job {
         }
     }
 
-    /// What a reference of an OCI layout stands for: the store at the client, and `name@digest`.
+    /// What a reference of an OCI layout stands for: the client's name for it, and `name@digest`.
     pub(super) async fn resolve_layout(
         &self,
         place: (&str, &str),
         platform: Option<&Platform>,
     ) -> Result<ResolvedImage, Error> {
+        let store = layout::store(place.0);
         let (digest, image) = tokio::select! {
             biased;
             () = self.0.cancel.cancelled() => return Err(Error::Cancelled),
-            described = layout::describe(self, place, platform) => described?,
+            described = layout::describe(self, (&store, place.1), platform) => described?,
         };
         Ok(ResolvedImage {
             reference: place.1.to_owned(),

@@ -122,12 +122,18 @@ fn image(config: Vec<u8>, layers: Vec<Descriptor>) -> Result<LayoutImage, Error>
     })
 }
 
+/// The client's content store that an OCI layout of this name is in.
+pub(crate) fn store(layout: &str) -> String {
+    format!("oci:{layout}")
+}
+
 async fn of_source(step: &Step, source: &OciLayoutSource) -> Result<LayoutImage, Error> {
     if !source.session.is_empty() && source.session != step.job.session().id() {
         let text = "OCI layouts of another session are not supported";
         return Err(Error::Unsupported(text.to_owned()));
     }
-    let place = (source.store.as_str(), source.reference.as_str());
+    let store = store(&source.store);
+    let place = (store.as_str(), source.reference.as_str());
     let described = describe(&step.job, place, step.vertex.platform()).await;
     let (_, mut image) = described?;
     image
@@ -146,19 +152,42 @@ pub(super) async fn key(step: &Step, source: &OciLayoutSource) -> Result<Digest,
 /// Fetches the layers that are not here.
 pub(super) async fn run(step: &Step, source: &OciLayoutSource) -> Result<Tree, Error> {
     let image = of_source(step, source).await?;
-    let lease = step.storage().lease();
-    let mut layers = Vec::new();
-    for (layer, blob) in image.layers {
-        if lease.layer(&layer).is_none() {
-            fetch(step, &lease, (&source.store, &layer, &blob)).await?;
+    let layers: Vec<DiffId> = image
+        .layers
+        .iter()
+        .map(|(layer, _)| layer.clone())
+        .collect();
+    image.tree(&step.job, &store(&source.store), &layers).await
+}
+
+impl LayoutImage {
+    /// A tree of some of the layers, which are fetched from `store` if they are not here.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a layer that the image does not have; what fetching fails with.
+    pub(crate) async fn tree(
+        &self,
+        job: &Job,
+        store: &str,
+        layers: &[DiffId],
+    ) -> Result<Tree, Error> {
+        let storage = job.0.service.storage();
+        let lease = storage.lease();
+        for layer in layers {
+            if lease.layer(layer).is_some() {
+                continue;
+            }
+            let found = self.layers.iter().find(|(known, _)| known == layer);
+            let (_, blob) =
+                found.ok_or_else(|| Error::NotFound(format!("the image has no layer {layer}")))?;
+            fetch(job, &lease, (store, layer, blob)).await?;
         }
-        layers.push(layer);
+        Ok(Tree::of_layers(storage, layers.to_vec()))
     }
-    Ok(Tree::of_layers(step.storage(), layers))
 }
 
 async fn fetch(
-    step: &Step,
+    job: &Job,
     lease: &Lease,
     (store, layer, blob): (&str, &DiffId, &Descriptor),
 ) -> Result<(), Error> {
@@ -168,8 +197,8 @@ async fn fetch(
         diff_id: Some(layer.clone()),
         compression: Compression::Auto,
     };
-    let mut ingest = step.storage().ingest_layer(lease, source);
-    let mut pieces = step.job.session().content(store, &blob.digest).await?;
+    let mut ingest = job.0.service.storage().ingest_layer(lease, source);
+    let mut pieces = job.session().content(store, &blob.digest).await?;
     while let Some(piece) = pieces.next().await {
         ingest.write(piece?).await.map_err(Error::Storage)?;
     }
