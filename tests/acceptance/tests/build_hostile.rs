@@ -5,7 +5,7 @@
     reason = "what a test needs fails the test where it stands"
 )]
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 

@@ -1,10 +1,6 @@
 //! How much memory arcad takes for a layer of any size, on its way in and out.
 //!
 //! `ARCA_TEST_LAYER_MB` says another size: nothing but the time grows with it.
-#![expect(
-    clippy::unwrap_used,
-    reason = "what a test needs fails the test where it stands"
-)]
 
 use std::process::Stdio;
 
