@@ -225,6 +225,7 @@ const HINTS: &[(&str, &[&str])] = &[
     ("PidMode", &["host", "container:x", "odd"]),
     ("UTSMode", &["host", "odd"]),
     ("UsernsMode", &["host", "odd"]),
+    ("Cgroup", &["container:x", "odd"]),
     ("CapAdd", &["CHOWN", "cap_sys_admin", "ALL", "nosuch"]),
     ("CapDrop", &["MKNOD", "all", "nosuch"]),
     ("Dns", &["1.2.3.4", "::1", "nosuch"]),
@@ -377,8 +378,6 @@ const FAILURES: &[&str] = &[
     "empty string specified for links",
     "could not select device driver",
     "CDI device injection failed",
-    "Cgroup is not supported",
-    "UsernsMode is not supported",
     "is not supported: ",
 ];
 

@@ -7,7 +7,6 @@ use arca_wire::container::{HostConfig, LogConfig, PortBinding, PortMap, RestartP
 use std::collections::BTreeMap;
 
 use super::mounts::mount_request;
-use super::refuse;
 use super::resources::resources;
 use crate::error::ApiError;
 
@@ -170,18 +169,7 @@ fn refuse_unhonoured(host: &HostConfig) -> Result<(), ApiError> {
             "invalid Annotations: the empty string is not permitted as an annotation key",
         ));
     }
-    refuse(
-        !host.cgroup.is_empty(),
-        "Cgroup",
-        "a container has a cgroup of its own",
-    )?;
-    // every container is in the host's user namespace
-    let remapped = !matches!(host.userns_mode.as_str(), "" | "host");
-    refuse(
-        remapped,
-        "UsernsMode",
-        "there is no user namespace but the host's",
-    )
+    Ok(())
 }
 
 /// A restart policy, of create and update.
