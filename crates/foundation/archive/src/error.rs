@@ -2,7 +2,7 @@
 
 use std::io;
 
-use arca_types::{Classify, ErrorKind};
+use arca_types::{Classify, ErrorKind, UnmappedId};
 
 /// Any failure of reading, unpacking or making an archive. Paths are those inside of it.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +47,8 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    #[error(transparent)]
+    Unmapped(#[from] UnmappedId),
     #[error("failed to write the archive")]
     Write(#[source] io::Error),
 }
@@ -76,6 +78,7 @@ impl Classify for Error {
         match self {
             Self::Read(_) | Self::Write(_) | Self::Tree { .. } => ErrorKind::Internal,
             Self::NonDirectoryOverDirectory { .. }
+            | Self::Unmapped(_)
             | Self::DirectoryOverNonDirectory { .. }
             | Self::Truncated
             | Self::Header(_)

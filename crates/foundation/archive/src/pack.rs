@@ -6,6 +6,7 @@ use std::io::{Read as _, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
+use arca_types::IdMaps;
 use rustix::fs::{FileType, Mode, OFlags, Stat, major, minor};
 use rustix::io::Errno;
 
@@ -50,6 +51,7 @@ pub fn pack(root: impl AsFd, out: impl Write, options: PackOptions) -> Result<()
 pub struct Packer<W> {
     out: W,
     options: PackOptions,
+    ids: Option<IdMaps>,
     /// Where the first name of an inode with several is in the archive.
     links: HashMap<(u64, u64), Vec<u8>>,
 }
@@ -60,8 +62,16 @@ impl<W: Write> Packer<W> {
         Self {
             out,
             options,
+            ids: None,
             links: HashMap::new(),
         }
+    }
+
+    /// Writes owners as they are inside a user namespace; those that it does not have stay as they are.
+    #[must_use]
+    pub fn inside(mut self, ids: Option<IdMaps>) -> Self {
+        self.ids = ids;
+        self
     }
 
     /// Adds the entry `name` of the directory `parent` under the path `to`; a directory with all in it.
@@ -171,7 +181,8 @@ impl<W: Write> Packer<W> {
     /// An empty file that stands for something that is not there.
     fn white_out(&mut self, path: Vec<u8>, stat: &Stat) -> Result<(), Error> {
         let mut entry = self.plain(path, Kind::File, stat);
-        entry.mode = 0o600;
+        // It is the kernel's, whoever it belongs to where owners are mapped.
+        (entry.mode, entry.uid, entry.gid) = (0o600, 0, 0);
         header::write(&mut self.out, &entry)
     }
 
@@ -221,7 +232,9 @@ impl<W: Write> Packer<W> {
     }
 
     fn plain(&self, path: Vec<u8>, kind: Kind, stat: &Stat) -> Entry {
-        let (uid, gid) = self.options.owner.unwrap_or((stat.st_uid, stat.st_gid));
+        let owner = (stat.st_uid, stat.st_gid);
+        let inside = self.ids.as_ref().and_then(|ids| ids.inside(owner).ok());
+        let (uid, gid) = self.options.owner.or(inside).unwrap_or(owner);
         let mode = stat.st_mode & 0o7777;
         let mtime = (stat.st_mtime, 0);
         Entry {

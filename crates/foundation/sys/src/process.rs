@@ -54,6 +54,12 @@ impl Namespaces {
         Self(self.0 | namespace.bits().unsigned_abs() as u64)
     }
 
+    /// Takes `namespace` out.
+    #[must_use]
+    pub const fn without(self, namespace: Namespace) -> Self {
+        Self(self.0 & !(namespace.bits().unsigned_abs() as u64))
+    }
+
     /// Says whether `namespace` is in the set.
     #[must_use]
     pub const fn has(self, namespace: Namespace) -> bool {
@@ -116,16 +122,49 @@ pub fn spawn<T, F>(
 where
     F: FnOnce(T) -> u8,
 {
+    make(namespaces, Kin::Child(cgroup), owned, child)
+}
+
+/// As [`spawn`], but the new process is a child of the caller's parent (`CLONE_PARENT`), which hears of
+/// its end as it does of the caller's.
+///
+/// # Errors
+/// As those of [`spawn`].
+pub fn spawn_sibling<T, F>(namespaces: Namespaces, owned: T, child: F) -> io::Result<(i32, T)>
+where
+    F: FnOnce(T) -> u8,
+{
+    make(namespaces, Kin::Sibling, owned, child)
+}
+
+/// What a new process is to its maker.
+enum Kin {
+    /// Its child, in a cgroup of its own if there is one.
+    Child(Option<OwnedFd>),
+    /// Its parent's child.
+    Sibling,
+}
+
+fn make<T, F>(namespaces: Namespaces, kin: Kin, owned: T, child: F) -> io::Result<(i32, T)>
+where
+    F: FnOnce(T) -> u8,
+{
     if thread_count()? != 1 {
         return Err(io::Error::from_raw_os_error(libc::EBUSY));
     }
     // SAFETY: `clone_args` consists of integers, for which zero is a valid value.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.flags = namespaces.0;
-    args.exit_signal = libc::SIGCHLD.unsigned_abs().into();
-    if let Some(cgroup) = &cgroup {
-        args.flags |= CLONE_INTO_CGROUP;
-        args.cgroup = cgroup.as_raw_fd().unsigned_abs().into();
+    match &kin {
+        Kin::Child(cgroup) => {
+            args.exit_signal = libc::SIGCHLD.unsigned_abs().into();
+            if let Some(cgroup) = cgroup {
+                args.flags |= CLONE_INTO_CGROUP;
+                args.cgroup = cgroup.as_raw_fd().unsigned_abs().into();
+            }
+        }
+        // The signal is the caller's own then.
+        Kin::Sibling => args.flags |= u64::from(libc::CLONE_PARENT.unsigned_abs()),
     }
     // SAFETY: without CLONE_VM the child gets a copy of the memory and goes on on a copy of this
     // stack (`stack` is zero), as after fork(2); the process has one thread, so nothing in the copy
@@ -133,7 +172,7 @@ where
     // its own size.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args)) };
     let made = check(pid);
-    drop(cgroup);
+    drop(kin);
     if pid != 0 {
         let pid = made?;
         let pid = i32::try_from(pid).map_err(|_huge| io::Error::from_raw_os_error(libc::EOVERFLOW));
@@ -293,6 +332,8 @@ mod tests {
             .with(Namespace::Pid)
             .with(Namespace::Mount);
         assert!(set.has(Namespace::Pid) && set.has(Namespace::Mount) && !set.has(Namespace::User));
+        assert_eq!(set.without(Namespace::Pid).with(Namespace::Pid), set);
+        assert!(!set.without(Namespace::Pid).has(Namespace::Pid));
     }
 
     #[test]

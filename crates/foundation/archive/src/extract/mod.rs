@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use arca_types::IdMaps;
 use rustix::fs::{AtFlags, FileType, Mode, makedev};
 use rustix::io::Errno;
 
@@ -42,6 +43,8 @@ pub struct ExtractOptions {
     pub below: Vec<u8>,
     /// The user and group everything is to belong to, instead of the archive's.
     pub owner: Option<(u32, u32)>,
+    /// The user namespace that owners are of; they are those of the initial one without.
+    pub ids: Option<IdMaps>,
     /// Refuse to replace a directory by something else, and the reverse.
     pub keep_directories: bool,
     /// Refuse archives with more entries.
@@ -57,6 +60,7 @@ impl Default for ExtractOptions {
             whiteouts: Whiteouts::Plain,
             below: Vec::new(),
             owner: None,
+            ids: None,
             keep_directories: false,
             max_entries: None,
             max_bytes: None,
@@ -89,8 +93,12 @@ pub fn extract(
     root: impl AsFd,
     options: &ExtractOptions,
 ) -> Result<Extracted, Error> {
+    let implied = match &options.ids {
+        Some(ids) => Some(ids.outside(options.owner.unwrap_or_default())?),
+        None => options.owner,
+    };
     let mut extraction = Extraction {
-        tree: Tree::new(root.as_fd(), options.owner),
+        tree: Tree::new(root.as_fd(), implied),
         options,
         directories: BTreeMap::new(),
         done: Extracted::default(),
@@ -179,10 +187,10 @@ impl Extraction<'_> {
         full: &[u8],
         data: &mut Reader<impl BufRead>,
     ) -> Result<(), Error> {
+        let wanted = self.attributes(entry)?;
         let keep = self.options.keep_directories;
         let file = self.tree.create(full, keep, file::create)?;
         file::fill(&file, entry, data)?;
-        let wanted = self.attributes(entry);
         node::set_file(&file, &wanted).map_err(Error::tree("set attributes of", full))
     }
 
@@ -192,7 +200,7 @@ impl Extraction<'_> {
         if made.over_whiteout {
             node::set_opaque(made.node.as_fd()).map_err(failed("mark"))?;
         }
-        let wanted = self.attributes(entry);
+        let wanted = self.attributes(entry)?;
         node::set_node(made.node.as_fd(), &wanted).map_err(failed("set attributes of"))?;
         self.directories.insert(full.to_vec(), entry.mtime);
         Ok(())
@@ -222,7 +230,7 @@ impl Extraction<'_> {
             rustix::io::fcntl_dupfd_cloexec(parent, 0)
         })?;
         let (_, name) = path::split(full);
-        let wanted = self.attributes(entry);
+        let wanted = self.attributes(entry)?;
         node::set_symlink(parent.as_fd(), name, &wanted)
             .map_err(Error::tree("set attributes of", full))
     }
@@ -263,7 +271,7 @@ impl Extraction<'_> {
         })?;
         let (node, parent) = made;
         let (_, name) = path::split(full);
-        let wanted = self.attributes(entry);
+        let wanted = self.attributes(entry)?;
         node::set_node(node.as_fd(), &wanted)
             .and_then(|()| node::set_times(parent.as_fd(), name, entry.mtime))
             .map_err(Error::tree("set attributes of", full))
@@ -325,21 +333,25 @@ impl Extraction<'_> {
         path::join(&self.options.below, cleaned)
     }
 
-    fn attributes<'e>(&self, entry: &'e Entry) -> Attributes<'e> {
-        let (uid, gid) = self.options.owner.unwrap_or((entry.uid, entry.gid));
+    fn attributes<'e>(&self, entry: &'e Entry) -> Result<Attributes<'e>, Error> {
+        let owner = self.options.owner.unwrap_or((entry.uid, entry.gid));
+        let (uid, gid) = match &self.options.ids {
+            Some(ids) => ids.outside(owner)?,
+            None => owner,
+        };
         let Entry {
             mode,
             mtime,
             ref xattrs,
             ..
         } = *entry;
-        Attributes {
+        Ok(Attributes {
             mode,
             uid,
             gid,
             mtime,
             xattrs,
-        }
+        })
     }
 }
 
