@@ -19,6 +19,7 @@ mod process;
 mod serve;
 mod shim;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -43,6 +44,17 @@ fn run(arguments: &[&str]) -> anyhow::Result<()> {
         ["serve", directory, id] => serve::serve(directory, id),
         // For arcad, when the shim of a container is gone.
         ["clean", directory] => clean::clean(directory),
+        // For arcad: namespaces, which only a process with one thread can make.
+        ["userns", path, users, groups, directory] => arca_executor::keep_user_namespace(
+            Path::new(path),
+            (users, groups),
+            Path::new(directory),
+        )
+        .map_err(anyhow::Error::new),
+        ["netns", path, users] => {
+            arca_executor::keep_network_namespace(Path::new(path), Path::new(users))
+                .map_err(anyhow::Error::new)
+        }
         // For the shim, with the request as a socket on standard input.
         [helper::ROLE] => helper::main(),
         // For the shim: standard input to standard output.

@@ -14,7 +14,7 @@ use arca_sys::process::{Namespace, unshare};
 use oci_spec::runtime::{LinuxResources, Root};
 use serde::Deserialize;
 
-use crate::builtin::{self, Foreign, Place, Prepared, State, as_bind};
+use crate::builtin::{self, Foreign, Maps, Place, Prepared, State, as_bind};
 use crate::cgroup::{CgroupPaths, Layout};
 use crate::error::{Context, ExecError, FailureKind};
 use crate::request::{Container, ExecRequest, RunRequest, Started, Streams};
@@ -58,8 +58,15 @@ impl<'a> Binary<'a> {
         let layout = Layout::read()?;
         let cgroup = CgroupPaths::plan(&request.cgroup, &self.container.id, &layout)?;
         let mounts = request.spec.mounts().as_deref().unwrap_or_default();
+        let maps = request.spec.linux().as_ref().and_then(Maps::of);
+        if maps.is_some() {
+            let name = self.program.display();
+            return Err(ExecError::other(format!(
+                "{name}: user namespaces need the built-in runtime"
+            )));
+        }
         let foreign = Foreign::open(mounts)?;
-        let prepared = Prepared::open(mounts)?;
+        let prepared = Prepared::open(mounts, false)?;
         let rootfs = self.mount_rootfs(request, place)?;
         let foreign = foreign.attach_below(&place.path(""))?;
         let prepared = prepared.attach_below(&place.path(""))?;
@@ -91,7 +98,7 @@ impl<'a> Binary<'a> {
         let linux = linux.ok_or_else(|| ExecError::other("the configuration lacks linux"))?;
         let target = place.path("rootfs");
         fs::create_dir(&target).context(|| format!("mkdir {}", target.display()))?;
-        let root = builtin::detached_root(&request.rootfs)?;
+        let root = builtin::detached_root(&request.rootfs, None)?;
         unshare(Namespace::Mount).context(|| "unshare the mount namespace")?;
         builtin::attach_root(root.as_fd(), Some(&target), linux)?;
         Ok(target)

@@ -20,6 +20,7 @@ mod operations;
 mod request;
 mod seccomp;
 
+pub use builtin::{keep_network_namespace, keep_user_namespace};
 pub use cgroup::CgroupPaths;
 pub use error::{ExecError, FailureKind};
 pub use operations::{cgroups, delete, exec, kill, pause, pids, resume, run, sealed_self, update};

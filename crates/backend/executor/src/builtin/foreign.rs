@@ -72,6 +72,11 @@ impl Foreign {
     }
 }
 
+/// Is this a path in another container?
+pub(super) fn is_foreign(source: &Path) -> bool {
+    split(source).is_some()
+}
+
 /// Reads `/proc/PID/root/PATH`.
 fn split(source: &Path) -> Option<(u32, &Path)> {
     let rest = source.strip_prefix("/proc").ok()?;

@@ -36,8 +36,12 @@ pub(super) struct Init<'a> {
     pub(super) root: OwnedFd,
     /// Where to attach it in the container's mount namespace, if not on `/`.
     pub(super) root_place: Option<PathBuf>,
-    /// Namespaces that exist, the user namespace first.
+    /// Namespaces that exist.
     pub(super) joins: Vec<(Namespace, OwnedFd)>,
+    /// Namespaces that the process makes itself.
+    pub(super) late: Vec<Namespace>,
+    /// The user namespace that the process joins before it makes them.
+    pub(super) users: Option<OwnedFd>,
     /// Make a cgroup namespace, which must wait until the process is in its cgroup.
     pub(super) new_cgroup_namespace: bool,
     /// The container has a user namespace.
@@ -117,6 +121,14 @@ impl Init<'_> {
     }
 
     fn enter_namespaces(&self) -> Result<(), ExecError> {
+        if let Some(users) = &self.users {
+            join_namespace(users.as_fd(), Namespace::User)
+                .context(|| "failed to join the User namespace")?;
+        }
+        for namespace in &self.late {
+            unshare(*namespace)
+                .context(|| format!("failed to unshare the {namespace:?} namespace"))?;
+        }
         for (namespace, fd) in &self.joins {
             join_namespace(fd.as_fd(), *namespace)
                 .context(|| format!("failed to join the {namespace:?} namespace"))?;

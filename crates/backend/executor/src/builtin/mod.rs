@@ -27,6 +27,7 @@ mod start;
 mod state;
 mod tree;
 mod user;
+mod users;
 
 pub(crate) use foreign::Foreign;
 pub(crate) use overlay::detached as detached_root;
@@ -34,6 +35,8 @@ pub(crate) use prepared::{Prepared, as_bind};
 pub(crate) use rootfs::attach as attach_root;
 pub(crate) use start::{exec, run};
 pub(crate) use state::{Place, State, start_time};
+pub(crate) use users::Maps;
+pub use users::{keep_network_namespace, keep_user_namespace};
 
 use crate::error::ExecError;
 use hooks::HookState;

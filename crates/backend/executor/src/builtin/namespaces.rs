@@ -18,8 +18,10 @@ pub(super) struct Plan {
     pub(super) new: Namespaces,
     /// Made by the process when it is in its cgroup.
     pub(super) new_cgroup: bool,
-    /// Joined by the process, the user namespace first.
+    /// Joined by the process.
     pub(super) joins: Vec<(Namespace, OwnedFd)>,
+    /// The user namespace that exists, in which the new ones are made.
+    pub(super) users: Option<OwnedFd>,
     /// Joined by the helper, so that the process is born in it.
     pub(super) pid: Option<OwnedFd>,
     /// The container has a user namespace.
@@ -44,9 +46,7 @@ impl Plan {
                 (None, Namespace::Cgroup) => plan.new_cgroup = true,
                 (None, namespace) => plan.new = plan.new.with(namespace),
                 (Some(path), Namespace::Pid) => plan.pid = Some(open_namespace(path)?),
-                (Some(path), Namespace::User) => {
-                    plan.joins.insert(0, (namespace, open_namespace(path)?));
-                }
+                (Some(path), Namespace::User) => plan.users = Some(open_namespace(path)?),
                 (Some(path), namespace) => plan.joins.push((namespace, open_namespace(path)?)),
             }
         }
@@ -54,6 +54,42 @@ impl Plan {
         // since a process may not join its own user namespace again.
         plan.exec_joins.dedup();
         Ok(plan)
+    }
+}
+
+/// How the container's process comes to its namespaces.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// It is made with them.
+    Straight,
+    /// It is made with them by a process that is in this user namespace.
+    Through(OwnedFd),
+}
+
+impl Plan {
+    /// The way, and the namespaces that the process makes itself, when it has joined its user namespace.
+    ///
+    /// New namespaces belong to the user namespace that their maker is in. A pid namespace is that of children,
+    /// so it needs a maker in between; without one the process can do all by itself.
+    pub(super) fn way(&mut self) -> Result<(Way, Vec<Namespace>), ExecError> {
+        const LATE: [Namespace; 4] = [
+            Namespace::Mount,
+            Namespace::Network,
+            Namespace::Uts,
+            Namespace::Ipc,
+        ];
+        let Some(users) = &self.users else {
+            return Ok((Way::Straight, Vec::new()));
+        };
+        if self.new.has(Namespace::Pid) {
+            let users = users.try_clone().context(|| "dup")?;
+            return Ok((Way::Through(users), Vec::new()));
+        }
+        let late: Vec<Namespace> = LATE.into_iter().filter(|one| self.new.has(*one)).collect();
+        for one in &late {
+            self.new = self.new.without(*one);
+        }
+        Ok((Way::Straight, late))
     }
 }
 

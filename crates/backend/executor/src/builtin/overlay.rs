@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use arca_shim_proto::Rootfs;
-use arca_sys::mount_attr::change_mount;
+use arca_sys::mount_attr::{change_mount, map_mount};
 use arca_sys::process::{Namespace, join_namespace, unshare};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
@@ -17,15 +17,30 @@ use rustix::mount::{
 };
 
 use super::options::{PRIVATE, propagate};
+use super::users::{Maps, user_namespace, with_mapped};
 use crate::error::{Context, ExecError};
 
 /// A value of fsconfig(2) has at most this many bytes.
 const LONGEST_VALUE: usize = 255;
 
-/// Makes the mount that `rootfs` describes, private and detached.
-pub(crate) fn detached(rootfs: &Rootfs) -> Result<OwnedFd, ExecError> {
+/// Makes the mount that `rootfs` describes, private and detached, with mapped owners if there are `maps`.
+pub(crate) fn detached(rootfs: &Rootfs, maps: Option<&Maps>) -> Result<OwnedFd, ExecError> {
+    mounted(rootfs, maps).context(|| match rootfs {
+        Rootfs::Directory(dir) => format!("failed to bind the root filesystem {}", dir.display()),
+        Rootfs::Overlay { .. } => "failed to mount the overlay root filesystem".to_owned(),
+    })
+}
+
+/// As [`detached`], with the kernel's word alone for what fails.
+pub(super) fn mounted(rootfs: &Rootfs, maps: Option<&Maps>) -> io::Result<OwnedFd> {
     match rootfs {
-        Rootfs::Directory(dir) => bind(dir),
+        Rootfs::Directory(dir) => {
+            let tree = bind(dir)?;
+            if let Some(maps) = maps {
+                map_mount(tree.as_fd(), user_namespace(maps)?.as_fd(), false)?;
+            }
+            Ok(tree)
+        }
         Rootfs::Overlay {
             lower,
             upper,
@@ -38,24 +53,24 @@ pub(crate) fn detached(rootfs: &Rootfs) -> Result<OwnedFd, ExecError> {
                 work,
                 options,
             };
-            match overlay.by_descriptor() {
-                // Before Linux 6.8 layers cannot be added one by one.
-                Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => overlay
-                    .by_options()
-                    .context(|| "failed to mount the overlay root filesystem"),
-                result => result.context(|| "failed to mount the overlay root filesystem"),
-            }
+            let Some(maps) = maps else {
+                return overlay.mount();
+            };
+            // The upper and the work directory have to be on one mount.
+            let written = upper.parent().unwrap_or(upper);
+            let mut layers: Vec<&Path> = lower.iter().map(PathBuf::as_path).collect();
+            layers.push(written);
+            with_mapped(maps, &layers, || overlay.mount())
         }
     }
 }
 
-fn bind(dir: &Path) -> Result<OwnedFd, ExecError> {
+fn bind(dir: &Path) -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_RECURSIVE;
-    let what = || format!("failed to bind the root filesystem {}", dir.display());
-    let tree = open_tree(rustix::fs::CWD, dir, flags).context(what)?;
-    change_mount(tree.as_fd(), propagate(PRIVATE), true).context(what)?;
+    let tree = open_tree(rustix::fs::CWD, dir, flags)?;
+    change_mount(tree.as_fd(), propagate(PRIVATE), true)?;
     Ok(tree)
 }
 
@@ -67,6 +82,16 @@ struct Overlay<'a> {
 }
 
 impl Overlay<'_> {
+    fn mount(&self) -> io::Result<OwnedFd> {
+        match self.by_descriptor() {
+            // Before Linux 6.8 layers cannot be added one by one.
+            Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
+                self.by_options()
+            }
+            result => result,
+        }
+    }
+
     /// The mount API of Linux 6.8: any number of layers, of any length of path.
     fn by_descriptor(&self) -> io::Result<OwnedFd> {
         let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;

@@ -13,15 +13,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use arca_sys::mount_attr::map_mount;
-use arca_sys::process::{Namespace, Namespaces, spawn};
-use oci_spec::runtime::{LinuxIdMapping, Mount};
+use oci_spec::runtime::Mount;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
+use super::foreign;
 use super::mounts::filesystem;
 use super::options::Options;
 use super::tree::stat;
+use super::users::{Maps, user_namespace, with_mapped};
 use crate::error::{Context, ExecError, FailureKind};
 
 /// The option that names a part of the source.
@@ -32,23 +33,29 @@ const SUBPATH: &str = "arca.subpath=";
 pub(crate) struct Prepared(Vec<(PathBuf, OwnedFd)>);
 
 impl Prepared {
-    /// Makes those of `mounts` that cannot be made later.
+    /// Makes those of `mounts` that cannot be made later. The process of a container with a user namespace
+    /// (`remapped`) cannot go where the sources of binds are.
     ///
     /// # Errors
     /// When one of them cannot be made.
-    pub(crate) fn open(mounts: &[Mount]) -> Result<Self, ExecError> {
+    pub(crate) fn open(mounts: &[Mount], remapped: bool) -> Result<Self, ExecError> {
         let mut all = Vec::new();
+        let mut known = Vec::new();
         for mount in mounts {
-            let mapped = mount.uid_mappings().is_some() || mount.gid_mappings().is_some();
+            let maps = maps_of(mount);
             let subpath = subpath_of(mount);
             let is_image = mount.typ().as_deref() == Some("overlay");
-            if !mapped && subpath.is_none() && !is_image {
+            let late = !(remapped && is_bind(mount));
+            if maps.is_none() && subpath.is_none() && !is_image && late {
                 continue;
             }
-            let made = make(mount, subpath).and_then(|made| match mapped {
-                true => map_owners(mount, made),
-                false => Ok(made),
-            });
+            let made = match &maps {
+                Some(maps) if is_image => make_mapped(mount, maps, subpath),
+                Some(maps) => {
+                    make(mount, subpath).and_then(|made| map_owners(mount, maps, &mut known, made))
+                }
+                None => make(mount, subpath),
+            };
             let made = made.map_err(|error| describe(mount, &error))?;
             all.push((mount.destination().clone(), made));
         }
@@ -167,53 +174,63 @@ fn beneath(directory: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
     }
 }
 
-/// Shows the owners of `made` as the mappings of `mount` say.
-fn map_owners(mount: &Mount, made: OwnedFd) -> io::Result<OwnedFd> {
-    let users = user_namespace(
-        mount.uid_mappings().as_deref().unwrap_or_default(),
-        mount.gid_mappings().as_deref().unwrap_or_default(),
-    )?;
+fn maps_of(mount: &Mount) -> Option<Maps> {
+    let (users, groups) = (mount.uid_mappings(), mount.gid_mappings());
+    (users.is_some() || groups.is_some()).then(|| Maps {
+        users: users.clone().unwrap_or_default(),
+        groups: groups.clone().unwrap_or_default(),
+    })
+}
+
+/// Is it a bind of a path of the host?
+fn is_bind(mount: &Mount) -> bool {
+    let options = mount.options().as_deref().unwrap_or_default();
+    let bind = Options::parse(mount.typ().as_deref(), options).bind;
+    let source = mount.source().as_deref();
+    bind.is_some() && source.is_some_and(|source| !foreign::is_foreign(source))
+}
+
+/// Makes an overlay whose layers have mapped owners: overlayfs itself cannot be mapped.
+fn make_mapped(mount: &Mount, maps: &Maps, subpath: Option<&str>) -> io::Result<OwnedFd> {
+    let options = mount.options().iter().flatten();
+    let layers = options.filter_map(|option| {
+        let layer = option
+            .strip_prefix("lowerdir+=")
+            .or_else(|| option.strip_prefix("upperdir="));
+        layer.map(Path::new)
+    });
+    let layers: Vec<&Path> = layers.collect();
+    let is_upper = |option: &&String| option.starts_with("upperdir=");
+    let upper = mount.options().iter().flatten().find(is_upper);
+    // Both directories of a layer that is written have to be on one mount.
+    let upper = upper.and_then(|option| Path::new(option.strip_prefix("upperdir=")?).parent());
+    let layers: Vec<&Path> = match upper {
+        Some(above) => layers
+            .into_iter()
+            .filter(|layer| !layer.starts_with(above))
+            .chain([above])
+            .collect(),
+        None => layers,
+    };
+    with_mapped(maps, &layers, || make(mount, subpath))
+}
+
+/// Shows the owners of `made` as `maps` say.
+fn map_owners(
+    mount: &Mount,
+    maps: &Maps,
+    known: &mut Vec<(Maps, OwnedFd)>,
+    made: OwnedFd,
+) -> io::Result<OwnedFd> {
+    if !known.iter().any(|(other, _)| other == maps) {
+        known.push((maps.clone(), user_namespace(maps)?));
+    }
     let recursive = |option: &String| option == "ridmap";
     let recursive = mount.options().iter().flatten().any(recursive);
-    map_mount(made.as_fd(), users.as_fd(), recursive)?;
+    for (_, users) in known.iter().filter(|(other, _)| other == maps) {
+        map_mount(made.as_fd(), users.as_fd(), recursive)?;
+    }
     Ok(made)
-}
-
-/// Makes a user namespace with these mappings, by a process that does nothing but be in it.
-fn user_namespace(users: &[LinuxIdMapping], groups: &[LinuxIdMapping]) -> io::Result<OwnedFd> {
-    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    let namespaces = Namespaces::default().with(Namespace::User);
-    let (pid, (reader, writer)) = spawn(namespaces, None, (reader, writer), |(reader, writer)| {
-        drop(writer);
-        // Until the other end is closed.
-        rustix::io::read(&reader, &mut [0_u8]).ok();
-        0
-    })?;
-    drop(reader);
-    let opened = write_mappings(pid, users, groups).and_then(|()| {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        Ok(rustix::fs::open(
-            format!("/proc/{pid}/ns/user"),
-            flags,
-            Mode::empty(),
-        )?)
-    });
-    drop(writer);
-    if let Some(pid) = rustix::process::Pid::from_raw(pid) {
-        rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())?;
-    }
-    opened
-}
-
-fn write_mappings(pid: i32, users: &[LinuxIdMapping], groups: &[LinuxIdMapping]) -> io::Result<()> {
-    for (file, mappings) in [("gid_map", groups), ("uid_map", users)] {
-        let line = |one: &LinuxIdMapping| {
-            format!("{} {} {}\n", one.container_id(), one.host_id(), one.size())
-        };
-        let lines: String = mappings.iter().map(line).collect();
-        std::fs::write(format!("/proc/{pid}/{file}"), lines)?;
-    }
-    Ok(())
 }
 
 fn describe(mount: &Mount, error: &io::Error) -> ExecError {

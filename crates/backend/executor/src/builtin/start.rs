@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use arca_sys::process::{Namespace, join_namespace, join_process, spawn};
+use arca_sys::process::{Namespace, join_namespace, join_process, spawn, spawn_sibling};
 use oci_spec::runtime::Process;
 use rustix::process::{
     DumpableBehavior, Pid, Signal, WaitOptions, kill_process, set_dumpable_behavior, waitpid,
@@ -15,9 +15,10 @@ use super::foreign::Foreign;
 use super::hooks::{self, HookState};
 use super::init::Init;
 use super::join::Join;
-use super::namespaces::{Plan, map_users};
+use super::namespaces::{Plan, Way, map_users};
 use super::prepared::Prepared;
 use super::state::{JoinedNamespace, Place, State, start_time};
+use super::users::{self, Maps};
 use super::{check, limits, overlay, rootfs};
 use crate::cgroup::{CgroupPaths, Layout};
 use crate::error::{Context, ExecError};
@@ -90,18 +91,24 @@ impl<'a> Run<'a> {
         let (entrance, unified) = self.cgroup.open()?;
         let (linux, process) = check::configuration(&self.request.spec)?;
         let mut plan = Plan::new(linux)?;
-        let root = overlay::detached(&self.request.rootfs)?;
+        let maps = Maps::of(linux);
+        let root = overlay::detached(&self.request.rootfs, maps.as_ref())?;
         let root_place = rootfs::is_shared(linux).then(|| self.place.path("rootfs"));
         if let Some(place) = &root_place {
             std::fs::create_dir(place).context(|| format!("mkdir {}", place.display()))?;
         }
-        let foreign = Foreign::open(self.request.spec.mounts().as_deref().unwrap_or_default())?;
-        let prepared = Prepared::open(self.request.spec.mounts().as_deref().unwrap_or_default())?;
+        let mounts = self.request.spec.mounts().as_deref().unwrap_or_default();
+        let foreign = Foreign::open(mounts)?;
+        let prepared = Prepared::open(mounts, maps.is_some())?;
+        if let Some(maps) = &maps {
+            users::give(maps, &self.request.streams, process.user().uid())?;
+        }
         hide_from_container()?;
         if let Some(pid) = &plan.pid {
             join_namespace(pid.as_fd(), Namespace::Pid)
                 .context(|| "failed to join the Pid namespace")?;
         }
+        let (way, late) = plan.way()?;
         let init = Init {
             id: &self.request.container.id,
             spec: &self.request.spec,
@@ -110,6 +117,11 @@ impl<'a> Run<'a> {
             root,
             root_place,
             joins: std::mem::take(&mut plan.joins),
+            late,
+            users: match way {
+                Way::Through(_) => None,
+                Way::Straight => plan.users.take(),
+            },
             new_cgroup_namespace: plan.new_cgroup,
             user_namespace: plan.user,
             cgroup: &self.cgroup,
@@ -121,8 +133,13 @@ impl<'a> Run<'a> {
             streams: &self.request.streams,
             state: self.told("creating", None),
         };
-        let (pid, helper) = make(plan.new, unified, |channel| init.run(channel))
-            .context(|| "failed to make the process")?;
+        let (pid, helper) = match way {
+            Way::Straight => make(plan.new, unified, |channel| init.run(channel)),
+            Way::Through(users) => {
+                make_inside(&users, plan.new, unified, |channel| init.run(channel))
+            }
+        }
+        .context(|| "failed to make the process")?;
         let result = self.bring_up(pid, &plan, &helper);
         if result.is_err() {
             end(pid);
@@ -202,6 +219,9 @@ fn start_exec(request: &ExecRequest) -> Result<Started, ExecError> {
     let stopped = || ExecError::other("cannot exec in a stopped container");
     let init = state.open_init()?.ok_or_else(stopped)?;
     let filter = place.load_filter()?;
+    if state.user_namespace {
+        users::give_beside(state.pid, &request.streams, request.process.user().uid())?;
+    }
     hide_from_container()?;
     if state.joins.contains(&JoinedNamespace::Pid) {
         let pid = arca_sys::process::Namespaces::default().with(Namespace::Pid);
@@ -252,6 +272,41 @@ fn make(
     })?;
     drop(child);
     Ok((pid, helper))
+}
+
+/// Makes the process so that it and its new namespaces are in the user namespace `users`, which only a process
+/// that gives the host's up can join: one in between, which ends at once.
+fn make_inside(
+    users: &OwnedFd,
+    namespaces: arca_sys::process::Namespaces,
+    cgroup: Option<OwnedFd>,
+    body: impl FnOnce(&ChildEnd) -> u8,
+) -> io::Result<(i32, HelperEnd)> {
+    let told = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let owned = (channel::pair()?, told);
+    let none = arca_sys::process::Namespaces::default();
+    let (between, ((helper, child), (heard, tell))) = spawn(none, cgroup, owned, |owned| {
+        let ((helper, child), (heard, tell)) = owned;
+        drop((helper, heard));
+        let made = join_namespace(users.as_fd(), Namespace::User)
+            .and_then(|()| spawn_sibling(namespaces, child, |child| body(&child)));
+        let word = match made {
+            Ok((pid, _child)) => pid,
+            Err(error) => -error.raw_os_error().unwrap_or(1),
+        };
+        u8::from(rustix::io::write(&tell, &word.to_ne_bytes()).is_err())
+    })?;
+    drop((child, tell));
+    let mut word = [0; 4];
+    let length = rustix::io::retry_on_intr(|| rustix::io::read(&heard, &mut word));
+    if let Some(between) = Pid::from_raw(between) {
+        rustix::io::retry_on_intr(|| waitpid(Some(between), WaitOptions::empty()))?;
+    }
+    match (length?, i32::from_ne_bytes(word)) {
+        (4, pid) if pid > 0 => Ok((pid, helper)),
+        (4, code) => Err(io::Error::from_raw_os_error(-code)),
+        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
 }
 
 /// Says whether a process cannot be made in a cgroup v2 because of what is below that.

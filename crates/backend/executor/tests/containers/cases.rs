@@ -87,6 +87,10 @@ pub(crate) const ALL: &[Case] = &[
         isolation::a_user_namespace_maps_users,
     ),
     (
+        "new_namespaces_belong_to_the_user_namespace_that_is_joined",
+        isolation::new_namespaces_belong_to_the_user_namespace_that_is_joined,
+    ),
+    (
         "namespaces_of_others_are_joined",
         isolation::namespaces_of_others_are_joined,
     ),

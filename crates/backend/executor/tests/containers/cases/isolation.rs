@@ -158,6 +158,41 @@ pub(super) fn a_user_namespace_maps_users() {
     assert_eq!(all[3..], ["null", "boxed"]);
 }
 
+pub(super) fn new_namespaces_belong_to_the_user_namespace_that_is_joined() {
+    let maps = |it: &mut Box| {
+        for map in ["uidMappings", "gidMappings"] {
+            it.spec["linux"][map] = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+        }
+    };
+    let mut first = Box::new(&["sleep", "100"]);
+    first.spec["linux"]["namespaces"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"type": "user"}));
+    maps(&mut first);
+    let running = first.run().unwrap();
+    let path = |kind: &str| format!("/proc/{}/ns/{kind}", running.pid);
+    let script = "readlink /proc/self/ns/user; id -u; ls -ldn /bin | grep -c ' 0 '; [ -d /proc/1 ] && [ $$ = 1 ] && echo first; hostname";
+    // With a pid namespace of its own there is a process in between, without one there is none.
+    for pid in [None, Some(path("pid"))] {
+        let mut second = Box::new(&["sh", "-c", script]);
+        let own = json!({"type": "pid"});
+        let pid_namespace = pid
+            .as_ref()
+            .map_or(own, |path| json!({"type": "pid", "path": path}));
+        second.spec["linux"]["namespaces"] = json!([{"type": "user", "path": path("user")}, {"type": "mount"},
+            {"type": "network"}, {"type": "uts"}, {"type": "ipc"}, pid_namespace]);
+        maps(&mut second);
+        let ended = second.run_to_end();
+        let all = lines(&ended);
+        let theirs = std::fs::read_link(path("user")).unwrap();
+        let mut wanted = vec![theirs.to_str().unwrap(), "0", "1"];
+        wanted.extend(pid.is_none().then_some("first"));
+        wanted.push("boxed");
+        assert_eq!(all, wanted);
+    }
+}
+
 pub(super) fn namespaces_of_others_are_joined() {
     let first = Box::new(&["sleep", "100"]);
     let running = first.run().unwrap();
