@@ -24,6 +24,18 @@ pub struct Config {
     /// The program that answers DNS questions also while this process is away; without it, this process
     /// does.
     pub dns_program: Option<PathBuf>,
+    /// What makes namespaces that belong to another user namespace.
+    pub users: Option<UserNamespace>,
+}
+
+/// A user namespace that network namespaces are made in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserNamespace {
+    /// The file that keeps it.
+    pub path: PathBuf,
+    /// The program that makes a network namespace in it: `PROGRAM netns PATH FILE` keeps one by `FILE`. It
+    /// takes a process with one thread.
+    pub program: PathBuf,
 }
 
 /// A network.
@@ -66,6 +78,8 @@ impl DriverConfig {
 pub struct SandboxConfig {
     /// The name of its file in [`Config::netns_dir`].
     pub id: String,
+    /// Whether it belongs to the user namespace of [`Config::users`], if there is one.
+    pub remapped: bool,
     /// Its links, in order.
     pub endpoints: Vec<EndpointConfig>,
     /// The ports that are led into it. Their host sides have been reserved.

@@ -103,7 +103,7 @@ impl Inner {
             cause,
         })?;
         let path = dir.join(&sandbox.id);
-        let attached = Netns::create(&path, |netns| {
+        let inside = |netns: &Netns| {
             let mut inside = Inside::open(&self.host, netns)?;
             inside.loopback()?;
             for (endpoint, network) in sandbox.endpoints.iter().zip(&networks) {
@@ -114,7 +114,12 @@ impl Inner {
                 .firewall
                 .publish(&forwards(&sandbox.ports, targets))?;
             sandbox.dns.as_ref().map(|_| Inside::open_dns()).transpose()
-        });
+        };
+        let users = self.config.users.as_ref().filter(|_| sandbox.remapped);
+        let attached = match users {
+            Some(users) => Netns::create_in(users, &path, inside),
+            None => Netns::create(&path, inside),
+        };
         if attached.is_err()
             && let Err(error) = self.detach(sandbox)
         {

@@ -27,7 +27,9 @@ mod testing;
 mod tests;
 mod types;
 
-pub use config::{Config, DriverConfig, EndpointConfig, NetworkConfig, SandboxConfig, Targets};
+pub use config::{
+    Config, DriverConfig, EndpointConfig, NetworkConfig, SandboxConfig, Targets, UserNamespace,
+};
 #[doc(hidden)]
 pub use dns::survives as dns_survives;
 pub use dns::{DnsConfig, Named, Names, keep_names};

@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::thread;
 
 use rustix::fs::{Mode, OFlags};
@@ -14,6 +15,7 @@ use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, mount_bind, unmount};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use crate::config::UserNamespace;
 use crate::error::Error;
 
 /// The file of the calling thread's own namespace.
@@ -66,6 +68,29 @@ impl Netns {
         })
     }
 
+    /// As [`create`](Self::create), with a namespace that belongs to a user namespace.
+    pub(crate) fn create_in<T: Send>(
+        users: &UserNamespace,
+        path: &Path,
+        inside: impl FnOnce(&Self) -> Result<T, Error> + Send,
+    ) -> Result<T, Error> {
+        File::create(path).map_err(|cause| Error::File {
+            action: "create",
+            path: path.to_owned(),
+            cause,
+        })?;
+        let made = run(users, path).and_then(|()| {
+            let namespace = Self::open(path)?;
+            namespace.enter(|| inside(&namespace))
+        });
+        if made.is_err()
+            && let Err(error) = remove(path)
+        {
+            tracing::warn!(%error, "cannot take back a network namespace");
+        }
+        made
+    }
+
     /// Lets `inside` work in the namespace, on a thread of its own.
     pub(crate) fn enter<T: Send>(
         &self,
@@ -100,6 +125,24 @@ fn on_thread<T: Send>(work: impl FnOnce() -> Result<T, Error> + Send) -> Result<
                 ))
             })
     })
+}
+
+/// Lets the program make a namespace.
+fn run(users: &UserNamespace, path: &Path) -> Result<(), Error> {
+    let failed = |cause| Error::system("make a network namespace in the user namespace")(cause);
+    let output = Command::new(&users.program)
+        .arg("netns")
+        .args([path, &users.path])
+        .stdin(Stdio::null())
+        .output();
+    match output {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            Err(failed(io::Error::other(said.trim().to_owned())))
+        }
+        Err(error) => Err(failed(error)),
+    }
 }
 
 /// Keeps the calling thread's namespace by a file.

@@ -70,6 +70,7 @@ fn endpoint(network: &str, subnet: u8, host: u8) -> EndpointConfig {
 fn sandbox(id: &str, endpoints: Vec<EndpointConfig>) -> SandboxConfig {
     SandboxConfig {
         id: id.to_owned(),
+        remapped: false,
         endpoints,
         ports: Vec::new(),
         dns: None,
@@ -96,6 +97,7 @@ impl World {
             ip_forward: true,
             userland_proxy: true,
             dns_program: None,
+            users: None,
         })
         .unwrap()
     }

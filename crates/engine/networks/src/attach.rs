@@ -33,7 +33,7 @@ impl Networks {
         let upstreams = inner.upstreams(&spec.name_servers).await;
         let sandbox = inner.begin(id, &spec, upstreams)?;
         let done = match spec.mode {
-            SandboxMode::Own => inner.bring_up(id, sandbox, &spec.ports).await,
+            SandboxMode::Own => inner.bring_up(id, sandbox, &spec).await,
             SandboxMode::Host | SandboxMode::Container(_) => inner.save(id).await.map(|()| sandbox),
         };
         match done {
@@ -119,15 +119,16 @@ impl Inner {
         &self,
         id: &ContainerId,
         mut sandbox: Sandbox,
-        ports: &[PortSpec],
+        spec: &SandboxSpec,
     ) -> Result<Sandbox, Error> {
         let mut config = translate::sandbox(&sandbox)?;
+        config.remapped = spec.remapped;
         config.dns = self
             .state()
             .sandboxes
             .get(id)
             .and_then(|live| translate::dns(&live.record));
-        if let Some(reservation) = self.reserve(id, &sandbox, config.targets(), ports)? {
+        if let Some(reservation) = self.reserve(id, &sandbox, config.targets(), &spec.ports)? {
             sandbox.ports = reservation.ports();
             config.ports = reservation.ports();
             if let Some(live) = self.state().sandboxes.get_mut(id) {

@@ -38,6 +38,9 @@ pub struct Config {
     /// The program that answers containers' DNS questions also while arcad is away (`arca-dns`); without it
     /// arcad does.
     pub dns_program: Option<PathBuf>,
+    /// The user namespace of containers that are remapped (`userns-remap`), and what makes network namespaces
+    /// in it.
+    pub users: Option<arca_net::UserNamespace>,
     /// The host's resolver configuration; `None` is `/etc/resolv.conf`.
     pub resolv_conf: Option<PathBuf>,
     /// Options for new networks of a driver (`default-network-opts`), by driver.
@@ -105,6 +108,7 @@ impl Default for Config {
             exposure: Exposure::Open,
             dns: DnsSettings::default(),
             dns_program: None,
+            users: None,
             resolv_conf: None,
             default_network_options: BTreeMap::new(),
         }

@@ -253,6 +253,7 @@ fn describe(live: &Live) -> (SandboxSpec, Vec<Endpoint>) {
         ports: Vec::new(),
         name_servers: Vec::new(),
         exposure: record.exposure.clone(),
+        remapped: false,
     };
     (spec, record.sandbox.endpoints.clone())
 }

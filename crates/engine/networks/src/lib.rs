@@ -32,7 +32,9 @@ mod testing;
 mod tests;
 mod translate;
 
-pub use arca_net::{Exposure, MacAddr, ParseError, PortSpec, Protocol, PublishedPort};
+pub use arca_net::{
+    Exposure, MacAddr, ParseError, PortSpec, Protocol, PublishedPort, UserNamespace,
+};
 pub use check::Present;
 pub use config::{AddressPool, Config, DefaultBridge, DnsSettings};
 pub use create::NetworkSpec;

@@ -87,6 +87,7 @@ impl Networks {
             ip_forward: config.ip_forward,
             userland_proxy: config.userland_proxy,
             dns_program: config.dns_program.clone(),
+            users: config.users.clone(),
         })
         .map_err(|cause| Error::Network {
             network: "bridge".to_owned(),

@@ -39,6 +39,8 @@ pub struct SandboxSpec {
     pub name_servers: Vec<IpAddr>,
     /// Who reaches its published ports, when it says so: the value of its label `arca.exposure`.
     pub exposure: Option<String>,
+    /// Whether a namespace of its own belongs to the containers' user namespace, if there is one.
+    pub remapped: bool,
 }
 
 /// What a container asks of one network (`EndpointSettings` in the API).

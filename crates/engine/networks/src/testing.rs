@@ -99,6 +99,7 @@ pub(crate) fn container(name: &str, networks: &[&str]) -> SandboxSpec {
         ports: Vec::new(),
         name_servers: Vec::new(),
         exposure: None,
+        remapped: false,
     }
 }
 

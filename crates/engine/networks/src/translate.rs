@@ -119,6 +119,7 @@ pub(crate) fn sandbox(of: &Sandbox) -> Result<SandboxConfig, Error> {
     let id = file_of(of);
     Ok(SandboxConfig {
         id,
+        remapped: false,
         endpoints,
         ports: of.ports.clone(),
         dns: None,
