@@ -3,6 +3,7 @@
 //! Nothing here but wiring. What a flag means is in [`options`], what the two sources of settings
 //! say together in [`settings`], and what each service gets of it in `services`.
 
+mod accounts;
 mod builds;
 mod cli;
 mod file;
@@ -16,6 +17,7 @@ mod reload;
 mod run;
 mod services;
 mod settings;
+mod userns;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -188,7 +188,7 @@ options! {
     "tlsverify" / "tlsverify": Bool, Only("false"), "Use TLS and verify the remote";
     "userland-proxy" / "userland-proxy": Bool, Honoured, "Carry by a proxy the connections that the kernel cannot redirect";
     "userland-proxy-path" / "userland-proxy-path": Text, Honoured, "Accepted: arca starts no proxy";
-    "userns-remap" / "userns-remap": Text, Only("\"\""), "User/Group setting for user namespaces";
+    "userns-remap" / "userns-remap": Text, Honoured, "User/Group setting for user namespaces";
     "validate" / "": Bool, Honoured, "Validate daemon configuration and exit";
     ('v') "version" / "": Bool, Honoured, "Print version information and quit";
     ('h') "help" / "": Bool, Honoured, "Print usage";

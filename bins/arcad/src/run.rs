@@ -15,6 +15,7 @@ use crate::listen;
 use crate::logging::{self, Level};
 use crate::pidfile::PidFile;
 use crate::settings::Settings;
+use crate::userns;
 use crate::{VERSION, parse, reload, services};
 
 /// Arenas of the allocator: one for each worker.
@@ -105,7 +106,8 @@ impl Daemon<'_> {
         let listeners = listen::open(&self.settings.hosts, &self.settings.group)?;
         let sockets = serve(&server, listeners, &mut tasks);
         let registry = Registry::new(services::registry(&self.settings)?);
-        let config = services::engine(&self.settings)?;
+        let mut config = services::engine(&self.settings)?;
+        userns::prepare(&self.settings, &mut config)?;
         let engine = Engine::open(config, registry.clone())
             .await
             .map_err(|error| anyhow!("failed to start daemon: {}", arca_types::chain(&error)))?;

@@ -378,6 +378,7 @@ pub(crate) fn containers(settings: &Settings) -> anyhow::Result<ContainersConfig
             .iter()
             .any(|o| o == "native.cgroupdriver=systemd"),
         no_new_privileges: settings.no_new_privileges,
+        users: None,
         cdi_dirs: cdi_dirs(&settings.cdi_spec_dirs),
         seccomp_profile: match settings.seccomp_profile.as_str() {
             "" | "builtin" => None,

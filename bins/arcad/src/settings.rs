@@ -87,6 +87,8 @@ pub(crate) struct Settings {
     pub(crate) shutdown_timeout: i64,
     pub(crate) storage_driver: String,
     pub(crate) userland_proxy: bool,
+    /// `USER` or `USER:GROUP`, or `default`.
+    pub(crate) userns_remap: String,
 }
 
 /// When images that nobody uses are removed to make room.
@@ -211,6 +213,7 @@ impl Default for Settings {
             shutdown_timeout: 15,
             storage_driver: String::new(),
             userland_proxy: true,
+            userns_remap: String::new(),
         }
     }
 }
@@ -473,13 +476,11 @@ mod tests {
     #[test]
     fn what_arca_does_not_do_is_refused_by_name() {
         assert!(
-            load(r#"{"userns-remap":"default"}"#, &[])
+            load(r#"{"rootless":true}"#, &[])
                 .unwrap_err()
-                .ends_with(
-                    "the option \"userns-remap\" is not supported by arca with the value default"
-                )
+                .ends_with("the option \"rootless\" is not supported by arca with the value true")
         );
-        assert!(load(r#"{"userns-remap":"","iptables":true}"#, &["--tls=false"]).is_ok());
+        assert!(load(r#"{"rootless":false,"iptables":true}"#, &["--tls=false"]).is_ok());
         assert!(load("{}", &["--iptables=false"]).is_err());
         assert!(
             load("{}", &["--api-cors-header", "x"])

@@ -1,8 +1,9 @@
 //! An arcad of the test's own: started, ended, killed, and cleaned up after.
 
+use std::io::Read as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::engine::Options;
@@ -15,12 +16,15 @@ use crate::tools::built;
 pub(crate) struct Own {
     pub(crate) directory: tempfile::TempDir,
     pub(crate) child: Option<Child>,
+    /// What keeps a mount namespace with an `/etc` of its own.
+    pub(crate) mounts: Option<Child>,
     pub(crate) options: Options,
 }
 
 impl Own {
     /// Starts arcad and waits until it says that it is ready (sd_notify(3)).
     pub(crate) fn launch(&mut self, netns: &NetNs) {
+        let keeper = self.own_etc();
         let root = self.directory.path();
         let notify = root.join("notify.sock");
         drop(std::fs::remove_file(&notify));
@@ -38,12 +42,8 @@ impl Own {
             std::fs::write(&config, "{}").unwrap();
         }
         let flag = |name: &str, path: &str| format!("--{name}={}", root.join(path).display());
-        let arcad = match &self.options.programs {
-            Some(programs) => programs.join("arcad"),
-            None => built("arcad"),
-        };
-        let mut child = netns
-            .command(arcad)
+        let mut command = self.command(netns, keeper);
+        let mut child = command
             .arg(format!(
                 "--host=unix://{}",
                 root.join("arca.sock").display()
@@ -77,6 +77,59 @@ impl Own {
         self.child = Some(child);
     }
 
+    fn command(&self, netns: &NetNs, keeper: Option<u32>) -> Command {
+        let arcad = match &self.options.programs {
+            Some(programs) => programs.join("arcad"),
+            None => built("arcad"),
+        };
+        match keeper {
+            Some(keeper) => {
+                let mut command = netns.command("nsenter");
+                command
+                    .arg(format!("--mount=/proc/{keeper}/ns/mnt"))
+                    .arg(arcad);
+                command
+            }
+            None => netns.command(arcad),
+        }
+    }
+
+    /// Makes a mount namespace with the files of [`Options::etc`] over the host's; returns the process that
+    /// keeps it, across restarts of arcad.
+    fn own_etc(&mut self) -> Option<u32> {
+        if self.options.etc.is_empty() {
+            return None;
+        }
+        if let Some(keeper) = &self.mounts {
+            return Some(keeper.id());
+        }
+        let [upper, work] = ["etc", "etc-work"].map(|name| self.directory.path().join(name));
+        for directory in [&upper, &work] {
+            std::fs::create_dir_all(directory).unwrap();
+        }
+        for (name, contents) in &self.options.etc {
+            std::fs::write(upper.join(name), contents).unwrap();
+        }
+        let script = format!(
+            "mount -t overlay overlay -o lowerdir=/etc,upperdir={},workdir={} /etc && echo && exec sleep infinity",
+            upper.display(),
+            work.display()
+        );
+        let mut keeper = Command::new("unshare")
+            .args(["--mount", "--propagation=slave", "sh", "-c", &script])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = [0];
+        let mut output = keeper.stdout.take().unwrap();
+        output
+            .read_exact(&mut line)
+            .expect("an /etc of the test's own");
+        let id = keeper.id();
+        self.mounts = Some(keeper);
+        Some(id)
+    }
+
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             drop(child.kill());
@@ -97,12 +150,16 @@ impl Own {
     }
 
     /// Ends what is left of the containers: shims, and whatever runs in the cgroups or under them.
-    pub(crate) fn clean(&self) {
+    pub(crate) fn clean(&mut self) {
         let exec_root = self.directory.path().join("exec");
         for pid in processes_naming(&exec_root) {
             if let Some(pid) = rustix::process::Pid::from_raw(pid) {
                 rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
             }
+        }
+        if let Some(mut keeper) = self.mounts.take() {
+            drop(keeper.kill());
+            drop(keeper.wait());
         }
         // Bind mounts of network namespaces would keep the directory busy.
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();

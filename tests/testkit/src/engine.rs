@@ -22,6 +22,8 @@ pub struct Options {
     pub flags: Vec<String>,
     /// Leaves the image store empty.
     pub no_images: bool,
+    /// Files that the engine sees in `/etc` in place of the host's: names and contents.
+    pub etc: Vec<(&'static str, String)>,
     /// Where the programs are, when not those of this build.
     pub programs: Option<PathBuf>,
 }
@@ -79,6 +81,7 @@ impl Engine {
         let mut own = Own {
             directory,
             child: None,
+            mounts: None,
             options,
         };
         own.launch(&netns);

@@ -7,8 +7,8 @@ use crate::abilities::Abilities;
 use crate::binds;
 use crate::limits::{self, Occasion};
 use crate::model::{
-    ContainerSpec, HealthTest, Healthcheck, HostSpec, IpcMode, NetworkMode, Resources, RestartKind,
-    RestartPolicy, UtsMode,
+    ContainerSpec, HealthTest, Healthcheck, HostSpec, IpcMode, NetworkMode, PidMode, Resources,
+    RestartKind, RestartPolicy, UtsMode,
 };
 use crate::spec::{capabilities, devices, mounts, security};
 
@@ -40,6 +40,31 @@ pub(crate) fn check(spec: &mut ContainerSpec, has: &Abilities) -> Result<Vec<Str
         warnings.push("Published ports are discarded when using host network mode".to_owned());
     }
     Ok(warnings)
+}
+
+/// Checks what a container with a user namespace (`remapped`) cannot have.
+///
+/// # Errors
+/// [`Error::Invalid`] with dockerd's text.
+pub(crate) fn check_remapped(host: &HostSpec, remapped: bool) -> Result<(), Error> {
+    if !remapped {
+        return Ok(());
+    }
+    if host.privileged {
+        return invalid(
+            "privileged mode is incompatible with user namespaces.  You must run the container in the \
+             host namespace when running privileged mode",
+        );
+    }
+    if host.network_mode == NetworkMode::Host {
+        return invalid(
+            "cannot share the host's network namespace when user namespaces are enabled",
+        );
+    }
+    if host.pid_mode == PidMode::Host {
+        return invalid("cannot share the host PID namespace when user namespaces are enabled");
+    }
+    Ok(())
 }
 
 /// Checks what cannot be set where a namespace is shared.
@@ -312,6 +337,22 @@ mod tests {
         change(&mut spec);
         check(&mut spec, &Abilities::default())
             .map_or_else(|error| error.to_string(), |_warnings| String::new())
+    }
+
+    #[test]
+    fn a_container_with_a_user_namespace_cannot_have_the_hosts() {
+        let with = |change: fn(&mut HostSpec)| {
+            let mut host = HostSpec::default();
+            change(&mut host);
+            [true, false].map(|remapped| check_remapped(&host, remapped).is_ok())
+        };
+        assert_eq!(with(|_host| {}), [true, true]);
+        assert_eq!(with(|host| host.privileged = true), [false, true]);
+        assert_eq!(
+            with(|host| host.network_mode = NetworkMode::Host),
+            [false, true]
+        );
+        assert_eq!(with(|host| host.pid_mode = PidMode::Host), [false, true]);
     }
 
     #[test]

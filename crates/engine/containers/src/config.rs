@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use arca_runtime::RuntimeKind;
+use arca_types::IdMaps;
 
-use crate::model::{CgroupnsMode, IpcMode, LogConfig, Ulimit};
+use crate::model::{CgroupnsMode, HostSpec, IpcMode, LogConfig, Ulimit};
 
 /// Settings of the container service; all of them are defaults for containers that say nothing.
 #[derive(Debug, Clone)]
@@ -43,8 +44,28 @@ pub struct Config {
     pub no_new_privileges: bool,
     /// System call filter in Docker's JSON, or `unconfined` (`seccomp-profile`); `None` is built in.
     pub seccomp_profile: Option<String>,
+    /// The user namespace of containers that do not say `--userns=host` (`userns-remap`).
+    pub users: Option<UserNamespace>,
     /// Directories of CDI specifications (`cdi-spec-dirs`), of which a later one wins.
     pub cdi_dirs: Vec<PathBuf>,
+}
+
+/// A user namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserNamespace {
+    /// The file that keeps it. Beside it, with the extension `files`, is one for mounts that the host's root
+    /// writes to: it has an owner for what it makes.
+    pub path: PathBuf,
+    /// Its users and groups.
+    pub ids: IdMaps,
+}
+
+impl Config {
+    /// The user namespace of a container; `None` is the host's.
+    #[must_use]
+    pub fn users_of(&self, host: &HostSpec) -> Option<&UserNamespace> {
+        self.users.as_ref().filter(|_| host.userns_mode != "host")
+    }
 }
 
 impl Default for Config {
@@ -73,6 +94,7 @@ impl Default for Config {
             systemd_cgroups: false,
             no_new_privileges: false,
             seccomp_profile: None,
+            users: None,
             cdi_dirs: arca_cdi::SPEC_DIRS.iter().map(PathBuf::from).collect(),
         }
     }

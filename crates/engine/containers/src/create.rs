@@ -53,7 +53,9 @@ impl Containers {
             .resolve(&spec.image, platform.as_ref())
             .await?;
         merge::image(&mut spec, &image.config.config)?;
-        merge::daemon(&mut spec, &service.config(), service.facts.unified)?;
+        let config = service.config();
+        merge::daemon(&mut spec, &config, service.facts.unified)?;
+        check::check_remapped(&spec.host, config.users_of(&spec.host).is_some())?;
         health::check_label(&spec.labels)?;
         arca_logging::validate(&spec.host.log.driver, &spec.host.log.options)
             .map_err(|error| Error::Invalid(error.to_string()))?;

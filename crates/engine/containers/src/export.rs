@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use arca_archive::{PackFormat, PackOptions, pack};
+use arca_archive::{PackFormat, PackOptions, Packer};
 use bytes::Bytes;
 use futures_util::Stream;
 
@@ -42,7 +42,8 @@ impl Containers {
         let container = self.get(id)?;
         check_whole(&container, "export")?;
         let service = self.service();
-        let root = service.root_of(&container).await?;
+        let mut root = service.root_of(&container).await?;
+        let ids = root.take_users().map(|users| users.ids);
         let root = blocking(move || root.open()).await?;
         let (outlet, pieces) = pipe();
         let options = PackOptions {
@@ -52,7 +53,13 @@ impl Containers {
         let owner = std::sync::Arc::clone(service);
         service.tasks.spawn(async move {
             let packed = blocking(move || {
-                Ok(outlet.fill(|out| pack(&root, out, options).map_err(Error::Archive)))
+                Ok(outlet.fill(|out| {
+                    let mut packer = Packer::new(out, options).inside(ids);
+                    packer
+                        .contents(&root, b"")
+                        .and_then(|()| packer.finish().map(drop))
+                        .map_err(Error::Archive)
+                }))
             });
             if let Ok(Some(())) = packed.await {
                 let event = crate::actor::event(&container, "export");

@@ -82,7 +82,7 @@ pub use arca_storage::{Change, ChangeKind};
 pub use archive::{Archive, ExtractRequest, PathStat};
 pub use attach::Attachment;
 pub use commit::CommitRequest;
-pub use config::Config;
+pub use config::{Config, UserNamespace};
 pub use container::{Container, Ends, human_duration};
 pub use error::Error;
 pub use exec_start::ExecSession;

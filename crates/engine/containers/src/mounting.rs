@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arca_archive::open_root;
+use arca_types::IdMaps;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use crate::Error;
 use crate::actor::Actor;
 use crate::model::{IdMapping, MountPoint, MountType};
-use crate::spec::oci::IdRange;
+use crate::spec::oci::{self, IdRange, IdRanges};
 use crate::start::{blocking, text};
 use crate::undo::Undo;
 use crate::users::{self, Account};
@@ -23,7 +24,7 @@ pub(crate) struct Mounted {
     /// The directories of an image's layers, the topmost first.
     pub(crate) layers: Vec<PathBuf>,
     /// How owners of users and of groups are shown.
-    pub(crate) ids: Option<(Vec<IdRange>, Vec<IdRange>)>,
+    pub(crate) ids: Option<IdRanges>,
 }
 
 impl Mounted {
@@ -55,6 +56,7 @@ impl Actor {
                 MountType::Volume => {
                     let path = self.mount_volume(&point.name, undo).await?;
                     mounted.point.source = text(&path);
+                    mounted.ids = self.ids_of_volume(&point.name)?;
                 }
                 MountType::Image => {
                     let holder = point.layers.as_ref();
@@ -64,6 +66,7 @@ impl Actor {
                         .map_err(Error::Storage)?
                         .unwrap_or_default();
                     self.check_image(point).await?;
+                    mounted.ids = self.ids().map(|ids| oci::id_ranges(&ids));
                 }
                 MountType::Bind => {
                     let mapping = point.bind().and_then(|bind| bind.id_mapping.clone());
@@ -78,6 +81,22 @@ impl Actor {
         let checked = all.clone();
         blocking(move || checked.iter().try_for_each(|mounted| check(&mounted.point))).await?;
         Ok(all)
+    }
+
+    /// How the container's user namespace maps owners.
+    pub(crate) fn ids(&self) -> Option<IdMaps> {
+        let config = self.service.config();
+        let users = config.users_of(&self.c.spec.host);
+        users.map(|users| users.ids.clone())
+    }
+
+    /// How the owners of a volume's files are shown. Files that are somewhere else show their own.
+    fn ids_of_volume(&self, name: &str) -> Result<Option<IdRanges>, Error> {
+        let Some(ids) = self.ids() else {
+            return Ok(None);
+        };
+        let volume = self.service.volumes.get(name)?;
+        Ok(has_mapped_owners(&volume).then(|| oci::id_ranges(&ids)))
     }
 
     /// A part of an image has to be there.
@@ -108,7 +127,7 @@ impl Actor {
         source: &str,
         mapping: &IdMapping,
         account: &Account,
-    ) -> Result<Option<(Vec<IdRange>, Vec<IdRange>)>, Error> {
+    ) -> Result<Option<IdRanges>, Error> {
         let (uid, gid) = if mapping.user.is_empty() {
             (account.user.uid, account.user.gid)
         } else {
@@ -116,6 +135,13 @@ impl Actor {
             let (root, name) = (root.map_err(Error::Storage)?, mapping.user.clone());
             let found = blocking(move || users::resolve(root.as_fd(), &name, &[])).await?;
             (found.user.uid, found.user.gid)
+        };
+        let (uid, gid) = match self.ids() {
+            Some(ids) => {
+                let outside = ids.outside((uid, gid));
+                outside.map_err(|unmapped| Error::Invalid(unmapped.to_string()))?
+            }
+            None => (uid, gid),
         };
         let path = PathBuf::from(source);
         blocking(move || {
@@ -141,6 +167,12 @@ impl Actor {
             volumes.unmounted(&point.name, &self.c.id).await;
         }
     }
+}
+
+/// Are the files of a volume arca's own, so that each container sees them with owners of its own? What options
+/// and plugins mount shows its owners as they are.
+pub(crate) fn has_mapped_owners(volume: &arca_volumes::Volume) -> bool {
+    volume.is_plain() || volume.driver == arca_volumes::Volume::BLOCK
 }
 
 /// All IDs as they are, but for two that change places.

@@ -8,6 +8,7 @@ use arca_networks::{EndpointSpec, Sandbox, SandboxMode, SandboxSpec};
 
 use crate::Error;
 use crate::actor::Actor;
+use crate::check::check_remapped;
 use crate::container::Container;
 use crate::links;
 use crate::model::{
@@ -49,6 +50,7 @@ impl Actor {
             endpoints: endpoint_specs(&self.c)?,
             name_servers: dns_settings(spec)?.servers,
             exposure: spec.labels.get(arca_networks::EXPOSURE).cloned(),
+            remapped: self.ids().is_some(),
         })
     }
 
@@ -87,9 +89,11 @@ impl Actor {
         }
     }
 
-    /// Namespaces of other containers, and the host's `/dev/shm`.
+    /// Namespaces of other containers, and the host's `/dev/shm`; refuses what cannot be shared.
     pub(crate) fn joined_namespaces(&self) -> Result<Joined, Error> {
         let host = &self.c.spec.host;
+        // The container may be older than the daemon's setting.
+        check_remapped(host, self.ids().is_some())?;
         let mut joined = Joined::default();
         if let PidMode::Container(other) = &host.pid_mode {
             let (_, pid) = self.running_container(other, "PID namespace")?;

@@ -191,15 +191,17 @@ impl Containers {
         self.0.config()
     }
 
-    /// Takes new defaults and runtimes for what is created and started from now on. The data root stays.
+    /// Takes new defaults and runtimes for what is created and started from now on. The data root and the
+    /// user namespace stay.
     pub fn reload(&self, config: Config) {
         let mut settings = self.0.settings.write();
         let settings = settings
             .as_deref_mut()
             .unwrap_or_else(|poisoned| poisoned.get_mut());
-        let data_root = settings.data_root.clone();
+        let (data_root, users) = (settings.data_root.clone(), settings.users.clone());
         *settings = Arc::new(Config {
             data_root,
+            users,
             ..config
         });
     }

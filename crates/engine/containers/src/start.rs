@@ -144,7 +144,7 @@ impl Actor {
     async fn bring_up(&mut self, undo: &mut Undo) -> Result<Up, Error> {
         let service = Arc::clone(&self.service);
         let id = self.c.id.clone();
-        let joined_container = self.joined_namespaces()?;
+        let mut joined = self.joined_namespaces()?;
         let spec = self.sandbox_spec()?;
         // Neither needs the other.
         let (sandbox, account) =
@@ -157,7 +157,6 @@ impl Actor {
         let account = account?;
         let points = self.ready_mounts(&account, undo).await?;
         let files = self.write_files(&sandbox).await?;
-        let mut joined = joined_container;
         joined.network = sandbox.netns.as_deref().map(text);
         let mut oci = self.configuration(&account, &joined, files.as_ref(), &points)?;
         let linked = service.linked(&self.c)?;
@@ -243,6 +242,7 @@ impl Actor {
             no_new_privileges: config.no_new_privileges,
             seccomp_profile: config.seccomp_profile.as_deref(),
             facts: &self.service.facts,
+            users: config.users_of(&self.c.spec.host),
         })
     }
 

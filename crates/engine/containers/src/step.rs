@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use arca_networks::{EndpointSpec, FilesSpec, SandboxMode, SandboxSpec};
 use arca_runtime::{CgroupSpec, Event, Happening, LogSpec, RunSpec, Stdio};
-use arca_types::{ContainerId, Signal};
+use arca_types::{ContainerId, IdMaps, Signal};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -119,7 +119,10 @@ impl Service {
         merge::daemon(&mut spec, &self.config(), self.facts.unified)?;
         let dir = self.directory(&id);
         crate::create::make_directory(dir.as_path().into(), undo).await?;
-        let sandbox_spec = sandbox_spec(&id, &spec)?;
+        let config = self.config();
+        let users = config.users_of(&spec.host);
+        check::check_remapped(&spec.host, users.is_some())?;
+        let sandbox_spec = sandbox_spec(&id, &spec, users.is_some())?;
         let sandbox = self.networks.attach(&id, sandbox_spec).await?;
         undo.push("network", {
             let (service, id) = (Arc::clone(self), id.clone());
@@ -131,15 +134,9 @@ impl Service {
         let mut oci = self.step_spec(&id, &spec, &account, (netns, &files))?;
         oci.process.env = env;
         spec::add_home(&mut oci.process.env, &account.home);
+        let ids = users.map(|users| &users.ids);
         oci.mounts
-            .extend(mounts.into_iter().map(|mount| oci::Mount {
-                destination: mount.destination,
-                kind: mount.kind,
-                source: mount.source,
-                options: mount.options,
-                uid_mappings: Vec::new(),
-                gid_mappings: Vec::new(),
-            }));
+            .extend(mounts.into_iter().map(|mount| mount.into_oci(ids)));
         self.run_to_end(&id, &spec, oci, (output, cancel)).await
     }
 
@@ -267,6 +264,7 @@ impl Service {
             no_new_privileges: self.config().no_new_privileges,
             seccomp_profile: self.config().seccomp_profile.as_deref(),
             facts: &self.facts,
+            users: self.config().users_of(&spec.host),
         })
     }
 
@@ -331,7 +329,31 @@ async fn cancelled_once(cancel: &CancellationToken, before: bool) {
     cancel.cancelled().await;
 }
 
-fn sandbox_spec(id: &ContainerId, spec: &ContainerSpec) -> Result<SandboxSpec, Error> {
+impl StepMount {
+    /// With the owners of files that are arca's own shown as `ids` map them.
+    fn into_oci(self, ids: Option<&IdMaps>) -> oci::Mount {
+        let mut mount = oci::Mount {
+            destination: self.destination,
+            kind: self.kind,
+            source: self.source,
+            options: self.options,
+            uid_mappings: Vec::new(),
+            gid_mappings: Vec::new(),
+        };
+        if let Some(ids) = ids
+            && mount.kind != "tmpfs"
+        {
+            mount.map_owners(ids);
+        }
+        mount
+    }
+}
+
+fn sandbox_spec(
+    id: &ContainerId,
+    spec: &ContainerSpec,
+    remapped: bool,
+) -> Result<SandboxSpec, Error> {
     let network = &spec.host.network_mode;
     let mode = match network {
         NetworkMode::Host => SandboxMode::Host,
@@ -352,5 +374,6 @@ fn sandbox_spec(id: &ContainerId, spec: &ContainerSpec) -> Result<SandboxSpec, E
         ports: Vec::new(),
         name_servers: crate::network::dns_settings(spec)?.servers,
         exposure: None,
+        remapped,
     })
 }

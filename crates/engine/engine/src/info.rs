@@ -254,6 +254,9 @@ fn security_options(services: &arca_containers::Containers) -> Vec<String> {
         Some("unconfined") => "name=seccomp,profile=unconfined".to_owned(),
         Some(_) => "name=seccomp,profile=custom".to_owned(),
     });
+    if config.users.is_some() {
+        options.push("name=userns".to_owned());
+    }
     if services.unified_cgroups() {
         options.push("name=cgroupns".to_owned());
     }

@@ -11,6 +11,7 @@ use super::path::Wanted;
 use super::pipe::Intake;
 use crate::Error;
 use crate::container::Container;
+use crate::model::{MountPoint, MountType};
 use crate::service::Containers;
 use crate::start::blocking;
 use crate::users;
@@ -50,9 +51,14 @@ impl Containers {
         let wanted = Wanted::new(&request.path, id);
         let mut intake = Intake::new(archive, &self.service().tasks);
         let copied = std::sync::Arc::clone(&container);
+        let (bound, own) = (view.ids(true), view.ids(false));
         blocking(move || {
             view.with(|root| {
-                let options = options(root, &copied, &wanted, &request)?;
+                let (options, is_bound) = options(root, &copied, &wanted, &request)?;
+                let options = ExtractOptions {
+                    ids: if is_bound { bound } else { own },
+                    ..options
+                };
                 let input = intake.decompressed()?;
                 extract(input, root, &options).map_err(Error::Archive)?;
                 intake.drain();
@@ -67,43 +73,50 @@ impl Containers {
     }
 }
 
+/// How to unpack, and whether it is done in files that are not arca's own.
 fn options(
     root: BorrowedFd<'_>,
     container: &Container,
     wanted: &Wanted,
     request: &ExtractRequest,
-) -> Result<ExtractOptions, Error> {
+) -> Result<(ExtractOptions, bool), Error> {
     let path = wanted.followed(root)?;
     let opened = open_in_root(root, path.as_bytes(), OFlags::PATH | OFlags::DIRECTORY);
     opened.map_err(|error| match error {
         Errno::NOTDIR => Error::Invalid("extraction point is not a directory".to_owned()),
         error => wanted.failed(error),
     })?;
-    check_writable(container, &path)?;
+    let mount = innermost(container, &path);
+    check_writable(container, mount)?;
+    let is_bound = mount.is_some_and(|point| point.kind == MountType::Bind);
     let owner = if request.copy_owner && !container.spec.user.is_empty() {
         let user = users::resolve(root, &container.spec.user, &[])?.user;
         Some((user.uid, user.gid))
     } else {
         None
     };
-    Ok(ExtractOptions {
+    let options = ExtractOptions {
         below: path.trim_start_matches('/').as_bytes().to_vec(),
         owner,
         keep_directories: request.keep_directories,
         ..ExtractOptions::default()
-    })
+    };
+    Ok((options, is_bound))
 }
 
-/// The innermost mount decides, or the root filesystem.
-fn check_writable(container: &Container, path: &str) -> Result<(), Error> {
+/// The mount that a path is in; `None` for the root filesystem.
+fn innermost<'c>(container: &'c Container, path: &str) -> Option<&'c MountPoint> {
     let contains = |outer: &str| {
         path.strip_prefix(outer)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     let mounts = container.mounts.iter();
-    let mount = mounts
+    mounts
         .filter(|point| contains(&point.destination))
-        .max_by_key(|point| point.destination.len());
+        .max_by_key(|point| point.destination.len())
+}
+
+fn check_writable(container: &Container, mount: Option<&MountPoint>) -> Result<(), Error> {
     let refusal = match mount {
         Some(point) if !point.rw => "mounted volume is marked read-only",
         None if container.spec.host.readonly_rootfs => "container rootfs is marked read-only",

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use arca_archive::{PackFormat, PackOptions, Packer};
+use arca_types::IdMaps;
 use bytes::Bytes;
 use futures_util::Stream;
 use tokio::sync::oneshot;
@@ -61,13 +62,15 @@ impl Containers {
         let wanted = Wanted::new(path, id);
         let (outlet, pieces) = pipe();
         let (told, found) = oneshot::channel();
+        // What no mapping has is left as it is.
+        let ids = view.ids(true);
         self.service().tasks.spawn_blocking(move || {
             let mut told = Some(told);
             let packed = view.with(|root| {
                 let found = wanted.find(root)?;
                 let stat = Ok(found.stat.clone());
                 if told.take().is_some_and(|told| told.send(stat).is_ok()) {
-                    outlet.fill(|out| pack(&found, wanted.name(), out));
+                    outlet.fill(|out| pack(&found, wanted.name(), ids, out));
                 }
                 Ok(())
             });
@@ -84,12 +87,12 @@ impl Containers {
     }
 }
 
-fn pack(found: &Found, name: &str, out: impl Write) -> Result<(), Error> {
+fn pack(found: &Found, name: &str, ids: Option<IdMaps>, out: impl Write) -> Result<(), Error> {
     let options = PackOptions {
         format: PackFormat::Tree,
         owner: None,
     };
-    let mut packer = Packer::new(out, options);
+    let mut packer = Packer::new(out, options).inside(ids);
     packer
         .add(&found.parent, found.name.as_bytes(), name.as_bytes())
         .and_then(|()| packer.finish().map(drop))

@@ -5,12 +5,14 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 
 use arca_sys::process::{Namespace, join_namespace, unshare};
+use arca_types::IdMaps;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::CWD;
 use rustix::mount::{MountPropagationFlags, OpenTreeFlags, mount_change, open_tree};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::Error;
+use crate::config::Config;
 use crate::container::Container;
 use crate::service::Service;
 use crate::state::State;
@@ -18,15 +20,63 @@ use crate::state::State;
 /// Where the root filesystem is.
 #[derive(Debug)]
 pub(crate) enum Root {
-    /// In this mount namespace, which is its root process's.
-    Running(OwnedFd),
+    /// In this mount namespace, which is its root process's, with the owners of this user namespace.
+    Running(OwnedFd, Option<Users>),
     /// In this mount, which is nowhere.
     Detached(OwnedFd),
     /// In this directory of the host.
     Directory(PathBuf),
 }
 
+/// A user namespace that a container runs in.
+#[derive(Debug)]
+pub(crate) struct Users {
+    /// Its users and groups.
+    pub(crate) ids: IdMaps,
+    /// Itself.
+    pub(crate) namespace: OwnedFd,
+}
+
+impl Users {
+    /// That of a process; `None` for the initial one.
+    fn of(number: i32) -> std::io::Result<Option<Self>> {
+        let read = |file: &str| std::fs::read_to_string(format!("/proc/{number}/{file}"));
+        let Some(ids) = IdMaps::parse(&read("uid_map")?, &read("gid_map")?) else {
+            return Ok(None);
+        };
+        let namespace = File::open(format!("/proc/{number}/ns/user"))?.into();
+        Ok(Some(Self { ids, namespace }))
+    }
+}
+
+impl Users {
+    /// The same for mounts that are written to by the host's root, unless the container has been started with
+    /// other IDs than those of the daemon now.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub(crate) fn for_files(self, config: &Config) -> Result<Self, Error> {
+        let Some(ours) = config.users.as_ref().filter(|ours| ours.ids == self.ids) else {
+            return Ok(self);
+        };
+        let path = ours.path.with_extension("files");
+        let namespace = File::open(&path).map_err(Error::file("open", &path))?;
+        Ok(Self {
+            namespace: namespace.into(),
+            ..self
+        })
+    }
+}
+
 impl Root {
+    /// Takes the user namespace whose owners its files have; others have owners as images have them.
+    pub(crate) fn take_users(&mut self) -> Option<Users> {
+        match self {
+            Self::Running(_, users) => users.take(),
+            Self::Detached(_) | Self::Directory(_) => None,
+        }
+    }
+
     /// Opens it without what is mounted in it, to be read.
     ///
     /// # Errors
@@ -50,7 +100,7 @@ impl Root {
             Self::Detached(root) => Ok(root),
             Self::Directory(path) => open_tree(CWD, &path, flags)
                 .map_err(|error| failed("open", &path.to_string_lossy(), error)),
-            Self::Running(namespace) => {
+            Self::Running(namespace, _) => {
                 let step = |error| Error::file("enter", "the container's mounts")(error);
                 let own = File::open("/proc/thread-self/ns/mnt").map_err(step)?;
                 join_namespace(namespace.as_fd(), Namespace::Mount).map_err(step)?;
@@ -69,8 +119,8 @@ impl Service {
     /// # Errors
     /// [`Error::Storage`].
     pub(crate) async fn root_of(&self, container: &Container) -> Result<Root, Error> {
-        if let Some(namespace) = self.live_mounts(container).await {
-            return Ok(Root::Running(namespace));
+        if let Some((namespace, users)) = self.live_mounts(container).await {
+            return Ok(Root::Running(namespace, users));
         }
         match self.storage.rootfs(&container.id).map_err(Error::Storage)? {
             arca_storage::Rootfs::Directory(path) => Ok(Root::Directory(path)),
@@ -82,7 +132,7 @@ impl Service {
     }
 
     /// The mount namespace of a container that runs.
-    async fn live_mounts(&self, container: &Container) -> Option<OwnedFd> {
+    async fn live_mounts(&self, container: &Container) -> Option<(OwnedFd, Option<Users>)> {
         let (State::Running(process) | State::Paused(process)) = container.state else {
             return None;
         };
@@ -91,7 +141,8 @@ impl Service {
         // A number says nothing: the process has to be the container's, and to live while it is opened.
         let pids = self.runtime.pids(&container.id).await.ok()?;
         let namespace = File::open(format!("/proc/{number}/ns/mnt")).ok()?;
-        (pids.contains(&number) && is_alive(&pidfd)).then(|| namespace.into())
+        let users = Users::of(number).ok()?;
+        (pids.contains(&number) && is_alive(&pidfd)).then(|| (namespace.into(), users))
     }
 }
 

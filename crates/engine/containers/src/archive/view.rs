@@ -5,17 +5,19 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use arca_archive::{open_in_root, open_root};
-use arca_sys::mount_attr::{MountChange, change_mount};
+use arca_sys::mount_attr::{MountChange, change_mount, map_mount};
+use arca_types::IdMaps;
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, move_mount, open_tree,
 };
 
-use super::root::{Root, apart, failed};
+use super::root::{Root, Users, apart, failed};
 use crate::Error;
 use crate::container::Container;
 use crate::model::{MountPoint, MountType};
+use crate::mounting::has_mapped_owners;
 use crate::service::Service;
 use crate::users;
 
@@ -27,6 +29,10 @@ pub(crate) struct View {
     /// A directory of the host that the view covers in its own namespace.
     place: PathBuf,
     readonly: bool,
+    /// The user namespace that owners are of, if it is not the initial one.
+    users: Option<Users>,
+    /// The IDs of the user namespace that the container would run in now.
+    ids: Option<IdMaps>,
     /// Volumes that are mounted for as long as the view is.
     _held: Vec<arca_volumes::Held>,
 }
@@ -43,6 +49,8 @@ struct Point {
     rw: bool,
     recursive: bool,
     make_source: bool,
+    /// Whether owners are mapped as in the container.
+    mapped: bool,
 }
 
 impl Service {
@@ -51,7 +59,10 @@ impl Service {
     /// # Errors
     /// [`Error::Storage`]; [`Error::Conflict`] for a container that is being removed.
     pub(crate) async fn view(&self, container: &Container) -> Result<View, Error> {
-        let root = self.root_of(container).await?;
+        let mut root = self.root_of(container).await?;
+        let config = self.config();
+        let users = root.take_users();
+        let users = users.map(|users| users.for_files(&config)).transpose()?;
         let (mut points, mut held) = (Vec::new(), Vec::new());
         for mount in container.mounts.iter() {
             match self.point(mount, &mut held).await? {
@@ -74,6 +85,7 @@ impl Service {
                     rw: !container.spec.host.readonly_rootfs,
                     recursive: false,
                     make_source: false,
+                    mapped: true,
                 });
             }
         }
@@ -83,6 +95,10 @@ impl Service {
             points,
             place: self.containers_dir(),
             readonly: container.spec.host.readonly_rootfs,
+            users,
+            ids: config
+                .users_of(&container.spec.host)
+                .map(|users| users.ids.clone()),
             _held: held,
         })
     }
@@ -94,11 +110,13 @@ impl Service {
         held: &mut Vec<arca_volumes::Held>,
     ) -> Result<Option<Point>, Error> {
         let (mut source, mut image) = (PathBuf::from(&point.source), None);
+        let mut mapped = false;
         match (point.kind, &point.layers) {
             (MountType::Tmpfs, _) => return Ok(None),
             (MountType::Volume, _) => {
                 let volume = self.volumes.hold(&point.name).await?;
                 source = volume.path().to_owned();
+                mapped = has_mapped_owners(&*self.volumes.get(&point.name)?);
                 held.push(volume);
             }
             (_, Some(layers)) => {
@@ -115,11 +133,20 @@ impl Service {
             rw: point.rw,
             recursive: !point.bind().is_some_and(|bind| bind.non_recursive),
             make_source: point.create_source,
+            mapped,
         }))
     }
 }
 
 impl View {
+    /// How its owners are those of the container; `None` where they are the same. Files that are not arca's
+    /// own (`bound`) have the owners that the container's processes have outside of it, also when it does not
+    /// run.
+    pub(crate) fn ids(&self, bound: bool) -> Option<IdMaps> {
+        let running = self.users.as_ref().map(|users| users.ids.clone());
+        running.or_else(|| self.ids.clone().filter(|_| bound))
+    }
+
     /// Mounts the view for as long as `work` takes, which gets its root.
     ///
     /// # Errors
@@ -138,7 +165,7 @@ impl View {
         let mut sources = Vec::new();
         for mut point in self.points {
             // The view covers some of them.
-            if let Some(source) = point.open()? {
+            if let Some(source) = point.open(self.users.as_ref())? {
                 sources.push((source, point));
             }
         }
@@ -159,12 +186,16 @@ impl View {
 
 impl Point {
     /// Opens what is to be mounted; `None` when it is not there.
-    fn open(&mut self) -> Result<Option<OwnedFd>, Error> {
+    fn open(&mut self, users: Option<&Users>) -> Result<Option<OwnedFd>, Error> {
         if self.make_source && !self.source.exists() {
             std::fs::create_dir_all(&self.source).map_err(Error::file("make", &self.source))?;
         }
         match self.open_source() {
             Ok(source) => {
+                if let Some(users) = users.filter(|_| self.mapped) {
+                    map_mount(source.as_fd(), users.namespace.as_fd(), false)
+                        .map_err(Error::file("map the owners of", &self.source))?;
+                }
                 restrict(source.as_fd(), self.rw, true)?;
                 Ok(Some(source))
             }

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use crate::Error;
 use crate::abilities::Abilities;
+use crate::config::UserNamespace;
 use crate::model::{CgroupnsMode, ContainerSpec, IpcMode, PidMode, Ulimit, UtsMode};
 use crate::mounting::Mounted;
 use crate::seccomp;
@@ -75,6 +76,7 @@ pub(crate) struct SpecInput<'a> {
     pub(crate) no_new_privileges: bool,
     pub(crate) seccomp_profile: Option<&'a str>,
     pub(crate) facts: &'a HostFacts,
+    pub(crate) users: Option<&'a UserNamespace>,
 }
 
 /// Namespaces that are not the container's own.
@@ -105,6 +107,7 @@ pub(crate) fn build(input: &SpecInput<'_>) -> Result<oci::Spec, Error> {
         shm: input.joined.shm.as_deref(),
         private_cgroups: host.cgroupns_mode == Some(CgroupnsMode::Private),
         writable_cgroups: options.writable_cgroups,
+        ids: input.users.map(|users| &users.ids),
     })?;
     let capabilities = capability_set(input.spec, input.facts, false)?;
     let process = process(&ProcessInput {
@@ -179,7 +182,11 @@ fn linux(
     };
     let masked_paths = paths(&host.masked_paths, &MASKED_PATHS);
     let readonly_paths = paths(&host.readonly_paths, &READONLY_PATHS);
+    let ids = input.users.map(|users| oci::id_ranges(&users.ids));
+    let (uid_mappings, gid_mappings) = ids.unwrap_or_default();
     Ok(oci::Linux {
+        uid_mappings,
+        gid_mappings,
         sysctl: sysctls(input),
         resources: limits,
         cgroups_path: input.cgroups_path.clone(),
@@ -267,10 +274,13 @@ fn sysctls(input: &SpecInput<'_>) -> BTreeMap<String, String> {
             "net.ipv4.ip_unprivileged_port_start".to_owned(),
             "0".to_owned(),
         );
-        all.insert(
-            "net.ipv4.ping_group_range".to_owned(),
-            "0 2147483647".to_owned(),
-        );
+        // A user namespace does not have all these groups: its root has CAP_NET_RAW.
+        if input.users.is_none() {
+            all.insert(
+                "net.ipv4.ping_group_range".to_owned(),
+                "0 2147483647".to_owned(),
+            );
+        }
     }
     all.extend(input.spec.host.sysctls.clone().unwrap_or_default());
     all
@@ -284,6 +294,9 @@ fn namespaces(input: &SpecInput<'_>) -> Vec<oci::Namespace> {
         path: Some(path.to_owned()),
     };
     let mut all = vec![own("mount")];
+    if let Some(users) = input.users {
+        all.push(joined("user", &users.path.to_string_lossy()));
+    }
     if let Some(path) = &input.joined.network {
         all.push(joined("network", path));
     }

@@ -1,5 +1,7 @@
 //! What is mounted in a container, in the words of the OCI.
 
+use arca_types::IdMaps;
+
 use super::oci::Mount;
 use crate::Error;
 use crate::model::{ContainerSpec, IpcMode, MountPoint, MountType};
@@ -36,6 +38,8 @@ pub(crate) struct MountInput<'a> {
     pub(crate) private_cgroups: bool,
     /// Whether cgroups are writable though the container is not privileged.
     pub(crate) writable_cgroups: bool,
+    /// How owners are mapped, in a container with a user namespace.
+    pub(crate) ids: Option<&'a IdMaps>,
 }
 
 /// All mounts, in an order in which none hides another by accident.
@@ -59,7 +63,11 @@ pub(crate) fn of(input: &MountInput<'_>) -> Result<Vec<Mount>, Error> {
             ("/etc/hosts", files.hosts),
         ] {
             if !own.iter().any(|mount| mount.destination == path) {
-                own.push(file(path, source, readonly));
+                let mut file = file(path, source, readonly);
+                if let Some(ids) = input.ids {
+                    file.map_owners(ids);
+                }
+                own.push(file);
             }
         }
     }
@@ -184,6 +192,8 @@ fn of_point(mounted: &Mounted) -> Mount {
         ..mount(&point.destination, "bind", &point.source, &[])
     };
     if let Some((users, groups)) = &mounted.ids {
+        // What somebody has mounted in a volume stays as it is.
+        let recursive = recursive && point.kind == MountType::Bind;
         mount
             .options
             .push(if recursive { "ridmap" } else { "idmap" }.to_owned());
@@ -205,6 +215,10 @@ fn of_image(mounted: &Mounted) -> Mount {
     let layers = mounted.layers.iter();
     let layers = layers.map(|layer| format!("lowerdir+={}", layer.display()));
     mount.options.extend(layers);
+    if let Some((users, groups)) = &mounted.ids {
+        mount.uid_mappings.clone_from(users);
+        mount.gid_mappings.clone_from(groups);
+    }
     if !point.subpath().is_empty() {
         mount
             .options
@@ -337,6 +351,7 @@ mod tests {
             shm: None,
             private_cgroups: false,
             writable_cgroups: false,
+            ids: None,
         }
     }
 

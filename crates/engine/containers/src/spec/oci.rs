@@ -123,6 +123,32 @@ pub(crate) struct IdRange {
     pub(crate) size: u32,
 }
 
+impl From<&arca_types::IdRange> for IdRange {
+    fn from(range: &arca_types::IdRange) -> Self {
+        Self {
+            container_id: range.inside,
+            host_id: range.outside,
+            size: range.size,
+        }
+    }
+}
+
+/// Ranges of users and of groups.
+pub(crate) type IdRanges = (Vec<IdRange>, Vec<IdRange>);
+
+/// The mappings of users and of groups.
+pub(crate) fn id_ranges(ids: &arca_types::IdMaps) -> IdRanges {
+    let ranges = |all: &[arca_types::IdRange]| all.iter().map(IdRange::from).collect();
+    (ranges(&ids.users), ranges(&ids.groups))
+}
+
+impl Mount {
+    /// Shows owners as `ids` map them.
+    pub(crate) fn map_owners(&mut self, ids: &arca_types::IdMaps) {
+        (self.uid_mappings, self.gid_mappings) = id_ranges(ids);
+    }
+}
+
 /// A program of the host that is run at a moment of the container's life.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Hook {
@@ -144,6 +170,10 @@ pub(crate) struct Linux {
     pub(crate) sysctl: BTreeMap<String, String>,
     pub(crate) resources: Resources,
     pub(crate) cgroups_path: String,
+    #[serde(rename = "uidMappings", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) uid_mappings: Vec<IdRange>,
+    #[serde(rename = "gidMappings", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) gid_mappings: Vec<IdRange>,
     pub(crate) namespaces: Vec<Namespace>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) devices: Vec<Device>,
