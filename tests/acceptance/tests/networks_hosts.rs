@@ -180,6 +180,57 @@ fn another_engines_bridges_and_rules_are_left_alone() {
 }
 
 #[test]
+fn a_link_of_somebody_else_is_used_and_stays_as_it_is() {
+    let engine = Engine::start();
+    let Some(host) = engine.netns() else { return };
+    for line in [
+        "ip link add adm0 type bridge",
+        "ip address add 10.88.0.1/24 dev adm0",
+        "ip link add vethadm type veth peer name vethtoo",
+        "ip link set vethadm master adm0",
+        "ip link set adm0 mtu 1400",
+    ] {
+        run_in(host, line);
+    }
+    let net = engine.name("net");
+    let on = |link: &str, subnet: &str| {
+        let name = format!("com.docker.network.bridge.name={link}");
+        let create = ["network", "create", "-o", &name, "--subnet", subnet, &net];
+        engine.docker(&create)
+    };
+    let refused = on("vethtoo", "10.88.7.0/24").expect(1);
+    let words = "existing interface vethtoo is not a bridge";
+    assert!(refused.stderr.contains(words), "{}", refused.stderr);
+    run_in(host, "ip link show vethtoo");
+    on("adm0", "10.88.8.0/24").ok();
+    let container = engine.name("container");
+    let run = ["run", "-d", "--name", &container, "--network", &net];
+    engine
+        .docker(&[&run[..], &["busybox", "sleep", "600"]].concat())
+        .ok();
+    let all = || run_in(host, "ip -4 address show dev adm0");
+    assert!(
+        all().contains("10.88.0.1/24") && all().contains("10.88.8.1/24"),
+        "{}",
+        all()
+    );
+    engine.kill_9();
+    engine.launch();
+    run_in(host, "ip link show vethadm");
+    engine
+        .docker(&["exec", &container, "ping", "-c1", "-W2", "10.88.8.1"])
+        .ok();
+    engine.docker(&["rm", "-f", &container]).ok();
+    engine.docker(&["network", "rm", &net]).ok();
+    assert!(
+        all().contains("10.88.0.1/24") && all().contains("mtu 1400"),
+        "{}",
+        all()
+    );
+    run_in(host, "ip link show vethadm");
+}
+
+#[test]
 fn what_somebody_breaks_is_repaired_and_told() {
     let engine = Engine::start();
     let Some(host) = engine.netns() else { return };

@@ -27,7 +27,7 @@ pub enum Support {
 pub struct Operation {
     /// HTTP method.
     pub method: &'static str,
-    /// Path without version; names in braces may contain slashes where images and plugins are meant.
+    /// Path without version; names in braces may contain slashes where images, plugins and networks are meant.
     pub path: &'static str,
     /// `operationId` of the API definition; empty for what it does not list.
     pub id: &'static str,

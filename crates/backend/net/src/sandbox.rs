@@ -77,7 +77,8 @@ impl<'a> Inside<'a> {
         self.settle(driver, endpoint)?;
         for (key, value) in &endpoint.sysctls {
             if !sysctl::set(key, value)? {
-                return Err(Error::Unsupported(format!("unknown sysctl net/{key}")));
+                let text = format!("/proc/sys/net/{key} is not a sysctl file");
+                return Err(Error::Refused(text));
             }
         }
         Ok(())

@@ -28,7 +28,6 @@ fn bridge(name: &str, subnet: u8) -> NetworkConfig {
         id: name.to_owned(),
         driver: DriverConfig::Bridge(BridgeConfig {
             name: name.to_owned(),
-            foreign: false,
             mac: MacAddr([2, 0, 0, 0, 0, subnet]),
             addresses: vec![format!("10.77.{subnet}.1/24").parse().unwrap()],
             isolated: (false, false),

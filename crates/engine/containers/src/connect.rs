@@ -36,9 +36,16 @@ impl Containers {
     /// forgotten.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; what the network service says.
+    /// [`Error::NotFound`]; with `force`, [`Error::NoEndpoint`]; what the network service says.
     pub async fn disconnect(&self, id: &str, network: String, force: bool) -> Result<(), Error> {
-        let handle = self.service().index.find(id)?;
+        let handle = match self.service().index.find(id) {
+            Err(Error::NotFound(name)) if force => {
+                let networks = &self.service().networks;
+                networks.resolve(&network).map_err(in_own_words)?;
+                return Err(Error::NoEndpoint(name));
+            }
+            found => found?,
+        };
         self.ask(&handle, |reply| Command::Disconnect(network, force, reply))
             .await
     }

@@ -65,6 +65,8 @@ pub enum Error {
     Image(Box<arca_images::Error>),
     #[error(transparent)]
     Volume(#[from] arca_volumes::Error),
+    #[error("endpoint {0} not found")]
+    NoEndpoint(String),
     #[error("failed to set up container networking")]
     Network(#[source] Box<arca_networks::Error>),
     #[error(transparent)]
@@ -164,6 +166,7 @@ impl Classify for Error {
             Self::NotFound(_)
             | Self::NoSuchFile { .. }
             | Self::NoSubpath { .. }
+            | Self::NoEndpoint(_)
             | Self::NoSuchExec(_) => ErrorKind::NotFound,
             Self::Forbidden(_) => ErrorKind::Forbidden,
             Self::Invalid(_) | Self::Ambiguous(_) | Self::Seccomp(_) => ErrorKind::InvalidParameter,

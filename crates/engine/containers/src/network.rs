@@ -27,11 +27,12 @@ impl Actor {
             NetworkMode::Host => SandboxMode::Host,
             NetworkMode::Container(other) => {
                 let what = "network namespace";
-                let joined = self.running_container(other, what).map_err(|cause| {
-                    Error::Failed(format!(
-                        "joining {what} of container: {}",
-                        arca_types::chain(&cause)
-                    ))
+                let joined = self.running_container(other, what);
+                let joined = joined.map_err(|cause| match cause {
+                    Error::NotFound(_) => {
+                        Error::Failed(format!("joining {what} of container: {cause}"))
+                    }
+                    other => other,
                 })?;
                 SandboxMode::Container(joined.0)
             }
@@ -260,9 +261,16 @@ pub(crate) fn endpoint_spec(
     let ipv4 = address(&mut problems, "IPv4", &ipam.ipv4_address);
     let ipv6 = address(&mut problems, "IPv6", &ipam.ipv6_address);
     let link_local = ipam.link_local_ips.iter().flatten();
-    let link_local = link_local
+    let link_local: Vec<IpAddr> = link_local
         .filter_map(|text| address::<IpAddr>(&mut problems, "link-local IP", text))
         .collect();
+    let is_link_local = |ip: &IpAddr| match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    if let Some(other) = link_local.iter().find(|ip| !is_link_local(ip)) {
+        problems.push(format!("invalid link local IP address: {other}"));
+    }
     let problem = match problems.as_slice() {
         [] => None,
         [one] => Some(one.clone()),

@@ -51,6 +51,7 @@ impl Networks {
         let Ok(network) = state.resolve(canonical(&wish.network)) else {
             return Ok(wish.network.clone());
         };
+        refuse_configuration(network)?;
         if !present.networks.contains(&network.name) {
             let private = present.networks.iter().any(|name| {
                 state
@@ -140,6 +141,15 @@ pub(crate) fn canonical(network: &str) -> &str {
     }
 }
 
+/// Refuses what is no network, but a configuration for others.
+pub(crate) fn refuse_configuration(network: &Network) -> Result<(), Error> {
+    if network.config_only {
+        let text = "cannot create endpoint on configuration-only network";
+        return Err(Error::Forbidden(text.to_owned()));
+    }
+    Ok(())
+}
+
 /// Checks what a container asks of one network.
 pub(crate) fn check(network: &Network, spec: &EndpointSpec) -> Result<(), Error> {
     let mut problems = Vec::new();
@@ -155,8 +165,12 @@ pub(crate) fn check(network: &Network, spec: &EndpointSpec) -> Result<(), Error>
                 .to_owned(),
         );
     }
-    let wishes = [spec.ipv4.map(Into::into), spec.ipv6.map(Into::into)];
+    let wishes: [Option<IpAddr>; 2] = [spec.ipv4.map(Into::into), spec.ipv6.map(Into::into)];
     for address in wishes.into_iter().flatten() {
+        if address.is_unspecified() {
+            let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+            problems.push(format!("invalid {family} address: {address}"));
+        }
         problems.extend(range_problem(network, address));
     }
     match EndpointOptions::parse(&spec.driver_opts) {
@@ -179,7 +193,9 @@ fn range_problem(network: &Network, address: IpAddr) -> Option<String> {
         .ipam
         .pools
         .iter()
-        .filter(|pool| pool.chosen && pool.subnet.addr().is_ipv4() == address.is_ipv4())
+        .filter(|pool| {
+            (pool.chosen || network.predefined) && pool.subnet.addr().is_ipv4() == address.is_ipv4()
+        })
         .peekable();
     if pools.peek().is_none() {
         return Some(

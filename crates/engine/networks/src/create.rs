@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use crate::Networks;
 use crate::addresses::Addresses;
-use crate::create_check::{refuse_same_bridge, refuse_several_subnets};
+use crate::create_check::{refuse_same_bridge, refuse_several_subnets, refuse_taken_auxiliary};
 use crate::error::Error;
 use crate::network::{Ipam, IpamPool, Network};
 use crate::predefined::pools;
@@ -128,6 +128,7 @@ impl Inner {
             return Ok(network);
         }
         network.ipam.pools = self.settle_pools(state, &network, parsed, occupied)?;
+        refuse_taken_auxiliary(&network)?;
         if is_sublink(&network.driver) {
             refuse_same_parent(&network, state.networks.values())?;
         } else {

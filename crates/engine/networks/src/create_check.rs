@@ -70,13 +70,6 @@ impl Inner {
     /// Takes over what a configuration-only network says.
     fn configured(&self, spec: &mut NetworkSpec) -> Result<(), Error> {
         let missing = || Error::NoConfiguration(spec.config_from.clone());
-        let state = self.state();
-        let of = state
-            .resolve(&spec.config_from)
-            .map_err(|_not_found| missing())?;
-        if !of.config_only {
-            return Err(missing());
-        }
         let refused = |what: &str| {
             Err(Error::Forbidden(format!(
                 "{what} are not supported if the network depends on a configuration network"
@@ -87,6 +80,13 @@ impl Inner {
         }
         if !spec.options.is_empty() {
             return refused("network driver options");
+        }
+        let state = self.state();
+        let of = state
+            .resolve(&spec.config_from)
+            .map_err(|_not_found| missing())?;
+        if !of.config_only {
+            return Err(missing());
         }
         spec.pools.clone_from(&of.configuration);
         spec.options.clone_from(&of.options);
@@ -152,6 +152,22 @@ fn families(spec: &mut NetworkSpec) -> Result<(), Error> {
     for (key, family) in [(ENABLE_IPV4, &mut spec.ipv4), (ENABLE_IPV6, &mut spec.ipv6)] {
         if let (Some(value), None) = (spec.options.get(key), &family) {
             *family = Some(boolean(key, value)?);
+        }
+    }
+    Ok(())
+}
+
+/// Refuses auxiliary addresses that are the gateway's, or that there are two of.
+pub(crate) fn refuse_taken_auxiliary(network: &Network) -> Result<(), Error> {
+    for pool in &network.ipam.pools {
+        let mut taken = vec![pool.gateway];
+        for (name, address) in &pool.auxiliary {
+            if taken.contains(address) {
+                return Err(Error::Failed(format!(
+                    "failed to allocate secondary ip address ({name}:{address}): Address already in use"
+                )));
+            }
+            taken.push(*address);
         }
     }
     Ok(())

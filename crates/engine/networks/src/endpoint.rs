@@ -6,7 +6,7 @@ use arca_net::{EndpointConfig, Exposure, MacAddr};
 use arca_types::{ContainerId, EndpointId};
 
 use crate::addresses::{Assigned, gateways};
-use crate::check::{canonical, check};
+use crate::check::{canonical, check, refuse_configuration};
 use crate::error::Error;
 use crate::network::Network;
 use crate::options::{BridgeOptions, EXPOSURE, EndpointOptions, GatewayMode, exposure};
@@ -56,9 +56,7 @@ pub(crate) fn endpoint(
         let (name, network) = (sandbox.name.clone(), network.name);
         return Err(Error::EndpointExists { name, network });
     }
-    if network.config_only {
-        return Err(Error::NotFound(network.name));
-    }
+    refuse_configuration(&network)?;
     check(&network, wish)?;
     let endpoint_id = EndpointId::random();
     if network.driver != BRIDGE && !is_sublink(&network.driver) {
@@ -69,7 +67,7 @@ pub(crate) fn endpoint(
         Some(name) => name,
         None => free_interface(&way.interface_prefix, others),
     };
-    if others.iter().any(|other| other.interface == interface) {
+    if interface == "lo" || others.iter().any(|other| other.interface == interface) {
         return Err(Error::Invalid(format!(
             "interface name {interface} is used twice"
         )));

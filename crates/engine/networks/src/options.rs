@@ -73,7 +73,8 @@ impl BridgeOptions {
         };
         for (key, value) in options {
             match key.as_str() {
-                BRIDGE_NAME => parsed.name = Some(value.clone()).filter(|name| !name.is_empty()),
+                BRIDGE_NAME if value.is_empty() => {}
+                BRIDGE_NAME => parsed.name = Some(interface_name(value)?),
                 ICC => parsed.icc = boolean(key, value)?,
                 MASQUERADE => parsed.masquerade = boolean(key, value)?,
                 HOST_BINDING => parsed.host_binding = host_binding(key, value)?,
@@ -185,26 +186,23 @@ impl EndpointOptions {
 /// `net.ipv4.conf.IFNAME.log_martians=1` as a path and a value.
 fn sysctl(setting: &str) -> Result<(String, String), Error> {
     let invalid = || Error::Invalid(format!("invalid sysctl setting: {setting}"));
-    let (key, value) = setting.split_once('=').ok_or_else(invalid)?;
-    let mut parts = key.split('.');
-    if parts.next() != Some("net") {
-        return Err(Error::Invalid(format!(
+    let unknown = || {
+        Error::Invalid(format!(
             "unrecognised network interface sysctl '{setting}'; represent 'net.X.Y.ethN.Z=V' as \
              'net.X.Y.IFNAME.Z=V', 'X' must be 'ipv4', 'ipv6' or 'mpls'"
-        )));
-    }
-    let path: Vec<&str> = parts.collect();
+        ))
+    };
+    let (key, value) = setting.split_once('=').ok_or_else(unknown)?;
+    let path: Vec<&str> = key.split('.').collect();
     let [
+        "net",
         family @ ("ipv4" | "ipv6" | "mpls"),
         kind,
         "IFNAME",
         rest @ ..,
     ] = path.as_slice()
     else {
-        return Err(Error::Invalid(format!(
-            "unrecognised network interface sysctl '{setting}'; represent 'net.X.Y.ethN.Z=V' as \
-             'net.X.Y.IFNAME.Z=V', 'X' must be 'ipv4', 'ipv6' or 'mpls'"
-        )));
+        return Err(unknown());
     };
     if rest.is_empty() || rest.iter().chain([kind]).any(|part| !is_plain(part)) {
         return Err(invalid());

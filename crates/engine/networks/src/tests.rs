@@ -266,13 +266,10 @@ fn wishes_that_the_default_bridge_does_not_grant_are_refused() {
             ..on("bridge")
         };
         let error = networks.check(std::slice::from_ref(&wish)).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "invalid config for network bridge: invalid endpoint settings:\n\
-             * user specified IP address is supported on user defined networks only\n\
-             * user specified IP address is supported only when connecting to networks with user \
-             configured subnets"
-        );
+        let text = error.to_string();
+        let front = "invalid config for network bridge: invalid endpoint settings:\n";
+        let problem = "user specified IP address is supported on user defined networks only";
+        assert!(text.starts_with(front) && text.contains(problem), "{text}");
         assert_eq!(error.kind(), ErrorKind::InvalidParameter);
         networks.check(&[on("nosuch")]).unwrap();
         let id = ContainerId::random();

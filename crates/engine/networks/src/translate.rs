@@ -64,7 +64,6 @@ pub(crate) fn network(network: &Network, config: &Config) -> Result<Option<Netwo
     let bridge = BridgeConfig {
         mac: bridge_mac(&addresses, network),
         name,
-        foreign: false,
         isolated: is(GatewayMode::Isolated),
         addresses,
         mtu: asked.unwrap_or(MTU),

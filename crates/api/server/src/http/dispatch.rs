@@ -178,15 +178,19 @@ fn routed(method: &Method, path: &str, query: Option<&str>, stripped: bool) -> O
     Some(target)
 }
 
-/// Names of images and plugins may contain slashes: what stands between the resource and the last
-/// element is the name, or all of it when it is removed.
+/// The resource whose names are the whole rest of the path.
+const NETWORKS: &str = "/networks/";
+
+/// Names of images, plugins and networks may contain slashes: what stands between the resource and the last
+/// element is the name, or all of it when it is removed or a network is inspected.
 fn whole_name(method: &Method, path: &str) -> Option<String> {
-    let resource = ["/images/", "/distribution/", "/plugins/"]
+    let resource = ["/images/", "/distribution/", "/plugins/", NETWORKS]
         .into_iter()
         .find(|resource| path.starts_with(resource))?;
     let rest = path.strip_prefix(resource)?;
     let (name, operation) = match *method {
         Method::DELETE => (rest, ""),
+        Method::GET | Method::HEAD if resource == NETWORKS => (rest, ""),
         _ => rest.split_at(rest.rfind('/')?),
     };
     name.contains('/')
@@ -307,6 +311,10 @@ mod tests {
             Some("/images/r:5000%2Fa%2Fb:c/json")
         );
         assert_eq!(get("/containers/a/b/json"), None);
+        assert_eq!(get("/networks/a/b").as_deref(), Some("/networks/a%2Fb"));
+        let connect = whole_name(&Method::POST, "/networks/a/b/connect");
+        assert_eq!(connect.as_deref(), Some("/networks/a%2Fb/connect"));
+        assert_eq!(whole_name(&Method::POST, "/networks/create"), None);
         let delete = whole_name(&Method::DELETE, "/images/a/json");
         assert_eq!(delete.as_deref(), Some("/images/a%2Fjson"));
         let target = routed(&Method::GET, "/images/a/b/json", Some("x=1"), false);

@@ -22,13 +22,14 @@ const SMALLEST: u32 = 576;
 /// The same for IPv6 (RFC 8200).
 const SMALLEST_IPV6: u32 = 1280;
 
+/// What bridges that we made are noted with.
+const MARK: &str = "arca";
+
 /// A network on a bridge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BridgeConfig {
     /// The bridge's name.
     pub name: String,
-    /// Whether the bridge belongs to somebody else: it has to exist, and stays as it is.
-    pub foreign: bool,
     /// The hardware address it gets when it is made.
     pub mac: MacAddr,
     /// Its addresses, which are the gateways of the network.
@@ -84,14 +85,8 @@ impl BridgeConfig {
             }
             return Ok(found);
         }
-        if self.foreign {
-            return Err(Error::Unsupported(format!(
-                "bridge {} does not exist",
-                self.name
-            )));
-        }
         let mtu = self.mtu(host)?;
-        let made = host.request(vec![link::new_bridge(&self.name, self.mac, mtu)]);
+        let made = host.request(vec![link::new_bridge(&self.name, self.mac, mtu, MARK)]);
         match made {
             Err(error) if !link::is(&error, Errno::EXIST) => {
                 return Err(Error::system(format!("make the bridge {:?}", self.name))(
@@ -102,6 +97,13 @@ impl BridgeConfig {
         }
         let missing = || Error::NoNetwork(self.name.clone());
         host.link(&self.name)?.ok_or_else(missing)
+    }
+
+    /// Whether the link is a bridge that was made for this network. One that somebody else made is used, and
+    /// keeps its addresses and its MTU, and stays.
+    fn is_ours(&self, link: &link::Link) -> bool {
+        // Former versions left no mark, but chose the address.
+        link.kind == "bridge" && (link.alias == MARK || link.mac == Some(self.mac))
     }
 
     /// The largest packet that endpoints may send, bytes.
@@ -134,7 +136,7 @@ impl BridgeConfig {
         for net in wanted.iter().filter(|net| !present.contains(net)) {
             requests.push(address::add(bridge.index, *net));
         }
-        if !self.foreign {
+        if self.is_ours(bridge) {
             let is_ours = |net: &IpNet| match net {
                 IpNet::V4(_) => true,
                 IpNet::V6(net) => !net.addr().is_unicast_link_local(),
@@ -182,7 +184,7 @@ impl BridgeConfig {
     }
 
     /// Settings of the bridge's own interface on the host.
-    fn tune(&self) -> Result<(), Error> {
+    fn tune(&self, bridge: &link::Link) -> Result<(), Error> {
         let name = &self.name;
         let has = |v4: bool| self.addresses.iter().any(|net| net.addr().is_ipv4() == v4);
         if has(true) && !self.internal {
@@ -197,7 +199,7 @@ impl BridgeConfig {
         };
         sysctl::set(&format!("ipv6/conf/{name}/disable_ipv6"), ipv6_off)?;
         sysctl::set(&format!("ipv6/conf/{name}/accept_ra"), "0")?;
-        if !self.foreign {
+        if self.is_ours(bridge) {
             // The kernel asks for neighbours of those whose packets it forwards from its link-local address,
             // and not before it is sure that nobody else has that: for seconds, nothing would be forwarded.
             sysctl::set(&format!("ipv6/conf/{name}/accept_dad"), "0")?;
@@ -210,17 +212,16 @@ impl NetworkDriver for BridgeConfig {
     fn set_up(&self, host: &Host) -> Result<(), Error> {
         let bridge = self.ensure(host)?;
         // Before addresses and before it is up, or it would begin to look for routers.
-        self.tune()?;
+        self.tune(&bridge)?;
         self.configure(host, &bridge)?;
         host.firewall.set_bridge(&self.name, &self.rules())
     }
 
     fn tear_down(&self, host: &Host) -> Result<(), Error> {
         host.firewall.remove_bridge(&self.name)?;
-        if self.foreign {
-            Ok(())
-        } else {
-            host.delete_link(&self.name)
+        match host.link(&self.name)? {
+            Some(bridge) if self.is_ours(&bridge) => host.delete_link(&self.name),
+            _ => Ok(()),
         }
     }
 
@@ -328,7 +329,8 @@ impl NetworkDriver for BridgeConfig {
     }
 
     fn sweep(&self, host: &Host, live: &[&EndpointConfig]) -> Result<(), Error> {
-        let Some(bridge) = host.link(&self.name)? else {
+        // What is on somebody else's bridge may be theirs.
+        let Some(bridge) = host.link(&self.name)?.filter(|link| self.is_ours(link)) else {
             return Ok(());
         };
         let links = host.with(link::list).map_err(Error::system("list links"))?;

@@ -11,6 +11,9 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::netlink::{Message, link};
 
+/// The longest name of a link, bytes.
+const LONGEST_NAME: usize = 15;
+
 /// A network of links on a parent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubLinkConfig {
@@ -58,7 +61,31 @@ impl SubLinkConfig {
     }
 
     fn parent(&self, host: &Host) -> Result<Option<link::Link>, Error> {
+        if self.parent.len() > LONGEST_NAME {
+            return Ok(None);
+        }
         host.link(&self.parent)
+    }
+
+    /// The link and the number of the VLAN that the parent's name stands for.
+    fn vlan(&self) -> Result<(&str, u32), Error> {
+        let parent = &self.parent;
+        let parts: Vec<&str> = parent.split('.').collect();
+        match parts.as_slice() {
+            [_] => Err(Error::Refused(format!(
+                "invalid subinterface vlan name {parent}, example formatting is eth0.10"
+            ))),
+            [below, number] => match number.parse() {
+                Ok(number) => Ok((below, number)),
+                Err(_not_a_number) => Err(Error::Refused(format!(
+                    "unable to parse a valid vlan id from: {number} (ex. eth0.10 for vlan 10)"
+                ))),
+            },
+            _ => Err(Error::Refused(format!(
+                "required interface name format is: name.vlan_id, ex. eth0.10 for vlan 10, instead \
+                 received {parent}"
+            ))),
+        }
     }
 
     /// Makes the parent, which is not there.
@@ -68,23 +95,23 @@ impl SubLinkConfig {
             return made(host.request(vec![request]))
                 .map_err(|error| Error::Refused(plain(&error)));
         }
-        let kind = self.kind.name();
-        let no_name = || {
-            let parent = &self.parent;
-            Error::Unsupported(format!(
-                "invalid subinterface vlan name {parent}, example formatting is eth0.10"
-            ))
+        let (below, number) = self.vlan()?;
+        let below = match below.len() > LONGEST_NAME {
+            true => None,
+            false => host.link(below)?,
         };
-        let (below, number) = self.parent.rsplit_once('.').ok_or_else(no_name)?;
-        let number: u16 = number
-            .parse()
-            .ok()
-            .filter(|number| (1..4095).contains(number))
-            .ok_or_else(no_name)?;
-        let Some(below) = host.link(below)? else {
-            let text = format!("failed to find {kind} parent interface {below}");
+        let Some(below) = below else {
+            let (below, _) = self.vlan()?;
+            let text = format!("-o parent interface was not found on the host: {below}");
             return Err(Error::Refused(text));
         };
+        let number = u16::try_from(number)
+            .ok()
+            .filter(|number| (1..4095).contains(number))
+            .ok_or_else(|| {
+                let text = format!("vlan id must be between 1-4094, received: {number}");
+                Error::Refused(text)
+            })?;
         let request = link::new_vlan(&self.parent, below.index, number, &self.mark());
         made(host.request(vec![request])).map_err(|error| {
             let parent = &self.parent;

@@ -52,6 +52,8 @@ pub(crate) struct Link {
     pub(crate) mtu: u32,
     /// What somebody noted about it.
     pub(crate) alias: String,
+    /// Its hardware address; none when it is not one of Ethernet.
+    pub(crate) mac: Option<MacAddr>,
 }
 
 /// A link on another one to make in another namespace, down.
@@ -104,10 +106,11 @@ fn family_header(family: u8, index: u32, flags: u32, change: u32) -> [u8; 16] {
 }
 
 /// A request that makes a bridge, down.
-pub(crate) fn new_bridge(name: &str, mac: MacAddr, mtu: u32) -> Message {
+pub(crate) fn new_bridge(name: &str, mac: MacAddr, mtu: u32, alias: &str) -> Message {
     Message::new(RTM_NEWLINK, CREATE | EXCLUSIVE)
         .raw(&header(0, 0, 0))
         .attr_str(IFLA_IFNAME, name)
+        .attr(IFLA_IFALIAS, alias.as_bytes())
         .attr(IFLA_ADDRESS, &mac.0)
         .attr_u32(IFLA_MTU, mtu)
         .nest(IFLA_LINKINFO, |info| {
@@ -279,12 +282,14 @@ pub(super) fn parse(payload: &[u8]) -> Option<Link> {
         up: u32_at(payload, 8)? & IFF_UP != 0,
         mtu: 0,
         alias: String::new(),
+        mac: None,
     };
     for (kind, value) in attributes(attrs) {
         match kind {
             IFLA_IFNAME => link.name = text(value),
             IFLA_MASTER => link.master = u32_at(value, 0),
             IFLA_IFALIAS => link.alias = text(value),
+            IFLA_ADDRESS => link.mac = value.try_into().ok().map(MacAddr),
             IFLA_MTU => link.mtu = u32_at(value, 0).unwrap_or(0),
             IFLA_LINKINFO => {
                 link.kind = attribute(value, IFLA_INFO_KIND)
