@@ -3,7 +3,8 @@
 //! On `/grpc` the client calls: `moby.buildkit.v1.Control` ([`control`]: solve, status, disk usage, workers,
 //! history) and `moby.buildkit.v1.frontend.LLBBridge` ([`gateway`]: the client as its own front end). On
 //! `/session` the client serves ([`session`]): files, secrets, agents and credentials, and it takes
-//! results. Both are HTTP/2 on a connection that was upgraded from HTTP/1.
+//! results. Both are HTTP/2 on a connection that was upgraded from HTTP/1. `POST /build?version=2` ([`request`])
+//! is the same build by one plain request.
 //!
 //! Everything ends at [`arca_build::Job`]; here is nothing but the translation.
 
@@ -16,9 +17,12 @@ mod error;
 mod filesync;
 mod gateway;
 mod history;
+mod request;
 mod service;
 mod session;
+mod uploads;
 
+pub use request::{BuildContext, BuildLine, BuildOutput, ImageBuild};
 pub use service::{BuildKit, Config, SessionHeaders};
 
 use bollard_buildkit_proto::fsutil::types as fsutil;

@@ -17,6 +17,7 @@ use crate::control::{Control, Health};
 use crate::gateway::Gateway;
 use crate::history::History;
 use crate::session::{Session, Sessions, with_early};
+use crate::uploads::Uploads;
 
 /// Bytes of a message that is taken: definitions and files that front ends read.
 const MESSAGE: usize = 16 << 20;
@@ -44,6 +45,7 @@ pub(crate) struct Service {
     pub(crate) config: Config,
     pub(crate) sessions: Sessions,
     pub(crate) builds: Builds,
+    pub(crate) uploads: Uploads,
     pub(crate) closing: CancellationToken,
 }
 
@@ -69,6 +71,7 @@ impl BuildKit {
             builder,
             config,
             sessions: Sessions::default(),
+            uploads: Uploads::default(),
             closing,
         }))
     }

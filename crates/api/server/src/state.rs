@@ -93,6 +93,12 @@ impl FromRef<App> for (System, Volumes, Builder) {
     }
 }
 
+impl FromRef<App> for (Builder, BuildKit) {
+    fn from_ref(app: &App) -> Self {
+        (app.engine.builder.clone(), app.buildkit.clone())
+    }
+}
+
 impl FromRef<App> for (BuildKit, Sessions) {
     fn from_ref(app: &App) -> Self {
         (app.buildkit.clone(), app.sessions.clone())

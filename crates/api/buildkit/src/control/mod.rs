@@ -1,6 +1,6 @@
 //! `moby.buildkit.v1.Control`: the calls of a client that has something built.
 
-mod solve;
+pub(crate) mod solve;
 mod usage;
 mod workers;
 
@@ -56,7 +56,7 @@ impl ControlService for Control {
         request: Request<api::SolveRequest>,
     ) -> Result<Response<api::SolveResponse>, Status> {
         let service = Arc::clone(&self.0);
-        solve::solve(service, request.into_inner())
+        solve::solve(service, request.into_inner(), None)
             .await
             .map(Response::new)
     }

@@ -14,6 +14,7 @@ use tonic::Status;
 use crate::build::Build;
 use crate::definition;
 use crate::service::Service;
+use crate::session::Body;
 use crate::{api, error};
 
 /// A request, read.
@@ -25,15 +26,16 @@ struct Asked {
     gateway: bool,
 }
 
-/// Has something built. It goes on as a task of its own, so that it is ended in good order when the client
+/// Has something built, with `body` as a file of the client's. It goes on as a task of its own, so that it is ended in good order when the client
 /// goes away.
 pub(crate) async fn solve(
     service: Arc<Service>,
     request: api::SolveRequest,
+    body: Option<Body>,
 ) -> Result<api::SolveResponse, Status> {
     let record = service.builds.history.record(&request);
     let internal = request.internal;
-    let (asked, build) = begin(&service, request).await?;
+    let (asked, build) = begin(&service, request, body).await?;
     service.builds.history.begin(record, &build.job, internal);
     service.builds.add(&build);
     let ending = Ending {
@@ -104,10 +106,15 @@ async fn export(
 async fn begin(
     service: &Arc<Service>,
     request: api::SolveRequest,
+    body: Option<Body>,
 ) -> Result<(Asked, Arc<Build>), Status> {
     let session: Arc<dyn BuildSession> = match request.session.as_str() {
         "" => Arc::new(NoSession),
         id => service.sessions.find(id).await?,
+    };
+    let session = match body {
+        Some(body) => body.with(session),
+        None => session,
     };
     let job = service
         .builder

@@ -1,6 +1,7 @@
 //! Clients that serve files, secrets, agents and credentials to their builds.
 
 mod attachable;
+mod body;
 mod content;
 mod export;
 
@@ -20,6 +21,8 @@ use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::service::SessionHeaders;
+
+pub(crate) use body::Body;
 
 /// How long a build waits for its session: clients open both at the same time.
 const ARRIVAL: Duration = Duration::from_secs(5);

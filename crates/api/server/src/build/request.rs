@@ -28,6 +28,24 @@ struct WireUlimit {
 /// Reads the parameters; what the classic builder cannot do is refused.
 pub(super) fn request(query: &Query, headers: &HeaderMap) -> Result<ClassicRequest, ApiError> {
     refuse(query)?;
+    if !matches!(query.text("outputs"), "" | "null" | "[]") {
+        let text = "outputs are not supported by the classic builder";
+        return Err(ApiError::bad(text));
+    }
+    read(query, headers)
+}
+
+/// Which builder is asked for?
+pub(super) fn is_buildkit(query: &Query) -> Result<bool, ApiError> {
+    match query.text("version") {
+        "" | "1" => Ok(false),
+        "2" => Ok(true),
+        other => Err(ApiError::bad(format!("invalid version {other}"))),
+    }
+}
+
+/// Reads the parameters that both builders have.
+pub(super) fn read(query: &Query, headers: &HeaderMap) -> Result<ClassicRequest, ApiError> {
     Ok(ClassicRequest {
         dockerfile: query.text("dockerfile").to_owned(),
         tags: query.all("t"),
@@ -49,15 +67,8 @@ pub(super) fn request(query: &Query, headers: &HeaderMap) -> Result<ClassicReque
     })
 }
 
-fn refuse(query: &Query) -> Result<(), ApiError> {
-    match query.text("version") {
-        "" | "1" => {}
-        "2" => {
-            let text = "version=2 is not supported: BuildKit is not available here";
-            return Err(ApiError::unsupported(text));
-        }
-        other => return Err(ApiError::bad(format!("invalid version {other}"))),
-    }
+/// Refuses what neither builder does.
+pub(super) fn refuse(query: &Query) -> Result<(), ApiError> {
     if query.flag("squash") {
         return Err(ApiError::bad(
             "squash is only supported with experimental mode",
@@ -65,10 +76,6 @@ fn refuse(query: &Query) -> Result<(), ApiError> {
     }
     if !query.text("securityopt").is_empty() && query.text("securityopt") != "null" {
         let text = "The daemon on this platform does not support setting security options on build";
-        return Err(ApiError::bad(text));
-    }
-    if !matches!(query.text("outputs"), "" | "null" | "[]") {
-        let text = "outputs are not supported by the classic builder";
         return Err(ApiError::bad(text));
     }
     Ok(())
@@ -98,7 +105,7 @@ fn limits(query: &Query) -> Result<Limits, ApiError> {
 }
 
 /// A parameter that is JSON; `null` and nothing are the same.
-fn parsed<T: DeserializeOwned + Default>(
+pub(super) fn parsed<T: DeserializeOwned + Default>(
     query: &Query,
     name: &str,
     what: &str,
@@ -164,7 +171,8 @@ mod tests {
             refused("squash=1").message(),
             "squash is only supported with experimental mode"
         );
-        assert!(refused("version=2").message().starts_with("version=2"));
+        assert!(is_buildkit(&Query::parse("version=2")).unwrap());
+        assert!(is_buildkit(&Query::parse("version=3")).is_err());
         assert!(
             refused("buildargs=x")
                 .message()

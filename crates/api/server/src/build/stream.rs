@@ -26,7 +26,7 @@ where
 }
 
 /// The line that ends a build with a failure; of a command it has the exit code.
-fn failure(error: &Error) -> JsonMessage {
+pub(super) fn failure(error: &Error) -> JsonMessage {
     let message = chain(error);
     let code = match error {
         Error::Command { code, .. } => i64::from(*code),
