@@ -226,6 +226,8 @@ pub enum Error {
     Tags(#[source] serde_json::Error),
     #[error("invalid registry endpoint {0:?}")]
     Endpoint(String),
+    #[error("unable to parse server address: parse {address:?}: {problem}")]
+    ServerAddress { address: String, problem: String },
     #[error("cannot read certificate {path}", path = .path.display())]
     Certificate {
         path: PathBuf,
@@ -341,7 +343,7 @@ impl Classify for Error {
                 _ => ErrorKind::Internal,
             },
             Self::Request { cause, .. } | Self::Overloaded { cause, .. } => cause.kind(),
-            Self::Endpoint(_) => ErrorKind::InvalidParameter,
+            Self::Endpoint(_) | Self::ServerAddress { .. } => ErrorKind::InvalidParameter,
             _ => ErrorKind::Internal,
         }
     }

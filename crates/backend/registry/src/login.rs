@@ -25,9 +25,14 @@ impl Registry {
     /// Hub).
     ///
     /// # Errors
-    /// Unauthorised when they are wrong; what the last address asked had to say otherwise.
+    /// [`Error::ServerAddress`] when `server` is no address, unauthorised when they are wrong; what the last address asked had to say otherwise.
     pub async fn login(&self, server: &str, auth: &Auth) -> Result<Login, Error> {
         let domain = domain_of_server(server);
+        let address = format!("https://{domain}");
+        if let Err(problem) = reqwest::Url::parse(&address) {
+            let problem = problem.to_string();
+            return Err(Error::ServerAddress { address, problem });
+        }
         let mut last = None;
         let endpoints = self.endpoints(&domain).await?;
         for endpoint in endpoints.iter().filter(|endpoint| !endpoint.mirror) {

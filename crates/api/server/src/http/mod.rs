@@ -23,7 +23,7 @@ pub(crate) use query::{Query, quoted};
 pub(crate) use reply::{json, json_bytes, not_found_page};
 pub(crate) use stream::{chunks, lines, request_bytes};
 pub(crate) use time::{timestamp, until};
-pub(crate) use told::{Words, told};
+pub(crate) use told::{Words, told, told_at_once};
 pub(crate) use websocket::bridge;
 
 pub use io::Socket;

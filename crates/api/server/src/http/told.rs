@@ -50,6 +50,26 @@ where
     Ok(chunks(client, "application/json", all))
 }
 
+/// As [`told`], but the answer begins at once: any failure is the last line of a success, as where dockerd
+/// answers before it begins.
+pub(crate) fn told_at_once<L, E, F>(
+    client: Client,
+    words: Words<L, E>,
+    run: impl FnOnce(Sender<L>) -> F,
+) -> Response
+where
+    L: Send + 'static,
+    E: Send + 'static,
+    F: Future<Output = Result<(), E>> + Send + 'static,
+{
+    let (sink, lines) = mpsc::channel(WAITING_LINES);
+    let report = Report {
+        lines,
+        operation: Some(Box::pin(run(sink))),
+    };
+    chunks(client, "application/json", report.into_stream(words))
+}
+
 struct Report<L, E> {
     lines: Receiver<L>,
     /// `None` once it has ended.

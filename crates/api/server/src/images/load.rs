@@ -5,12 +5,12 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 
-use super::progress::report;
+use super::progress::report_at_once;
 use crate::compat::{ApiVersion, images_take_platform};
 use crate::error::ApiError;
 use crate::http::{Client, Query, request_bytes};
 
-/// Reads an archive of images, and tells how far it is.
+/// Reads an archive of images, and tells how far it is. What is wrong with the archive is told there, too.
 pub(super) async fn load(
     State(images): State<Images>,
     version: ApiVersion,
@@ -23,8 +23,7 @@ pub(super) async fn load(
         quiet: query.flag_or("quiet", true),
     };
     let archive = Box::pin(request_bytes(body));
-    report(client, |sink| async move {
+    Ok(report_at_once(client, |sink| async move {
         images.load(&request, archive, &sink).await
-    })
-    .await
+    }))
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::distribution::descriptor;
 use crate::error::ApiError;
-use crate::http::{Client, Words, told};
+use crate::http::{Client, Words, told, told_at_once};
 
 /// Runs an operation and sends its progress.
 pub(super) async fn report<F>(
@@ -18,11 +18,22 @@ pub(super) async fn report<F>(
 where
     F: Future<Output = Result<(), Error>> + Send + 'static,
 {
-    let words = Words {
+    told(client, words(), run).await
+}
+
+/// Runs an operation whose failures are told as its progress is.
+pub(super) fn report_at_once<F>(client: Client, run: impl FnOnce(ProgressSink) -> F) -> Response
+where
+    F: Future<Output = Result<(), Error>> + Send + 'static,
+{
+    told_at_once(client, words(), run)
+}
+
+fn words() -> Words<Progress, Error> {
+    Words {
         line: message,
         failure: |error| JsonMessage::failure(chain(error)),
-    };
-    told(client, words, run).await
+    }
 }
 
 /// A line of progress as the API has it.
