@@ -54,5 +54,8 @@ pub use registry::{PASSWORD, Registry, USER};
 pub use snapshot::Snapshot;
 pub use store::rounds;
 pub use talk::{Flow, Greeter, Told, Transport, lookup, seen};
-pub use tools::{built as program, docker_py, static_c};
+pub use tools::{
+    built as program, docker_cli, docker_py, node_modules, old_docker, schemathesis, static_c,
+    testcontainers,
+};
 pub use zuul::ZuulRegistry;

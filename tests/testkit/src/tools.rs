@@ -75,11 +75,57 @@ pub(crate) fn run(command: &mut Command) -> String {
 /// # Panics
 /// When it cannot be made.
 pub fn docker_py() -> PathBuf {
-    let python = tools().join("python/bin/python");
-    if !python.exists() {
-        run(Command::new(repository().join("scripts/tools")).arg("python"));
+    made("python", "python/bin/python")
+}
+
+/// A Python that has schemathesis: `scripts/tools schemathesis` makes it once.
+///
+/// # Panics
+/// When it cannot be made.
+pub fn schemathesis() -> PathBuf {
+    made("schemathesis", "schemathesis/bin/python")
+}
+
+/// A Python that has Testcontainers: `scripts/tools testcontainers` makes it once.
+///
+/// # Panics
+/// When it cannot be made.
+pub fn testcontainers() -> PathBuf {
+    made("testcontainers", "testcontainers/bin/python")
+}
+
+/// The docker client.
+///
+/// # Panics
+/// When there is none.
+pub fn docker_cli() -> PathBuf {
+    found("docker")
+}
+
+/// A docker client of 2020 (API 1.41, classic builder and BuildKit by `POST /build`): `scripts/tools
+/// old-cli` gets it once.
+///
+/// # Panics
+/// When it cannot be had.
+pub fn old_docker() -> PathBuf {
+    made("old-cli", "bin/docker-20.10")
+}
+
+/// The directory of packages for Node: `scripts/tools node` makes it once.
+///
+/// # Panics
+/// When it cannot be made.
+pub fn node_modules() -> PathBuf {
+    made("node", "node/node_modules")
+}
+
+/// A tool that `scripts/tools WHAT` makes.
+fn made(what: &str, path: &str) -> PathBuf {
+    let tool = tools().join(path);
+    if !tool.exists() {
+        run(Command::new(repository().join("scripts/tools")).arg(what));
     }
-    python
+    tool
 }
 
 /// Compiles a program in C that needs no library at run time: what tries system calls, or what only a
