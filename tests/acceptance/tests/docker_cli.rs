@@ -1,0 +1,228 @@
+//! Docker clients of several ages, and a client that reaches the engine by ssh.
+#![expect(
+    clippy::unwrap_used,
+    reason = "what a test needs fails the test where it stands"
+)]
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use arca_testkit::{Engine, old_docker};
+
+/// Ends a client that hangs.
+const LONGEST: &str = "100";
+
+/// Runs the client of 2020.
+fn old(engine: &Engine, config: &Path, buildkit: &str, arguments: &[&str]) -> Output {
+    Command::new("timeout")
+        .arg(LONGEST)
+        .arg(old_docker())
+        .args(arguments)
+        .env("DOCKER_CONFIG", config)
+        .env("DOCKER_BUILDKIT", buildkit)
+        .env(
+            "DOCKER_HOST",
+            format!("unix://{}", engine.http().socket().display()),
+        )
+        .output()
+        .unwrap()
+}
+
+#[track_caller]
+fn ok(output: Output) -> String {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {text}{errors}", output.status);
+    text.trim().to_owned()
+}
+
+#[test]
+fn a_client_of_2020_runs_containers() {
+    let engine = Engine::start();
+    let config = tempfile::tempdir().unwrap();
+    let docker = |arguments: &[&str]| old(&engine, config.path(), "0", arguments);
+    let version = ok(docker(&["version", "--format", "{{.Client.APIVersion}}"]));
+    assert_eq!(version, "1.41");
+    let name = engine.name("old");
+    let script = "echo out; trap 'exit 4' TERM; while :; do sleep 0.1; done";
+    let run = [
+        "run",
+        "-d",
+        "--name",
+        &name,
+        "-e",
+        "A=b",
+        "-m",
+        "64m",
+        "-p",
+        "127.0.0.1::80",
+        "busybox",
+        "sh",
+        "-c",
+        script,
+    ];
+    let id = ok(docker(&run));
+    assert!(ok(docker(&["ps", "--no-trunc"])).contains(&id));
+    assert_eq!(ok(docker(&["exec", &name, "sh", "-c", "echo $A"])), "b");
+    assert!(ok(docker(&["port", &name])).starts_with("80/tcp -> 127.0.0.1:"));
+    let memory = ["inspect", "-f", "{{.HostConfig.Memory}}", &name];
+    assert_eq!(ok(docker(&memory)), "67108864");
+    assert!(ok(docker(&["stats", "--no-stream", &name])).contains("64MiB"));
+    assert!(ok(docker(&["top", &name])).contains("PID"));
+    ok(docker(&["cp", &format!("{name}:/etc/passwd"), "-"]));
+    ok(docker(&["pause", &name]));
+    ok(docker(&["unpause", &name]));
+    ok(docker(&["stop", &name]));
+    assert_eq!(ok(docker(&["wait", &name])), "4");
+    assert!(ok(docker(&["logs", &name])).contains("out"));
+    ok(docker(&["rm", &name]));
+    let gone = docker(&["inspect", &name]);
+    assert_eq!(gone.status.code(), Some(1));
+}
+
+#[test]
+fn a_client_of_2020_builds_by_either_builder() {
+    let engine = Engine::start();
+    let config = tempfile::tempdir().unwrap();
+    let context = tempfile::tempdir().unwrap();
+    let dockerfile = "FROM busybox\nARG A=x\nCOPY file /\nRUN echo $A >>/file\nCMD cat /file\n";
+    std::fs::write(context.path().join("Dockerfile"), dockerfile).unwrap();
+    std::fs::write(context.path().join("file"), "f\n").unwrap();
+    let path = context.path().to_str().unwrap();
+    for buildkit in ["0", "1"] {
+        let docker = |arguments: &[&str]| old(&engine, config.path(), buildkit, arguments);
+        let tag = engine.name("old-built");
+        let told = docker(&["build", "-t", &tag, "--build-arg", "A=y", path]);
+        let progress = String::from_utf8_lossy(&told.stderr).into_owned();
+        ok(told);
+        assert_eq!(
+            progress.contains("exporting to image"),
+            buildkit == "1",
+            "{progress}"
+        );
+        assert_eq!(ok(docker(&["run", "--rm", &tag])), "f\ny");
+        let id = ok(docker(&["build", "-q", "-t", &tag, path]));
+        let inspected = ok(docker(&["image", "inspect", "-f", "{{.Id}}", &tag]));
+        assert_eq!(id, inspected);
+        ok(docker(&["rmi", &tag]));
+    }
+}
+
+#[test]
+fn a_client_of_2020_builds_by_buildkit_from_its_input_and_to_its_disk() {
+    let engine = Engine::start();
+    let config = tempfile::tempdir().unwrap();
+    let context = tempfile::tempdir().unwrap();
+    std::fs::write(context.path().join("file"), "f\n").unwrap();
+    std::fs::write(
+        context.path().join("Dockerfile"),
+        "FROM scratch\nCOPY file /copied\n",
+    )
+    .unwrap();
+    let run = |script: &str| {
+        let output = Command::new("timeout")
+            .args([LONGEST, "sh", "-ec", script])
+            .current_dir(context.path())
+            .env("OLD", old_docker())
+            .env("DOCKER_CONFIG", config.path())
+            .env("DOCKER_BUILDKIT", "1")
+            .env(
+                "DOCKER_HOST",
+                format!("unix://{}", engine.http().socket().display()),
+            )
+            .output();
+        output.unwrap()
+    };
+    // An archive travels by a request of its own.
+    let id = ok(run("tar -c Dockerfile file | \"$OLD\" build -q -"));
+    assert!(id.starts_with("sha256:"), "{id}");
+    let again = ok(run("tar -cz Dockerfile file | \"$OLD\" build -q -"));
+    assert_eq!(again, id);
+    let alone = ok(run(
+        "printf 'FROM busybox\\nLABEL a=b\\n' | \"$OLD\" build -q -",
+    ));
+    assert!(alone.starts_with("sha256:"), "{alone}");
+    ok(run("\"$OLD\" build -q -o out ."));
+    let copied = std::fs::read_to_string(context.path().join("out/copied")).unwrap();
+    assert_eq!(copied, "f\n");
+    // Secrets come by the session.
+    std::fs::write(
+        context.path().join("secret.Dockerfile"),
+        "FROM busybox\nRUN --mount=type=secret,id=s test \"$(cat /run/secrets/s)\" = f\n",
+    )
+    .unwrap();
+    let secret = "\"$OLD\" build --no-cache -q --secret id=s,src=file -f secret.Dockerfile .";
+    let secret = ok(run(secret));
+    // A build that fails ends, and says why.
+    let failed = run("printf 'FROM busybox\\nRUN exit 7\\n' | \"$OLD\" build -");
+    assert_eq!(failed.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert!(text.contains("exit code: 7"), "{text}");
+    for id in [id, alone, secret] {
+        engine.docker(&["rmi", "-f", &id]);
+    }
+}
+
+#[test]
+fn a_context_over_ssh_reaches_the_engine() {
+    let engine = Engine::start();
+    let directory = tempfile::tempdir().unwrap();
+    // Instead of a server: runs the command that the client asks the other machine for.
+    let ssh = directory.path().join("ssh");
+    let socket = engine.http().socket().display();
+    let script = format!(
+        "#!/bin/sh\nwhile [ \"$1\" != docker ]; do shift; done\nshift\nexport DOCKER_HOST=unix://{socket}\nexec {} \"$@\"\n",
+        arca_testkit::docker_cli().display()
+    );
+    std::fs::write(&ssh, script).unwrap();
+    std::fs::set_permissions(&ssh, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::var("PATH").unwrap_or_default();
+    let path = format!("{}:{path}", directory.path().display());
+    let docker = |arguments: &[&str]| {
+        Command::new("timeout")
+            .arg(LONGEST)
+            .arg(arca_testkit::docker_cli())
+            .args(arguments)
+            .env("PATH", &path)
+            .env("DOCKER_CONFIG", directory.path().join("config"))
+            .env_remove("DOCKER_HOST")
+            .output()
+            .unwrap()
+    };
+    let host = "host=ssh://me@there";
+    ok(docker(&["context", "create", "there", "--docker", host]));
+    let run = [
+        "--context",
+        "there",
+        "run",
+        "--rm",
+        "-i",
+        "busybox",
+        "sh",
+        "-c",
+    ];
+    let run: Vec<&str> = run.into_iter().chain(["echo in; exit 3"]).collect();
+    let ran = docker(&run);
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), "in\n");
+    assert_eq!(ran.status.code(), Some(3));
+    let name = engine.name("ssh");
+    let detached = [
+        "--context",
+        "there",
+        "run",
+        "-d",
+        "--name",
+        &name,
+        "busybox",
+        "top",
+    ];
+    ok(docker(&detached));
+    let exec = ["--context", "there", "exec", &name, "hostname"];
+    assert!(
+        engine.inspect(&name)["Id"]
+            .as_str()
+            .unwrap()
+            .starts_with(&ok(docker(&exec)))
+    );
+}
