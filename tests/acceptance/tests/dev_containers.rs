@@ -18,15 +18,15 @@ const DEFINITION: &str = r#"{
 }"#;
 
 /// Runs `devcontainer` on a folder.
-fn devcontainer(engine: &Engine, folder: &Path, arguments: &[&str]) -> String {
+fn devcontainer(engine: &Engine, folder: &Path, command: &str, arguments: &[&str]) -> String {
     let output = Command::new("node")
         .arg(arca_testkit::node_modules().join("@devcontainers/cli/devcontainer.js"))
-        .args(&arguments[..1])
+        .arg(command)
         .arg("--workspace-folder")
         .arg(folder)
         .arg("--docker-path")
         .arg(arca_testkit::docker_cli())
-        .args(&arguments[1..])
+        .args(arguments)
         .env(
             "DOCKER_HOST",
             format!("unix://{}", engine.http().socket().display()),
@@ -50,20 +50,20 @@ fn a_folder_is_opened_in_its_container() {
     std::fs::write(file, definition).unwrap();
     std::fs::write(folder.path().join("code"), "code\n").unwrap();
 
-    let up = devcontainer(&engine, folder.path(), &["up"]);
+    let up = devcontainer(&engine, folder.path(), "up", &[]);
     let last = up.lines().last().unwrap_or_default();
     let told: serde_json::Value = serde_json::from_str(last).unwrap();
     assert_eq!(told["outcome"], "success", "{up}");
     let id = told["containerId"].as_str().unwrap();
 
     let script = "echo $A; cat /made code; echo changed >code";
-    let ran = devcontainer(&engine, folder.path(), &["exec", "sh", "-c", script]);
+    let ran = devcontainer(&engine, folder.path(), "exec", &["sh", "-c", script]);
     assert_eq!(ran, "b\nmade\ncode\n");
     let code = std::fs::read_to_string(folder.path().join("code")).unwrap();
     assert_eq!(code, "changed\n");
 
     // Again: the same container.
-    let again = devcontainer(&engine, folder.path(), &["up"]);
+    let again = devcontainer(&engine, folder.path(), "up", &[]);
     assert!(again.contains(id), "{again}");
     engine.docker(&["rm", "-f", id]).ok();
     engine.docker(&["volume", "rm", &volume]).ok();
