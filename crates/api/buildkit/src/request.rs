@@ -120,18 +120,7 @@ impl BuildKit {
             "" => random_hex(16),
             id => id.to_owned(),
         };
-        let body = match context {
-            BuildContext::Session => None,
-            BuildContext::Body(body) => Some(Body::new(body)),
-            BuildContext::Upload => Some(self.0.uploads.take(&id).await?),
-            BuildContext::Remote(address) => {
-                frontend_attrs.insert("context".to_owned(), address);
-                None
-            }
-        };
-        if let Some(body) = &body {
-            frontend_attrs.insert("context".to_owned(), body.url());
-        }
+        let body = self.files(&id, context, &mut frontend_attrs).await?;
         let is_image = exporter
             .as_ref()
             .is_some_and(|output| matches!(output.kind.as_str(), "moby" | "image"));
@@ -164,6 +153,28 @@ impl BuildKit {
             None => {}
         }
         Ok(())
+    }
+}
+
+impl BuildKit {
+    /// What the build finds in requests, and the option that says where.
+    async fn files(
+        &self,
+        id: &str,
+        context: BuildContext,
+        attrs: &mut BTreeMap<String, String>,
+    ) -> Result<Option<Body>, Error> {
+        let body = match context {
+            BuildContext::Session => return Ok(None),
+            BuildContext::Remote(address) => {
+                attrs.insert("context".to_owned(), address);
+                return Ok(None);
+            }
+            BuildContext::Body(body) => Body::new(body),
+            BuildContext::Upload => self.0.uploads.take(id).await?,
+        };
+        attrs.insert("context".to_owned(), body.url());
+        Ok(Some(body))
     }
 }
 
