@@ -20,7 +20,8 @@ const NAMESPACES: rustix::fs::FsWord = 0x6e73_6673;
 pub(crate) fn prepare(settings: &Settings, config: &mut Config) -> anyhow::Result<()> {
     let dir = settings.exec_root.join("userns");
     let Some(ids) = accounts::find(&settings.userns_remap)? else {
-        return forget_others(&dir, None);
+        // One that is there stays: containers may run in it, and the setting may come back.
+        return Ok(());
     };
     let text = |ranges: &[IdRange]| {
         let shown: Vec<String> = ranges.iter().map(IdRange::to_string).collect();
@@ -30,7 +31,7 @@ pub(crate) fn prepare(settings: &Settings, config: &mut Config) -> anyhow::Resul
     // What has been made for other IDs is another one.
     let path = dir.join(format!("{:016x}", hash(&format!("{users} {groups}"))));
     std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
-    forget_others(&dir, Some(&path))?;
+    forget_others(&dir, &path)?;
     if !is_kept(&path) {
         make(
             &config.runtime.shim,
@@ -81,7 +82,7 @@ fn make(
 }
 
 /// Lets go of namespaces that no container is started in any more; those that run keep theirs.
-fn forget_others(dir: &Path, ours: Option<&Path>) -> anyhow::Result<()> {
+fn forget_others(dir: &Path, ours: &Path) -> anyhow::Result<()> {
     let entries = match std::fs::read_dir(dir) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         entries => entries.with_context(|| format!("list {}", dir.display()))?,
@@ -90,7 +91,7 @@ fn forget_others(dir: &Path, ours: Option<&Path>) -> anyhow::Result<()> {
         let path = entry
             .with_context(|| format!("list {}", dir.display()))?
             .path();
-        if ours.is_some_and(|ours| path == ours || path == ours.with_extension("files")) {
+        if path == ours || path == ours.with_extension("files") {
             continue;
         }
         if is_kept(&path) {
