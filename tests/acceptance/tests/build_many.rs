@@ -69,6 +69,22 @@ fn read_some(build: &mut Child, builder: &str, bytes: usize) -> usize {
 }
 
 #[test]
+fn a_dockerfile_may_be_as_long_as_an_image_may_be_high() {
+    let engine = Engine::start();
+    let image = engine.name("long");
+    let mut dockerfile = "FROM busybox:latest\n".to_owned();
+    for number in 0..60 {
+        dockerfile += &format!(
+            "COPY file /{number}\nRUN --mount=type=tmpfs,target=/t echo {number} > /last\n"
+        );
+    }
+    let context = context(&dockerfile);
+    succeeded(spawn(&engine, "1", context.path(), &["-t", &image]));
+    let ran = engine.docker(&["run", "--rm", &image, "cat", "/59", "/last"]);
+    assert!(ran.ok().ends_with("59"));
+}
+
+#[test]
 fn ten_builds_at_once_share_steps_and_cache_mounts() {
     let engine = Engine::start();
     let name = engine.name("many");

@@ -41,6 +41,18 @@ pub struct Vertex {
     metadata: Metadata,
 }
 
+impl Drop for Vertex {
+    /// One vertex after the other: a graph may be deeper than the stack.
+    fn drop(&mut self) {
+        let mut waiting = std::mem::take(&mut self.inputs);
+        while let Some(input) = waiting.pop() {
+            if let Some(mut vertex) = Arc::into_inner(input.vertex) {
+                waiting.append(&mut vertex.inputs);
+            }
+        }
+    }
+}
+
 /// One output of a vertex: a tree of files.
 #[derive(Debug, Clone)]
 pub struct Edge {
@@ -220,4 +232,23 @@ fn digest_of(op: &Op, inputs: &[Edge], platform: Option<&Platform>) -> Digest {
         .collect();
     let platform = platform.map(ToString::to_string);
     digest_json(&(op, inputs, platform))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_graph_of_any_depth_goes_as_it_came() {
+        let mut last: Option<Edge> = None;
+        for number in 0..100_000_u32 {
+            let digest: Digest = digest_json(&number);
+            let inputs = last.take().into_iter().collect();
+            let vertex = Vertex::with_digest(digest, Op::Merge, inputs, None, Metadata::default());
+            last = Some(vertex.output(0));
+        }
+        let first = Arc::downgrade(&last.as_ref().unwrap().vertex.inputs()[0].vertex);
+        drop(last);
+        assert!(first.upgrade().is_none());
+    }
 }

@@ -13,6 +13,7 @@ use std::sync::{Arc, PoisonError};
 
 use arca_types::Digest;
 use futures_util::future::{BoxFuture, FutureExt as _, try_join_all};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::cache::Found;
 use crate::graph::{Edge, Op, Vertex};
@@ -44,6 +45,23 @@ pub(crate) fn edge<'a>(
     .boxed()
 }
 
+/// Solves an edge on a task of its own, which ends with what is returned: on one stack for all, a long
+/// Dockerfile would be a deep one.
+fn apart(
+    job: &Job,
+    input: &Edge,
+) -> impl Future<Output = Result<Tree, (Digest, Arc<Error>)>> + use<> {
+    let (job, input) = (job.clone(), input.clone());
+    let digest = input.vertex.digest().clone();
+    let tasks = job.0.service.tasks.clone();
+    let solving = tasks.spawn(async move { edge(&job, &input).await });
+    let solving = AbortOnDropHandle::new(solving);
+    async move {
+        let solved = solving.await;
+        solved.unwrap_or_else(|_ended| Err((digest, Arc::new(Error::Cancelled))))
+    }
+}
+
 /// Solves a vertex, once in a build.
 async fn vertex(job: &Job, vertex: &Arc<Vertex>) -> Outcome {
     let cell = {
@@ -56,7 +74,7 @@ async fn vertex(job: &Job, vertex: &Arc<Vertex>) -> Outcome {
 
 async fn solve(job: &Job, vertex: &Arc<Vertex>) -> Outcome {
     let inputs = vertex.inputs().iter();
-    let trees = try_join_all(inputs.map(|input| edge(job, input))).await?;
+    let trees = try_join_all(inputs.map(|input| apart(job, input))).await?;
     let mut state = vertex_state(vertex);
     match begin(job, vertex, &trees, &mut state).await {
         Ok(outputs) => {
