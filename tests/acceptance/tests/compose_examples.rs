@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use arca_testkit::{Compose, Engine, eventually};
+use arca_testkit::{Compose, Engine, eventually, eventually_within};
 
 /// What an HTTP server at `address` answers to `GET path`; none when it does not (yet).
 fn get(engine: &Engine, address: &str, path: &str) -> Option<String> {
@@ -126,6 +126,35 @@ fn of_three_tiers_only_neighbours_reach_each_other() {
     ]);
     assert_ne!(named.code, 0, "{}", named.stdout);
     assert!(reach("app", "redis").ok().contains("PONG"), "by name");
+}
+
+#[test]
+fn a_monitor_collects_and_keeps_what_an_exporter_tells() {
+    let engine = Engine::start();
+    engine.need_prometheus();
+    let app = Compose::example(&engine, "monitoring");
+    app.run(&["up", "-d"]).ok();
+    let asked = |query: &str| {
+        let address = app.port("prometheus", 1, "9090");
+        let path = format!("/api/v1/query?query={query}");
+        eventually_within(Duration::from_secs(60), "it has been collected", || {
+            let text = get(&engine, &address, &path)?;
+            let answer: serde_json::Value = serde_json::from_str(&text).ok()?;
+            let value = answer.pointer("/data/result/0/value/1")?.as_str()?;
+            value.parse::<f64>().ok()
+        })
+    };
+    assert!(asked("node_memory_MemTotal_bytes") > 1e6);
+    let first = asked("min(timestamp(node_load1))");
+    // Only the inner network has the exporter, and it does not lead outside.
+    let exporter = engine.inspect(&app.run(&["ps", "-q", "exporter"]).ok());
+    let networks = exporter["NetworkSettings"]["Networks"].as_object().cloned();
+    assert_eq!(networks.unwrap_or_default().len(), 1);
+
+    app.run(&["down", "-t", "5"]).ok();
+    app.run(&["up", "-d"]).ok();
+    let oldest = asked("min_over_time(timestamp(node_load1)[1h:1s])");
+    assert!(oldest <= first, "{oldest} {first}: the data is there");
 }
 
 #[test]

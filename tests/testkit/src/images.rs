@@ -59,6 +59,18 @@ impl Engine {
         );
     }
 
+    /// Makes sure that the engine has a Prometheus and an exporter as `prometheus:latest`, made from
+    /// Debian's packages.
+    pub fn need_prometheus(&self) {
+        self.import(
+            "prometheus",
+            &[
+                "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                "VOLUME /prometheus",
+            ],
+        );
+    }
+
     fn import(&self, name: &str, changes: &[&str]) {
         if self.http().get(&format!("/images/{name}:latest/json")).0 == 200 {
             return;
