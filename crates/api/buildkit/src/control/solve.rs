@@ -26,8 +26,8 @@ struct Asked {
     gateway: bool,
 }
 
-/// Has something built, with `body` as a file of the client's. It goes on as a task of its own, so that it is ended in good order when the client
-/// goes away.
+/// Has something built, with `body` as a file of the client's. It goes on as a task of its own, so that it
+/// is ended in good order when the client goes away.
 pub(crate) async fn solve(
     service: Arc<Service>,
     request: api::SolveRequest,

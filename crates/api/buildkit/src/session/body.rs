@@ -108,6 +108,15 @@ impl BuildSession for WithBody {
         self.inner.content(store, digest).await
     }
 
+    async fn put_content(
+        &self,
+        store: &str,
+        blob: (&Digest, u64),
+        content: Upload,
+    ) -> Result<(), Error> {
+        self.inner.put_content(store, blob, content).await
+    }
+
     fn id(&self) -> &str {
         self.inner.id()
     }
