@@ -20,6 +20,13 @@ fn with_subnet(name: &str, subnet: &str) -> NetworkSpec {
     }
 }
 
+/// Makes the networks `one` and `two`.
+async fn make_two(networks: &Networks) {
+    for (name, subnet) in [("one", "10.9.0.0/24"), ("two", "10.8.0.0/24")] {
+        networks.create(with_subnet(name, subnet)).await.unwrap();
+    }
+}
+
 #[test]
 fn networks_are_made_and_removed_and_survive_a_restart() {
     in_namespace(async {
@@ -112,14 +119,7 @@ fn a_running_container_joins_and_leaves_networks_with_route_and_ports() {
     in_namespace(async {
         let world = World::new();
         let networks = opened(&world).await;
-        networks
-            .create(with_subnet("one", "10.9.0.0/24"))
-            .await
-            .unwrap();
-        networks
-            .create(with_subnet("two", "10.8.0.0/24"))
-            .await
-            .unwrap();
+        make_two(&networks).await;
         let a = ContainerId::random();
         let spec = SandboxSpec {
             ports: vec![port(8080)],
@@ -174,14 +174,7 @@ fn containers_find_each_other_by_name_on_their_networks_alone() {
     in_namespace(async {
         let world = World::new();
         let networks = opened(&world).await;
-        networks
-            .create(with_subnet("one", "10.9.0.0/24"))
-            .await
-            .unwrap();
-        networks
-            .create(with_subnet("two", "10.8.0.0/24"))
-            .await
-            .unwrap();
+        make_two(&networks).await;
         let [a, b] = [(); 2].map(|()| ContainerId::random());
         let first = networks
             .attach(&a, container("web", &["one"]))
