@@ -27,6 +27,7 @@ class Pool(urllib3.HTTPConnectionPool):
     """Connections to a unix socket."""
 
     def __init__(self, path: str) -> None:
+        # Nothing is sent twice: what an engine says the first time is what is judged.
         super().__init__("engine", retries=False)
         self.ConnectionCls = type("Connection", (Connection,), {"path": path})
 
@@ -36,6 +37,7 @@ class Adapter(HTTPAdapter):
 
     def __init__(self, path: str) -> None:
         self.pool = Pool(path)
+        # As above: requests has a mind of its own about this.
         super().__init__(max_retries=0)
 
     def get_connection_with_tls_context(self, request, verify, proxies=None, cert=None):
