@@ -124,6 +124,16 @@ fn install(directory: &Path, names: &[&str]) {
     }
 }
 
+/// The name of a container that comes now is known to who was there before, by one of its addresses.
+#[track_caller]
+fn assert_late_name_is_known(engine: &Engine, bed: &Bed, ipv6: bool) {
+    let late = engine.name("late");
+    let rest = ["--network", bed.net.as_str(), "busybox", "sleep", "600"];
+    engine.run_detached(&late, &rest).ok();
+    let found = engine.in_container(&bed.client, || lookup(&late, ipv6, Duration::from_secs(5)));
+    assert_eq!(found.unwrap().len(), 1);
+}
+
 #[test]
 fn packets_and_names_go_on_while_the_daemon_is_away() {
     let engine = Engine::start();
@@ -146,22 +156,7 @@ fn packets_and_names_go_on_while_the_daemon_is_away() {
     engine.launch();
     assert_eq!(name_servers(&engine), before);
     // Names that come later are known, too.
-    let late = engine.name("late");
-    engine
-        .docker(&[
-            "run",
-            "-d",
-            "--network",
-            &bed.net,
-            "--name",
-            &late,
-            "busybox",
-            "sleep",
-            "600",
-        ])
-        .ok();
-    let found = engine.in_container(&bed.client, || lookup(&late, true, Duration::from_secs(5)));
-    assert_eq!(found.unwrap().len(), 1);
+    assert_late_name_is_known(&engine, &bed, true);
     nothing_is_lost(load);
 }
 
@@ -199,21 +194,6 @@ fn packets_and_names_go_on_while_every_program_is_replaced() {
             "{now:?}"
         );
     }
-    let late = engine.name("late");
-    engine
-        .docker(&[
-            "run",
-            "-d",
-            "--network",
-            &bed.net,
-            "--name",
-            &late,
-            "busybox",
-            "sleep",
-            "600",
-        ])
-        .ok();
-    let found = engine.in_container(&bed.client, || lookup(&late, false, Duration::from_secs(5)));
-    assert_eq!(found.unwrap().len(), 1);
+    assert_late_name_is_known(&engine, &bed, false);
     nothing_is_lost(load);
 }
