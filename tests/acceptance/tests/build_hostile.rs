@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use arca_testkit::archive::{ended, file, member};
+use arca_testkit::archive::{check, ended, file, member};
 use arca_testkit::{Engine, Memory, eventually};
 
 /// `docker build` by either builder; what it told.
@@ -188,9 +188,7 @@ fn a_context_without_an_end_takes_no_memory_and_leaves_nothing() {
     let mut large = Vec::new();
     file(&mut large, b"large", b"");
     large[124..135].copy_from_slice(b"77777777777");
-    large[148..156].fill(b' ');
-    let sum: u32 = large.iter().map(|byte| u32::from(*byte)).sum();
-    large[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    check(&mut large);
     head.extend(large);
     let mut send = |bytes: &[u8]| {
         write!(stream, "{:x}\r\n", bytes.len()).unwrap();

@@ -8,6 +8,7 @@
 use std::path::Path;
 
 use arca_testkit::Engine;
+use arca_testkit::archive::append;
 
 /// What a container is doing when its files are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,14 +61,7 @@ fn member(archive: &mut Vec<u8>, path: &str, kind: u8, link: &str, content: &[u8
     block[157..157 + link.len()].copy_from_slice(link.as_bytes());
     block[257..263].copy_from_slice(b"ustar\0");
     block[263..265].copy_from_slice(b"00");
-    block[329..336].copy_from_slice(b"0000001");
-    block[337..344].copy_from_slice(b"0000003");
-    block[148..156].fill(b' ');
-    let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
-    block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
-    archive.extend(block);
-    archive.extend(content);
-    archive.resize(archive.len().next_multiple_of(512), 0);
+    append(archive, block, content);
 }
 
 fn put(engine: &Engine, name: &str, query: &str, archive: &[u8]) -> (u16, String) {

@@ -30,14 +30,24 @@ pub fn member(
     block[156] = kind;
     block[157..157 + link.len()].copy_from_slice(link);
     block[257..265].copy_from_slice(b"ustar  \0");
-    block[329..336].copy_from_slice(b"0000001");
-    block[337..344].copy_from_slice(b"0000003");
-    block[148..156].fill(b' ');
-    let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
-    block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
-    archive.extend(block);
+    append(archive, block, content);
+}
+
+/// Adds a member with this header, which has everything but the numbers of a device and the checksum.
+pub fn append(archive: &mut Vec<u8>, mut header: [u8; 512], content: &[u8]) {
+    header[329..336].copy_from_slice(b"0000001");
+    header[337..344].copy_from_slice(b"0000003");
+    check(&mut header);
+    archive.extend(header);
     archive.extend(content);
     archive.resize(archive.len().next_multiple_of(512), 0);
+}
+
+/// Writes the checksum of a header anew.
+pub fn check(header: &mut [u8]) {
+    header[148..156].fill(b' ');
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
 }
 
 /// Adds a file.
