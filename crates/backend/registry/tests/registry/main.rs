@@ -7,6 +7,7 @@ mod common;
 
 mod auth;
 mod download;
+mod hosts;
 mod push;
 mod resolve;
 

@@ -1,9 +1,5 @@
 //! Mirrors by `hosts.toml`, proxies, and registries that ask for patience.
 
-#![cfg(test)]
-
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -11,24 +7,10 @@ use std::time::{Duration, Instant};
 use arca_registry::{
     Auth, Config, Descriptor, Error, Piece, Proxies, Registry, Remote, Secret, media_type,
 };
-use arca_types::{Classify as _, Digest, ErrorKind, Reference, chain};
-use common::{Reply, Request, Server};
-use sha2::{Digest as _, Sha256};
+use arca_types::{Classify as _, ErrorKind, Reference, chain};
 
-const MANIFEST: &str = r#"{"schemaVersion":2}"#;
-
-fn digest(bytes: &[u8]) -> Digest {
-    Digest::sha256(&Sha256::digest(bytes).into())
-}
-
-fn manifest() -> Reply {
-    Reply::new(200, MANIFEST)
-        .with("content-type", media_type::OCI_MANIFEST)
-        .with(
-            "docker-content-digest",
-            digest(MANIFEST.as_bytes()).as_str(),
-        )
-}
+use crate::common::{Reply, Request, Server};
+use crate::{digest, manifest};
 
 /// A registry's client with this `hosts.toml` for `domain`.
 fn registry(domain: &str, text: &str) -> (Registry, tempfile::TempDir) {
