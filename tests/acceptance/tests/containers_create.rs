@@ -378,6 +378,8 @@ const FAILURES: &[&str] = &[
     "empty string specified for links",
     "could not select device driver",
     "CDI device injection failed",
+    "Cgroup is not supported",
+    "invalid UsernsMode: ",
     "is not supported: ",
 ];
 

@@ -7,6 +7,7 @@ use arca_wire::container::{HostConfig, LogConfig, PortBinding, PortMap, RestartP
 use std::collections::BTreeMap;
 
 use super::mounts::mount_request;
+use super::refuse;
 use super::resources::resources;
 use crate::error::ApiError;
 
@@ -168,6 +169,17 @@ fn refuse_unhonoured(host: &HostConfig) -> Result<(), ApiError> {
         return Err(ApiError::bad(
             "invalid Annotations: the empty string is not permitted as an annotation key",
         ));
+    }
+    refuse(
+        !host.cgroup.is_empty(),
+        "Cgroup",
+        "a container has a cgroup of its own",
+    )?;
+    if !matches!(host.userns_mode.as_str(), "" | "host") {
+        return Err(ApiError::bad(format!(
+            "invalid UsernsMode: {:?} is neither empty nor \"host\"",
+            host.userns_mode
+        )));
     }
     Ok(())
 }

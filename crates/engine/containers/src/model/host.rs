@@ -140,7 +140,7 @@ pub struct HostSpec {
     pub group_add: Option<Vec<String>>,
     /// IPC namespace.
     pub ipc_mode: Option<IpcMode>,
-    /// Cgroup to share: dockerd knows none either; shown again.
+    /// Cgroup to share: always empty, there is none.
     pub cgroup: String,
     /// Links to other containers as given, `container[:alias]`; `None` once they are found.
     pub links: Option<Vec<String>>,
@@ -164,7 +164,7 @@ pub struct HostSpec {
     pub tmpfs: Option<BTreeMap<String, String>>,
     /// UTS namespace.
     pub uts_mode: UtsMode,
-    /// User namespace: `host`, or anything else for the one of the daemon, if it has one.
+    /// User namespace: `host`, or empty for the one of the daemon, if it has one.
     pub userns_mode: String,
     /// Size of `/dev/shm` in bytes; 0 means 64 MiB.
     pub shm_size: i64,
