@@ -10,6 +10,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use arca_testkit::{Compose, Engine, eventually, eventually_within};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// What an HTTP server at `address` answers to `GET path`; none when it does not (yet).
 fn get(engine: &Engine, address: &str, path: &str) -> Option<String> {
@@ -126,6 +127,65 @@ fn of_three_tiers_only_neighbours_reach_each_other() {
     ]);
     assert_ne!(named.code, 0, "{}", named.stdout);
     assert!(reach("app", "redis").ok().contains("PONG"), "by name");
+}
+
+/// Sends a form to WordPress at `address`; returns the page.
+fn submit(engine: &Engine, address: &str, path: &str, form: &str) -> String {
+    engine.in_netns(|| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(
+            stream,
+            "POST {path} HTTP/1.0\r\nHost: blog.example\r\nContent-Length: {}\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\n\r\n{form}",
+            form.len()
+        )
+        .unwrap();
+        let mut text = Vec::new();
+        stream.read_to_end(&mut text).unwrap();
+        String::from_utf8_lossy(&text).into_owned()
+    })
+}
+
+#[test]
+fn a_blog_is_kept_through_all_that_can_end_it() {
+    let engine = Engine::start();
+    engine.need_mariadb();
+    engine.need_wordpress();
+    let app = Compose::example(&engine, "wordpress");
+    app.run(&["up", "-d", "--wait"]).ok();
+    let blog = |what: &str| {
+        let address = app.port("wordpress", 1, "80");
+        eventually_within(Duration::from_secs(60), what, || {
+            get(&engine, &address, "/").filter(|page| page.contains("A blog in containers"))
+        })
+    };
+    let form = "weblog_title=A+blog+in+containers&user_name=admin&admin_password=very-long-1x\
+        &admin_password2=very-long-1x&pw_weak=on&admin_email=admin%40blog.example&blog_public=0&language=";
+    let address = app.port("wordpress", 1, "80");
+    let page = submit(&engine, &address, "/wp-admin/install.php?step=2", form);
+    assert!(page.contains("Success!"), "{page}");
+    blog("the blog is there");
+
+    // The database crashes while the engine is away.
+    let database = app.run(&["ps", "-q", "db"]).ok();
+    let pid = engine.inspect(&database)["State"]["Pid"].as_i64().unwrap();
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    if engine.is_own() {
+        engine.kill_9();
+    }
+    kill_process(pid, Signal::KILL).unwrap();
+    if engine.is_own() {
+        engine.launch();
+    }
+    eventually("its policy brings it back", || {
+        (engine.inspect(&database)["RestartCount"] == 1).then_some(())
+    });
+    blog("the blog is back after its database crashed");
+
+    app.run(&["down"]).ok();
+    app.run(&["up", "-d", "--wait"]).ok();
+    blog("the blog is back after all was taken down");
+    assert!(!app.run(&["logs", "db"]).ok().contains("only for this example"));
 }
 
 #[test]

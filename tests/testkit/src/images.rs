@@ -71,6 +71,36 @@ impl Engine {
         );
     }
 
+    /// Makes sure that the engine has `mariadb:latest`, made from Debian's packages.
+    pub fn need_mariadb(&self) {
+        self.import(
+            "mariadb",
+            &[
+                "ENTRYPOINT [\"docker-entrypoint.sh\"]",
+                "CMD [\"mariadbd\", \"--user=mysql\"]",
+                "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                "EXPOSE 3306",
+                "VOLUME /var/lib/mysql",
+            ],
+        );
+    }
+
+    /// Makes sure that the engine has `wordpress:latest`, made from Debian's packages.
+    pub fn need_wordpress(&self) {
+        self.import(
+            "wordpress",
+            &[
+                "ENTRYPOINT [\"docker-entrypoint.sh\"]",
+                "CMD [\"apache2\", \"-DFOREGROUND\"]",
+                "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                "EXPOSE 80",
+                "STOPSIGNAL SIGWINCH",
+                "VOLUME /var/www/html",
+                "WORKDIR /var/www/html",
+            ],
+        );
+    }
+
     fn import(&self, name: &str, changes: &[&str]) {
         if self.http().get(&format!("/images/{name}:latest/json")).0 == 200 {
             return;

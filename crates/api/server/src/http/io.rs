@@ -31,10 +31,10 @@ impl AsFd for Socket {
 }
 
 impl Socket {
-    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn try_read(&self, buffer: &mut ReadBuf<'_>) -> io::Result<usize> {
         match self {
-            Self::Unix(stream) => stream.try_read(buffer),
-            Self::Tcp(stream) => stream.try_read(buffer),
+            Self::Unix(stream) => stream.try_read_buf(buffer),
+            Self::Tcp(stream) => stream.try_read_buf(buffer),
         }
     }
 
@@ -154,12 +154,11 @@ impl AsyncRead for Io {
         }
         loop {
             ready!(self.socket.poll_read_ready(cx))?;
-            match self.socket.try_read(buffer.initialize_unfilled()) {
+            let before = buffer.filled().len();
+            match self.socket.try_read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
-                Ok(length) => {
-                    let before = buffer.filled().len();
-                    buffer.advance(length);
+                Ok(_length) => {
                     self.rewriter.incoming(buffer, before);
                     return Poll::Ready(Ok(()));
                 }
