@@ -19,7 +19,7 @@ const IDLE: Duration = Duration::from_secs(1);
 /// Serves the container `id` until it has ended and everybody has been told.
 pub(crate) fn serve(directory: &str, id: &str) -> anyhow::Result<()> {
     // One thread needs one arena; large buffers go back to the system when they are freed.
-    arca_sys::memory::limit_allocator(1, 64 << 10);
+    arca_sys::memory::limit_allocator(1, 64 << 10, 64 << 10);
     let id: ContainerId = id.parse().context("the container's ID")?;
     let directory = Directory::new(directory);
     let children = set_up_process()?;

@@ -26,15 +26,18 @@ const WORKERS: usize = 2;
 const BLOCKING: usize = 64;
 /// Bytes of a thread's stack; what is not touched costs nothing.
 const STACK: usize = 1 << 20;
-/// From so many bytes on, freed memory goes back to the system.
-const GIVE_BACK: u32 = 128 << 10;
+/// From so many bytes on, a piece of memory goes back to the system when it is freed. What bodies are read
+/// into is smaller.
+const MAPPED_FROM: u32 = 256 << 10;
+/// How many bytes stay free in an arena.
+const KEPT: u32 = 1 << 20;
 
 /// Serves until it is told to end.
 ///
 /// # Errors
 /// The configuration is wrong, the state cannot be opened, or an address cannot be listened on.
 pub(crate) fn run(program: &Program, cli: &Cli) -> anyhow::Result<()> {
-    arca_sys::memory::limit_allocator(ARENAS, GIVE_BACK);
+    arca_sys::memory::limit_allocator(ARENAS, MAPPED_FROM, KEPT);
     let settings = Settings::load(program, cli)?;
     let level = logging::start(&settings);
     if rustls::crypto::ring::default_provider()

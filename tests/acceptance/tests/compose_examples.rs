@@ -185,7 +185,11 @@ fn a_blog_is_kept_through_all_that_can_end_it() {
     app.run(&["down"]).ok();
     app.run(&["up", "-d", "--wait"]).ok();
     blog("the blog is back after all was taken down");
-    assert!(!app.run(&["logs", "db"]).ok().contains("only for this example"));
+    assert!(
+        !app.run(&["logs", "db"])
+            .ok()
+            .contains("only for this example")
+    );
 }
 
 #[test]

@@ -4,18 +4,19 @@
 use std::ffi::c_int;
 
 /// Limits the number of arenas, so that each thread does not hold memory of its own (`mallopt(3)`,
-/// `M_ARENA_MAX`), and the size from which memory is given back when it is freed
-/// (`M_MMAP_THRESHOLD`, `M_TRIM_THRESHOLD`, bytes). To be called before threads are started.
+/// `M_ARENA_MAX`), the size from which a piece is mapped for itself and unmapped when it is freed
+/// (`M_MMAP_THRESHOLD`, bytes), and how much that is free stays at the end of an arena
+/// (`M_TRIM_THRESHOLD`, bytes). To be called before threads are started.
 ///
 /// Other C libraries than glibc have no such settings; nothing happens there.
-pub fn limit_allocator(arenas: u16, give_back_from: u32) {
+pub fn limit_allocator(arenas: u16, mapped_from: u32, kept: u32) {
     #[cfg(target_env = "gnu")]
     {
-        let bytes = c_int::try_from(give_back_from).unwrap_or(c_int::MAX);
+        let bytes = |size| c_int::try_from(size).unwrap_or(c_int::MAX);
         let settings = [
             (libc::M_ARENA_MAX, c_int::from(arenas)),
-            (libc::M_MMAP_THRESHOLD, bytes),
-            (libc::M_TRIM_THRESHOLD, bytes),
+            (libc::M_MMAP_THRESHOLD, bytes(mapped_from)),
+            (libc::M_TRIM_THRESHOLD, bytes(kept)),
         ];
         for (parameter, value) in settings {
             // SAFETY: mallopt takes two integers and accesses no memory of ours; it locks the arena it
@@ -27,7 +28,7 @@ pub fn limit_allocator(arenas: u16, give_back_from: u32) {
     }
     #[cfg(not(target_env = "gnu"))]
     {
-        let _: (u16, u32, c_int) = (arenas, give_back_from, 0);
+        let _: (u16, u32, u32, c_int) = (arenas, mapped_from, kept, 0);
     }
 }
 
@@ -47,7 +48,7 @@ mod tests {
 
     #[test]
     fn memory_stays_usable() {
-        limit_allocator(2, 128 << 10);
+        limit_allocator(2, 128 << 10, 256 << 10);
         let mut kept = vec![7_u8; 1 << 20];
         drop(vec![1_u8; 8 << 20]);
         give_back();

@@ -6,11 +6,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bytes::BufMut as _;
 use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::raw::Rewriter;
+
+/// Bytes read at a time. hyper's buffers grow with what a read gives; those of this size come out of memory
+/// that the allocator keeps, larger ones would be mapped, cleared and unmapped each time.
+const PIECE: usize = 64 << 10;
 
 /// A client's socket.
 #[derive(Debug)]
@@ -32,9 +37,10 @@ impl AsFd for Socket {
 
 impl Socket {
     fn try_read(&self, buffer: &mut ReadBuf<'_>) -> io::Result<usize> {
+        let mut piece = buffer.limit(PIECE);
         match self {
-            Self::Unix(stream) => stream.try_read_buf(buffer),
-            Self::Tcp(stream) => stream.try_read_buf(buffer),
+            Self::Unix(stream) => stream.try_read_buf(&mut piece),
+            Self::Tcp(stream) => stream.try_read_buf(&mut piece),
         }
     }
 

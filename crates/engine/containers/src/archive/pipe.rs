@@ -13,6 +13,8 @@ use crate::Error;
 
 /// How many pieces wait to be sent.
 const QUEUE: usize = 4;
+/// How many pieces of a client's, of 64 KiB at most, wait to be read.
+const AHEAD: usize = 16;
 /// How many bytes are sent at a time.
 const PIECE: usize = 256 << 10;
 
@@ -76,7 +78,7 @@ pub(super) struct Intake {
 impl Intake {
     /// Reads ahead on a task of `tasks`, which ends with the stream or with this.
     pub(super) fn new(mut stream: ByteStream, tasks: &TaskTracker) -> Self {
-        let (sender, pieces) = mpsc::channel(QUEUE);
+        let (sender, pieces) = mpsc::channel(AHEAD);
         tasks.spawn(async move {
             while let Some(piece) = stream.next().await {
                 if sender.send(piece).await.is_err() {
