@@ -9,6 +9,7 @@ value() { # value NAME
   printf %s "$text" | sed "s/[\\\\']/\\\\&/g"
 }
 
+chown mysql:mysql /var/lib/mysql /run/mysqld
 if [ "$1" = mariadbd ] && [ ! -e /var/lib/mysql/ready ]; then
   root=$(value ROOT_PASSWORD) user=$(value USER) database=$(value DATABASE)
   if [ -n "${MARIADB_RANDOM_ROOT_PASSWORD:-}" ]; then
@@ -18,7 +19,6 @@ if [ "$1" = mariadbd ] && [ ! -e /var/lib/mysql/ready ]; then
   [ -n "$root" ] || { echo "MARIADB_ROOT_PASSWORD is not set" >&2; exit 1; }
   # What an interrupted first start left is not a database.
   find /var/lib/mysql -mindepth 1 -delete
-  chown mysql:mysql /var/lib/mysql /run/mysqld
   mariadb-install-db --user=mysql --datadir=/var/lib/mysql --auth-root-authentication-method=normal --skip-test-db >/dev/null
   {
     echo "FLUSH PRIVILEGES;"

@@ -17,7 +17,7 @@ fn get(engine: &Engine, address: &str, path: &str) -> Option<String> {
     engine.in_netns(|| {
         let mut stream = TcpStream::connect(address).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: blog.example\r\n\r\n").ok()?;
         let mut text = String::new();
         stream.read_to_string(&mut text).ok()?;
         let (head, body) = text.split_once("\r\n\r\n")?;
@@ -162,6 +162,9 @@ fn a_blog_is_kept_through_all_that_can_end_it() {
     let form = "weblog_title=A+blog+in+containers&user_name=admin&admin_password=very-long-1x\
         &admin_password2=very-long-1x&pw_weak=on&admin_email=admin%40blog.example&blog_public=0&language=";
     let address = app.port("wordpress", 1, "80");
+    eventually_within(Duration::from_secs(60), "the site is set up", || {
+        get(&engine, &address, "/wp-admin/install.php")
+    });
     let page = submit(&engine, &address, "/wp-admin/install.php?step=2", form);
     assert!(page.contains("Success!"), "{page}");
     blog("the blog is there");
