@@ -5,6 +5,7 @@
     reason = "what a test needs fails the test where it stands"
 )]
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -257,6 +258,41 @@ fn a_cache_travels_in_directories() {
     build(&engine, dir.path(), &["--cache-to", &into]).expect(0);
     let from = format!("type=local,src={place}/none");
     build(&engine, dir.path(), &["--cache-from", &from]).expect(0);
+}
+
+#[test]
+fn files_that_leave_have_the_time_that_was_asked_for() {
+    let engine = Engine::start();
+    let dir = context("FROM scratch\nCOPY file /d/\n");
+    std::fs::write(dir.path().join("file"), "x").unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let place = out.path().display();
+    let epoch = ["--build-arg", "SOURCE_DATE_EPOCH=1234567890"];
+    let into = |output: &str| {
+        let options = [&epoch[..], &["--output", output]].concat();
+        build(&engine, dir.path(), &options)
+    };
+    into(&format!("type=local,dest={place}/tree")).expect(0);
+    into(&format!("type=tar,dest={place}/tar")).expect(0);
+    let time = |name: &str| {
+        let found = std::fs::symlink_metadata(out.path().join("tree").join(name));
+        found.unwrap().mtime()
+    };
+    assert_eq!([time("d"), time("d/file")], [1_234_567_890; 2]);
+    let mut list = Command::new("tar");
+    let list = list.args(["--utc", "--full-time", "-tvf"]);
+    let listed = list.arg(out.path().join("tar")).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert_eq!(listed.matches("2009-02-13 23:31:30").count(), 2, "{listed}");
+    let refused = into(&format!(
+        "type=tar,dest={place}/not,source-date-epoch=tomorrow"
+    ));
+    assert_ne!(refused.code, 0);
+    assert!(
+        refused.stderr.contains("invalid source-date-epoch:"),
+        "{}",
+        refused.stderr
+    );
 }
 
 #[test]

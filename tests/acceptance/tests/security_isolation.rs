@@ -172,10 +172,7 @@ fn privileges_are_not_gained() {
     let engine = Engine::start();
     let directory = tempfile::tempdir().unwrap();
     let program = directory.path().join("who");
-    arca_testkit::static_c(
-        "#include <stdio.h>\n#include <unistd.h>\nint main(void) { printf(\"%d\\n\", geteuid()); }\n",
-        &program,
-    );
+    arca_testkit::static_c(include_str!("../c/who.c"), &program);
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o4755)).unwrap();
     let bind = format!("{}:/who", program.display());
     let effective = |options: &[&str]| {

@@ -64,6 +64,7 @@ impl Inner {
         let options = PackOptions {
             format: PackFormat::Layer,
             owner: None,
+            mtime: None,
         };
         pack(root, &mut out, options).map_err(Error::Layer)?;
         let digest = out.hasher.digest();

@@ -319,6 +319,7 @@ fn tree_digest(tree: &Path) -> Result<Digest, Error> {
     let options = PackOptions {
         format: PackFormat::Layer,
         owner: None,
+        mtime: None,
     };
     pack(root, &mut hasher, options).map_err(Error::Tree)?;
     Ok(hasher.digest())

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use arca_images::Auth;
-use arca_types::Digest;
+use arca_types::{Digest, Timestamp};
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -63,11 +63,16 @@ pub trait BuildSession: Send + Sync + fmt::Debug {
     ) -> Result<Box<dyn FileSink>, Error>;
 
     /// Sends the tree below `root` to the directory that the exporter with this number writes
-    /// (`type=local`).
+    /// (`type=local`). With `time`, that is the time of all of it.
     ///
     /// # Errors
     /// [`Error::Invalid`] when the client takes none.
-    async fn export_tree(&self, exporter: usize, root: OwnedFd) -> Result<(), Error>;
+    async fn export_tree(
+        &self,
+        exporter: usize,
+        root: OwnedFd,
+        time: Option<Timestamp>,
+    ) -> Result<(), Error>;
 
     /// What the client has at a path of its upload service, such as an archive on its standard input.
     ///
@@ -211,7 +216,7 @@ impl BuildSession for NoSession {
         Err(Error::Invalid("no session to export to".to_owned()))
     }
 
-    async fn export_tree(&self, _: usize, _: OwnedFd) -> Result<(), Error> {
+    async fn export_tree(&self, _: usize, _: OwnedFd, _: Option<Timestamp>) -> Result<(), Error> {
         Err(Error::Invalid("no session to export to".to_owned()))
     }
 }

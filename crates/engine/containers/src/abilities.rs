@@ -82,6 +82,8 @@ impl Abilities {
         let io = has("io");
         // Every scheduler has a name of its own for the weight, and there may be none.
         let weight = io && (below("io.weight") || below("io.bfq.weight"));
+        // A device has a weight of its own by the scheduler BFQ, or where the cost model was set up for it.
+        let cost = !text(&root.join("io.cost.qos")).is_empty();
         Self {
             memory: has("memory"),
             memory_reservation: has("memory"),
@@ -93,7 +95,7 @@ impl Abilities {
             cpus: text(&root.join("cpuset.cpus.effective")),
             mems: text(&root.join("cpuset.mems.effective")),
             blkio_weight: weight,
-            blkio_weight_device: weight,
+            blkio_weight_device: io && (cost || below("io.bfq.weight")),
             blkio_read_bps: io,
             blkio_write_bps: io,
             blkio_read_iops: io,
@@ -125,6 +127,11 @@ mod tests {
         assert!(found.memory && found.swap && found.cpu_quota && found.cpuset && !found.pids);
         assert!(found.blkio_read_bps && !found.blkio_weight && !found.swappiness);
         assert_eq!(found.cpus, "0-1");
+        write("init.scope/io.weight", "default 100\n");
+        let found = Abilities::look(root.path(), true);
+        assert!(found.blkio_weight && !found.blkio_weight_device);
+        write("io.cost.qos", "8:0 enable=1 ctrl=auto\n");
+        assert!(Abilities::look(root.path(), true).blkio_weight_device);
     }
 
     #[test]

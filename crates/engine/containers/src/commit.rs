@@ -181,6 +181,7 @@ impl Service {
                 let options = PackOptions {
                     format: PackFormat::Layer,
                     owner: None,
+                    mtime: None,
                 };
                 pack(root, out, options).map_err(Error::Archive)
             });

@@ -49,6 +49,7 @@ impl Containers {
         let options = PackOptions {
             format: PackFormat::Tree,
             owner: None,
+            mtime: None,
         };
         let owner = std::sync::Arc::clone(service);
         service.tasks.spawn(async move {

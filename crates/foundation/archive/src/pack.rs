@@ -33,6 +33,8 @@ pub struct PackOptions {
     pub format: PackFormat,
     /// The user and group everything is to belong to, instead of the tree's.
     pub owner: Option<(u32, u32)>,
+    /// The time of everything, in seconds since the epoch, instead of the tree's.
+    pub mtime: Option<i64>,
 }
 
 /// Writes everything below `root`, a directory open for reading or with `O_PATH`, as an archive. The
@@ -236,7 +238,7 @@ impl<W: Write> Packer<W> {
         let inside = self.ids.as_ref().and_then(|ids| ids.inside(owner).ok());
         let (uid, gid) = self.options.owner.or(inside).unwrap_or(owner);
         let mode = stat.st_mode & 0o7777;
-        let mtime = (stat.st_mtime, 0);
+        let mtime = (self.options.mtime.unwrap_or(stat.st_mtime), 0);
         Entry {
             path,
             kind,

@@ -164,6 +164,7 @@ fn read(service: &Service, request: api::SolveRequest) -> Result<Asked, Status> 
             attrs: exporter_attrs_deprecated,
         });
     }
+    let epoch = frontend_attrs.get("build-arg:SOURCE_DATE_EPOCH").cloned();
     let definition = definition
         .filter(|definition| !definition.def.is_empty())
         .map(|definition| definition::edge(&definition, &service.builds))
@@ -187,7 +188,7 @@ fn read(service: &Service, request: api::SolveRequest) -> Result<Asked, Status> 
         },
         exporters: exporters
             .into_iter()
-            .map(exporter)
+            .map(|asked| exporter(asked, epoch.as_deref()))
             .collect::<Result<_, _>>()?,
         exports: cache
             .exports
@@ -228,15 +229,20 @@ fn cache_export(entry: api::CacheOptionsEntry) -> Result<CacheExport, Status> {
     Ok(export)
 }
 
-fn exporter(exporter: api::Exporter) -> Result<ExporterSpec, Status> {
+/// Reproducible builds ask for their time by an argument of the Dockerfile; it is the outputs' as well.
+fn exporter(exporter: api::Exporter, epoch: Option<&str>) -> Result<ExporterSpec, Status> {
     let kind = ExporterKind::parse(&exporter.r#type).ok_or_else(|| {
         let text = format!("exporter {:?} could not be found", exporter.r#type);
         Status::not_found(text)
     })?;
-    let exporter = ExporterSpec {
+    let mut exporter = ExporterSpec {
         kind,
         attrs: exporter.attrs.into_iter().collect(),
     };
+    if let Some(epoch) = epoch {
+        let attr = exporter.attrs.entry("source-date-epoch".to_owned());
+        attr.or_insert_with(|| epoch.to_owned());
+    }
     exporter.check().map_err(|e| error::status(&e))?;
     Ok(exporter)
 }

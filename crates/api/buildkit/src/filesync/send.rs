@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 
 use arca_archive::open_in_root;
 use arca_build::Error;
+use arca_types::Timestamp;
 use bollard_buildkit_proto::fsutil::types::packet::PacketType;
 use bollard_buildkit_proto::fsutil::types::{Packet, Stat};
 use rustix::fs::{AtFlags, Dir, FileType, OFlags};
@@ -16,7 +17,7 @@ use super::{CHUNK, QUEUE, mode, open, packet, stat_packet};
 /// Requests of the client that may wait while the list is still being sent.
 const REQUESTS: usize = 4096;
 
-/// Sends the tree below `root` by `method`.
+/// Sends the tree below `root` by `method`, with its own times or one for all.
 ///
 /// # Errors
 /// When a file cannot be read; what the client says.
@@ -24,13 +25,13 @@ pub(crate) async fn send(
     channel: Channel,
     method: &'static str,
     metadata: MetadataMap,
-    root: OwnedFd,
+    (root, time): (OwnedFd, Option<Timestamp>),
 ) -> Result<(), Error> {
     let (packets, outgoing) = mpsc::channel(QUEUE);
     let (requests, asked) = mpsc::channel(REQUESTS);
     let sender = packets.clone();
     // The client answers when it has the first packet, so sending begins before.
-    let working = tokio::task::spawn_blocking(move || work_through(&root, asked, &sender));
+    let working = tokio::task::spawn_blocking(move || work_through(&root, time, asked, &sender));
     let mut incoming = open(channel, method, metadata, outgoing).await?;
     let told = async {
         while let Some(packet) = incoming
@@ -78,6 +79,7 @@ pub(crate) async fn send(
 /// Sends the list, then the contents that are asked for. It blocks.
 fn work_through(
     root: &OwnedFd,
+    time: Option<Timestamp>,
     mut asked: mpsc::Receiver<u32>,
     packets: &mpsc::Sender<Packet>,
 ) -> Result<(), Error> {
@@ -86,7 +88,10 @@ fn work_through(
     let mut waiting = vec![Vec::new()];
     while let Some(path) = waiting.pop() {
         if !path.is_empty() {
-            let stat = stat(root, &path)?;
+            let mut stat = stat(root, &path)?;
+            if let Some(time) = time {
+                stat.mod_time = time.unix_nanoseconds();
+            }
             packets
                 .blocking_send(stat_packet(Some(stat)))
                 .map_err(gone)?;

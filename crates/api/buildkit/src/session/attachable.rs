@@ -8,7 +8,7 @@ use arca_build::graph::LocalDiffer;
 use arca_build::session::{FileSink, LocalRequest, Secret, Upload};
 use arca_build::{BuildSession, Error};
 use arca_images::{Auth, Secret as Password};
-use arca_types::Digest;
+use arca_types::{Digest, Timestamp};
 use async_trait::async_trait;
 use bollard_buildkit_proto::moby::buildkit::secrets::v1::GetSecretRequest;
 use bollard_buildkit_proto::moby::buildkit::secrets::v1::secrets_client::SecretsClient;
@@ -148,8 +148,13 @@ impl BuildSession for Session {
         self.open_file(exporter, &metadata).await
     }
 
-    async fn export_tree(&self, exporter: usize, root: OwnedFd) -> Result<(), Error> {
-        self.send_tree(exporter, root).await
+    async fn export_tree(
+        &self,
+        exporter: usize,
+        root: OwnedFd,
+        time: Option<Timestamp>,
+    ) -> Result<(), Error> {
+        self.send_tree(exporter, root, time).await
     }
 
     async fn upload(&self, path: &str) -> Result<Upload, Error> {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arca_build::session::{FileSink, LocalRequest, Secret, Upload};
 use arca_build::{BuildSession, Error};
 use arca_images::{Auth, ByteStream};
-use arca_types::{Digest, random_hex};
+use arca_types::{Digest, Timestamp, random_hex};
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 
@@ -88,8 +88,13 @@ impl BuildSession for WithBody {
         self.inner.export_file(exporter, metadata).await
     }
 
-    async fn export_tree(&self, exporter: usize, root: OwnedFd) -> Result<(), Error> {
-        self.inner.export_tree(exporter, root).await
+    async fn export_tree(
+        &self,
+        exporter: usize,
+        root: OwnedFd,
+        time: Option<Timestamp>,
+    ) -> Result<(), Error> {
+        self.inner.export_tree(exporter, root, time).await
     }
 
     async fn upload(&self, path: &str) -> Result<Upload, Error> {

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 
 use arca_build::Error;
 use arca_build::session::FileSink;
+use arca_types::Timestamp;
 use async_trait::async_trait;
 use bollard_buildkit_proto::moby::filesync::packet::BytesMessage;
 use bytes::Bytes;
@@ -103,9 +104,14 @@ impl Session {
         Ok(Box::new(Sending { pieces, done }))
     }
 
-    pub(super) async fn send_tree(&self, exporter: usize, root: OwnedFd) -> Result<(), Error> {
+    pub(super) async fn send_tree(
+        &self,
+        exporter: usize,
+        root: OwnedFd,
+        time: Option<Timestamp>,
+    ) -> Result<(), Error> {
         let metadata = self.metadata(exporter, &BTreeMap::new())?;
-        let sent = filesync::send(self.channel.clone(), METHOD, metadata, root);
+        let sent = filesync::send(self.channel.clone(), METHOD, metadata, (root, time));
         tokio::select! {
             sent = sent => sent,
             () = self.closed.cancelled() => {

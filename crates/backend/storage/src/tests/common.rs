@@ -121,6 +121,7 @@ pub(super) fn packed(directory: &TempDir) -> Vec<u8> {
         PackOptions {
             format: PackFormat::Layer,
             owner: None,
+            mtime: None,
         },
     )
     .unwrap();

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use arca_types::Timestamp;
+
 use super::{ExporterKind, ExporterSpec};
 use crate::Error;
 
@@ -31,7 +33,7 @@ impl ExporterSpec {
                 (Docker | Oci, "compression") => matches!(value, "" | "uncompressed"),
                 (Docker | Oci, "tar") | (Image, "store") | (_, "oci-mediatypes") => is_true(value),
                 (_, "compression-level" | "oci-artifact") => false,
-                (Local | Tar, "source-date-epoch" | "platform-split") => !is_true(value),
+                (Local | Tar, "platform-split") => !is_true(value),
                 (
                     _,
                     "force-compression" | "push-by-digest" | "rewrite-timestamp"
@@ -43,7 +45,29 @@ impl ExporterSpec {
                 return Err(unsupported(name, value));
             }
         }
+        self.epoch()?;
         self.annotations().map(drop)
+    }
+
+    /// The time that nothing in an image's configuration is later than, and that all files have which leave
+    /// as such.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`].
+    pub(crate) fn epoch(&self) -> Result<Option<Timestamp>, Error> {
+        let text = self
+            .attrs
+            .get("source-date-epoch")
+            .map_or("", String::as_str);
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let seconds = text.parse().map_err(|_error| {
+            Error::Invalid(format!(
+                "invalid source-date-epoch: parsing {text:?}: invalid syntax"
+            ))
+        })?;
+        Ok(Some(Timestamp::from_unix(seconds, 0)))
     }
 
     /// Is this option set?
@@ -114,7 +138,7 @@ mod tests {
 
     #[test]
     fn what_is_not_done_is_refused() {
-        use ExporterKind::{Docker, Image, Oci, Tar};
+        use ExporterKind::{Docker, Image, Local, Oci, Tar};
         for (kind, name, value) in [
             (Image, "compression", "zstd"),
             (Oci, "compression", "gzip"),
@@ -122,6 +146,8 @@ mod tests {
             (Oci, "tar", "false"),
             (Docker, "rewrite-timestamp", "1"),
             (Image, "annotation-index.a", "b"),
+            (Local, "source-date-epoch", "yesterday"),
+            (Local, "platform-split", "true"),
         ] {
             let error = spec(kind, &[(name, value)]).check().unwrap_err();
             assert!(!error.to_string().is_empty());

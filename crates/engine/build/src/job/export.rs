@@ -70,13 +70,16 @@ impl Job {
             ExporterKind::Local => {
                 let vertex = self.begin("exporting to client directory");
                 let root = tree.open(self.0.service.storage()).await?;
-                let sent = self.session().export_tree(index, root).await;
+                let sent = self
+                    .session()
+                    .export_tree(index, root, exporter.epoch()?)
+                    .await;
                 self.finish(vertex, sent)
             }
             ExporterKind::Tar => {
                 let vertex = self.begin("sending tarball");
                 let root = tree.open(self.0.service.storage()).await?;
-                let sent = self.send_archive(index, root).await;
+                let sent = self.send_archive(index, root, exporter.epoch()?).await;
                 self.finish(vertex, sent)
             }
             ExporterKind::Docker | ExporterKind::Oci => {
@@ -87,13 +90,19 @@ impl Job {
         }
     }
 
-    async fn send_archive(&self, index: usize, root: OwnedFd) -> Result<(), Error> {
+    async fn send_archive(
+        &self,
+        index: usize,
+        root: OwnedFd,
+        time: Option<Timestamp>,
+    ) -> Result<(), Error> {
         let mut sink = self.session().export_file(index, BTreeMap::new()).await?;
         let (pieces, mut packed) = mpsc::channel::<Bytes>(8);
         let packing = blocking(move || {
             let options = arca_archive::PackOptions {
                 format: arca_archive::PackFormat::Tree,
                 owner: None,
+                mtime: time.map(Timestamp::seconds),
             };
             let out = std::io::BufWriter::with_capacity(256 << 10, Pieces(pieces));
             arca_archive::pack(root, out, options).map_err(Error::Archive)

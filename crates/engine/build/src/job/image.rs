@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use arca_images::{Auth, Built, BuiltImage, ByteStream, PushRequest};
-use arca_types::{Reference, Timestamp};
+use arca_types::Reference;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt as _;
@@ -107,7 +107,7 @@ impl Job {
         let times = service.cache.made(layers);
         let made = layers.iter().cloned().zip(times);
         let made: Vec<Made> = made.map(|(layer, at)| Made { layer, at }).collect();
-        let config = complete(config.map(Vec::as_slice), &made, now, epoch(exporter)?)?;
+        let config = complete(config.map(Vec::as_slice), &made, now, exporter.epoch()?)?;
         let config = match inline {
             true => service.cache.inline(&config, layers)?,
             false => config,
@@ -208,17 +208,4 @@ fn names(exporter: &ExporterSpec) -> Result<Vec<Reference>, Error> {
             parsed.map_err(|error| Error::Invalid(format!("failed to parse {name}: {error}")))
         })
         .collect()
-}
-
-/// The time that nothing in the image's configuration is later than.
-fn epoch(exporter: &ExporterSpec) -> Result<Option<Timestamp>, Error> {
-    match exporter.attrs.get("source-date-epoch").map(String::as_str) {
-        None | Some("") => Ok(None),
-        Some(text) => {
-            let seconds = text.parse::<i64>();
-            let seconds = seconds
-                .map_err(|_error| Error::Invalid(format!("invalid SOURCE_DATE_EPOCH: {text}")))?;
-            Ok(Some(Timestamp::from_unix(seconds, 0)))
-        }
-    }
 }

@@ -91,6 +91,7 @@ fn pack(found: &Found, name: &str, ids: Option<IdMaps>, out: impl Write) -> Resu
     let options = PackOptions {
         format: PackFormat::Tree,
         owner: None,
+        mtime: None,
     };
     let mut packer = Packer::new(out, options).inside(ids);
     packer

@@ -21,11 +21,13 @@ use crate::{
 const TREE: PackOptions = PackOptions {
     format: PackFormat::Tree,
     owner: None,
+    mtime: None,
 };
 
 const LAYER: PackOptions = PackOptions {
     format: PackFormat::Layer,
     owner: None,
+    mtime: None,
 };
 
 fn entry(path: &str, kind: Kind) -> Entry {
