@@ -897,7 +897,9 @@ fn the_weight_of_block_io_is_set_where_the_kernel_has_it() {
         output.stdout,
         output.stderr
     );
-    let script = format!("{PRELUDE}cg blkio/blkio.weight io.bfq.weight");
+    // Without BFQ version 2 has a weight of another scale: 10 to 1000 become 1 to 10000.
+    let script =
+        format!("{PRELUDE}cg blkio/blkio.weight io.bfq.weight || cat /sys/fs/cgroup/io.weight");
     let output = engine.docker(&[
         "run",
         "--rm",
@@ -912,7 +914,8 @@ fn the_weight_of_block_io_is_set_where_the_kernel_has_it() {
     if output.stdout.is_empty() {
         assert!(output.stderr.contains(discarded), "{}", output.stderr);
     } else {
-        assert!(output.stdout.contains("300"), "{}", output.stdout);
+        let set = output.stdout.trim_end();
+        assert!(set.ends_with("300") || set == "default 2930", "{set}");
     }
 }
 
