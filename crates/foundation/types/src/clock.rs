@@ -40,6 +40,16 @@ impl Timestamp {
         }
     }
 
+    /// Makes a time of a client's seconds since 1970 (UTC); `None` outside the years 1 to 9999, which cannot
+    /// be shown.
+    #[must_use]
+    pub fn shown_of_unix(seconds: i64) -> Option<Self> {
+        let shown = OffsetDateTime::from_unix_timestamp(seconds).ok()?;
+        (1..=9999)
+            .contains(&shown.year())
+            .then_some(Self::from_unix(seconds, 0))
+    }
+
     /// Returns the whole seconds since 1970 (UTC).
     #[must_use]
     pub const fn seconds(self) -> i64 {
@@ -192,6 +202,16 @@ pub fn go_duration(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_of_a_client_can_be_shown_or_is_none() {
+        let shown = |seconds| Timestamp::shown_of_unix(seconds).map(|time| time.to_string());
+        assert_eq!(shown(-1).unwrap(), "1969-12-31T23:59:59Z");
+        assert_eq!(shown(253_402_300_799).unwrap(), "9999-12-31T23:59:59Z");
+        for seconds in [253_402_300_800, i64::MAX, i64::MIN, -62_135_596_801] {
+            assert_eq!(shown(seconds), None);
+        }
+    }
 
     #[test]
     fn the_fraction_has_no_trailing_zeros() {

@@ -62,12 +62,14 @@ impl ExporterSpec {
         if text.is_empty() {
             return Ok(None);
         }
-        let seconds = text.parse().map_err(|_error| {
-            Error::Invalid(format!(
-                "invalid source-date-epoch: parsing {text:?}: invalid syntax"
-            ))
-        })?;
-        Ok(Some(Timestamp::from_unix(seconds, 0)))
+        let invalid = |why| {
+            let text = format!("invalid source-date-epoch: parsing {text:?}: {why}");
+            Error::Invalid(text)
+        };
+        let seconds = text.parse().map_err(|_error| invalid("invalid syntax"))?;
+        let time = Timestamp::shown_of_unix(seconds);
+        time.map(Some)
+            .ok_or_else(|| invalid("year outside of range [1,9999]"))
     }
 
     /// Is this option set?
@@ -147,6 +149,7 @@ mod tests {
             (Docker, "rewrite-timestamp", "1"),
             (Image, "annotation-index.a", "b"),
             (Local, "source-date-epoch", "yesterday"),
+            (Oci, "source-date-epoch", "9223372036854775807"),
             (Local, "platform-split", "true"),
         ] {
             let error = spec(kind, &[(name, value)]).check().unwrap_err();

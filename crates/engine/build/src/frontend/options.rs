@@ -29,8 +29,8 @@ pub(super) struct Options {
     pub(super) ignore_cache: Option<BTreeSet<String>>,
     pub(super) cache_namespace: String,
     pub(super) hostname: String,
-    /// `SOURCE_DATE_EPOCH` in seconds.
-    pub(super) epoch: Option<i64>,
+    /// `SOURCE_DATE_EPOCH`.
+    pub(super) epoch: Option<Timestamp>,
     pub(super) lint: Option<LintConfig>,
     pub(super) proxy: Option<ProxyEnv>,
 }
@@ -143,15 +143,7 @@ impl Options {
 
     /// `SOURCE_DATE_EPOCH` as images have it.
     pub(super) fn epoch_text(&self) -> Option<String> {
-        let seconds = self.epoch?;
-        let distance = std::time::Duration::from_secs(seconds.unsigned_abs());
-        let epoch = std::time::SystemTime::UNIX_EPOCH;
-        let time = if seconds < 0 {
-            epoch.checked_sub(distance)
-        } else {
-            epoch.checked_add(distance)
-        };
-        time.map(|time| Timestamp::from(time).to_string())
+        self.epoch.map(|epoch| epoch.to_string())
     }
 }
 
@@ -242,12 +234,16 @@ fn ulimits(text: &str) -> Result<Vec<Ulimit>, Error> {
     fields.into_iter().map(ulimit).collect()
 }
 
-fn epoch(text: &str) -> Result<i64, Error> {
-    text.parse().map_err(|_error| {
+fn epoch(text: &str) -> Result<Timestamp, Error> {
+    let refused = |why: String| invalid(format!("invalid SOURCE_DATE_EPOCH: {text}: {why}"));
+    let seconds = text.parse().map_err(|_error| {
         let number = quoted(text);
-        let why = format!("strconv.ParseInt: parsing {number}: invalid syntax");
-        invalid(format!("invalid SOURCE_DATE_EPOCH: {text}: {why}"))
-    })
+        refused(format!(
+            "strconv.ParseInt: parsing {number}: invalid syntax"
+        ))
+    })?;
+    let time = Timestamp::shown_of_unix(seconds);
+    time.ok_or_else(|| refused("year outside of range [1,9999]".to_owned()))
 }
 
 /// The proxy variables among the build arguments: they need no `ARG`.

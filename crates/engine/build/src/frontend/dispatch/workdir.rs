@@ -1,6 +1,7 @@
 //! `WORKDIR`, and paths that depend on it.
 
 use arca_dockerfile::{Instruction, Rule, clean_path, quoted};
+use arca_types::Timestamp;
 
 use super::copy::owner;
 use crate::Error;
@@ -90,10 +91,7 @@ impl Converter<'_> {
                 path: clean_path(dir),
                 mode: 0o755,
                 make_parents: true,
-                timestamp: self
-                    .options
-                    .epoch
-                    .map(|seconds| seconds.saturating_mul(1_000_000_000)),
+                timestamp: self.options.epoch.map(Timestamp::unix_nanoseconds),
                 owner: (!user.is_empty()).then(|| owner(user, None)),
             }),
         };
