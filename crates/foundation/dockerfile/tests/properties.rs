@@ -79,10 +79,31 @@ proptest! {
     }
 
     #[test]
-    fn expansion_without_dollar_quote_or_escape_changes_nothing(text in "[^$'\"\\\\]{0,40}") {
+    fn expansion_without_dollar_quote_escape_or_angle_changes_nothing(text in "[^$'\"\\\\<]{0,40}") {
         let done = Lexer::new('\\').expand(&text, &NoVariables).expect("nothing to fail");
         prop_assert_eq!(&done.text, &text);
         let words: Vec<&str> = text.split_whitespace().collect();
+        prop_assert_eq!(done.words, words);
+    }
+
+    /// The mark of a here-document is one word with its name, whatever blanks are between them.
+    #[test]
+    fn two_angles_keep_the_blanks_after_them(
+        before in "[a-z]{1,4}",
+        angles in "<{1,5}",
+        blanks in "[ \t\r]{1,3}",
+        name in "[a-z]{0,4}",
+    ) {
+        let text = format!("{before} {angles}{blanks}{name}");
+        let done = Lexer::new('\\').expand(&text, &NoVariables).expect("nothing to fail");
+        prop_assert_eq!(&done.text, &text);
+        let words = if angles.len() % 2 == 0 {
+            vec![before, format!("{angles}{blanks}{name}")]
+        } else {
+            let mut words = vec![before, angles];
+            words.extend((!name.is_empty()).then_some(name));
+            words
+        };
         prop_assert_eq!(done.words, words);
     }
 
