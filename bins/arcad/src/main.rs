@@ -7,6 +7,7 @@ mod accounts;
 mod builds;
 mod cli;
 mod file;
+mod image_gc;
 mod listen;
 mod logging;
 mod objects;

@@ -179,7 +179,7 @@ options! {
     "shim" / "": Text, Honoured, "Path to arca-shim (default: beside arcad)";
     "shutdown-timeout" / "shutdown-timeout": Int, Honoured, "Set the default shutdown timeout, in seconds";
     ('s') "storage-driver" / "storage-driver": Text, Honoured, "Storage driver to use (\"overlay2\"|\"vfs\")";
-    "storage-opt" / "storage-opts": List, Only("[]"), "Storage driver options";
+    "storage-opt" / "storage-opts": List, Honoured, "Storage driver options";
     "swarm-default-advertise-addr" / "swarm-default-advertise-addr": Text, Only("\"\""), "Default address for swarm advertised address";
     "tls" / "tls": Bool, Only("false"), "Use TLS; implied by --tlsverify";
     "tlscacert" / "tlscacert": Text, Only("\"\""), "Trust certs signed only by this CA";

@@ -87,43 +87,7 @@ fn boolean(text: &str) -> Result<Value, String> {
 /// # Errors
 /// `invalid size: '…'`.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
-    let wrong = || format!("invalid size: '{text}'");
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit = unit.trim().to_ascii_lowercase();
-    let unit = unit
-        .strip_suffix("ib")
-        .or_else(|| unit.strip_suffix('b'))
-        .unwrap_or(&unit);
-    let shift = match unit {
-        "" => 0,
-        "k" => 10,
-        "m" => 20,
-        "g" => 30,
-        "t" => 40,
-        "p" => 50,
-        _ => return Err(wrong()),
-    };
-    if let Ok(whole) = number.parse::<u64>() {
-        return whole.checked_mul(1 << shift).ok_or_else(wrong);
-    }
-    // A fraction keeps three digits: more make no sense for a size.
-    let (whole, fraction) = number.split_once('.').ok_or_else(wrong)?;
-    let whole = if whole.is_empty() {
-        0
-    } else {
-        whole.parse::<u64>().map_err(|_error| wrong())?
-    };
-    let thousandths = format!("{fraction:0<3}");
-    let thousandths = thousandths.get(..3).ok_or_else(wrong)?;
-    let thousandths = thousandths.parse::<u64>().map_err(|_error| wrong())?;
-    let unit = 1_u64 << shift;
-    whole
-        .checked_mul(unit)
-        .and_then(|bytes| bytes.checked_add(thousandths.checked_mul(unit)? / 1000))
-        .ok_or_else(wrong)
+    arca_types::parse_size(text).ok_or_else(|| format!("invalid size: '{text}'"))
 }
 
 /// Checks a listen address and completes it: `unix://`, `tcp://`, `fd://`.
@@ -351,16 +315,6 @@ pub(crate) fn go(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_have_binary_units() {
-        assert_eq!(size("64m"), Ok(64 << 20));
-        assert_eq!(size("64MiB"), Ok(64 << 20));
-        assert_eq!(size("1.5g"), Ok(3 << 29));
-        assert_eq!(size("100"), Ok(100));
-        assert_eq!(size("x"), Err("invalid size: 'x'".to_owned()));
-        assert_eq!(size("1.2.3k"), Err("invalid size: '1.2.3k'".to_owned()));
-    }
 
     #[test]
     fn listen_addresses_are_completed() {

@@ -93,6 +93,7 @@ pub(crate) fn storage(settings: &Settings) -> anyhow::Result<StorageConfig> {
     Ok(StorageConfig {
         root: settings.data_root.clone(),
         driver,
+        size: settings.root_size().map_err(anyhow::Error::msg)?,
     })
 }
 

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use crate::builds::Builder;
 use crate::cli::{Cli, Program};
 use crate::file::{self, FileError};
+use crate::image_gc::ImageGc;
 use crate::objects::{Pool, Runtime, Ulimit};
 use crate::options::{OPTIONS, Opt, Support};
 use crate::parse;
@@ -86,63 +87,10 @@ pub(crate) struct Settings {
     /// Seconds.
     pub(crate) shutdown_timeout: i64,
     pub(crate) storage_driver: String,
+    pub(crate) storage_opts: Vec<String>,
     pub(crate) userland_proxy: bool,
     /// `USER` or `USER:GROUP`, or `default`.
     pub(crate) userns_remap: String,
-}
-
-/// When images that nobody uses are removed to make room.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-pub(crate) struct ImageGc {
-    /// Collect by itself.
-    pub(crate) enabled: bool,
-    /// Percent of the disk.
-    pub(crate) high_watermark: u8,
-    pub(crate) low_watermark: u8,
-    /// A duration, `24h`.
-    pub(crate) keep_last_used: String,
-    pub(crate) interval: String,
-    pub(crate) pin_label: String,
-    /// Patterns of names.
-    pub(crate) pin: Vec<String>,
-}
-
-impl Default for ImageGc {
-    fn default() -> Self {
-        Self {
-            enabled: false,
-            high_watermark: 85,
-            low_watermark: 80,
-            keep_last_used: "24h".to_owned(),
-            interval: "5m".to_owned(),
-            pin_label: "arca.pin".to_owned(),
-            pin: Vec::new(),
-        }
-    }
-}
-
-impl ImageGc {
-    fn check(&self) -> Result<(), String> {
-        let (high, low) = (self.high_watermark, self.low_watermark);
-        if high > 100 || low > high {
-            return Err(format!(
-                "invalid image-gc: watermarks are percentages, low ({low}) not above high ({high})"
-            ));
-        }
-        for (key, text) in [
-            ("keep-last-used", &self.keep_last_used),
-            ("interval", &self.interval),
-        ] {
-            let found = parse::duration(text);
-            if found.is_none_or(|found| key == "interval" && found.is_zero()) {
-                return Err(format!(
-                    "invalid image-gc: {key}: invalid duration {text:?}"
-                ));
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Default for Settings {
@@ -212,6 +160,7 @@ impl Default for Settings {
             shim: String::new(),
             shutdown_timeout: 15,
             storage_driver: String::new(),
+            storage_opts: Vec::new(),
             userland_proxy: true,
             userns_remap: String::new(),
         }
@@ -311,9 +260,28 @@ impl Settings {
         for host in &mut self.hosts {
             *host = parse::host(host)?;
         }
+        self.root_size()?;
         self.image_gc.check()?;
         self.builder.check()?;
         self.check_runtime()
+    }
+
+    /// The bytes that a container may write unless it says another number: `overlay2.size`, as dockerd has it.
+    ///
+    /// # Errors
+    /// An option that arca does not have, or that is no size.
+    pub(crate) fn root_size(&self) -> Result<Option<u64>, String> {
+        let mut size = None;
+        for option in &self.storage_opts {
+            let (key, value) = option
+                .split_once('=')
+                .ok_or_else(|| format!("unable to parse key/value option: {option}"))?;
+            match key.trim().to_ascii_lowercase().as_str() {
+                "overlay2.size" => size = Some(parse::size(value.trim())?),
+                _ => return Err(format!("overlay2: unknown option {key}")),
+            }
+        }
+        Ok(size)
     }
 
     /// Checks what concerns runtimes and namespaces.
@@ -454,6 +422,21 @@ mod tests {
             ),
             (r#"{"mtu":-5}"#, &[], "invalid default MTU: -5"),
             (r#"{"labels":["a"]}"#, &[], "bad attribute format: a"),
+            (
+                r#"{"storage-opts":["overlay2.size=x"]}"#,
+                &[],
+                "invalid size: 'x'",
+            ),
+            (
+                r#"{"storage-opts":["dm.basesize=1g"]}"#,
+                &[],
+                "overlay2: unknown option dm.basesize",
+            ),
+            (
+                "{}",
+                &["--storage-opt=size"],
+                "unable to parse key/value option: size",
+            ),
             (
                 "{}",
                 &["--exec-opt", "x"],

@@ -340,30 +340,3 @@ fn every_step_of_a_volume_is_told() {
         ["create", "mount", "unmount", "destroy"]
     );
 }
-
-#[test]
-fn a_size_of_the_root_is_refused_where_it_cannot_be_kept() {
-    let engine = Engine::start();
-    let create = |options: Value| {
-        let body = json!({"Image": "busybox", "HostConfig": {"StorageOpt": options}});
-        let (status, answer) = engine.http().post("/v1.51/containers/create", &body);
-        (
-            status,
-            answer["message"].as_str().unwrap_or_default().to_owned(),
-        )
-    };
-    let (status, text) = create(json!({"size": "1g"}));
-    assert_eq!(status, 500, "{text}");
-    assert!(
-        text.contains(
-            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option"
-        ),
-        "{text}"
-    );
-    let (status, text) = create(json!({"other": "1g"}));
-    assert_eq!(status, 500, "{text}");
-    assert!(
-        text.to_lowercase().contains("unknown option other"),
-        "{text}"
-    );
-}

@@ -49,6 +49,12 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    #[error("--storage-opt is supported only for overlay over xfs with 'pquota' mount option")]
+    NoSize,
+    #[error(
+        "Storage option overlay2.size not supported. Filesystem does not support Project Quota"
+    )]
+    NoDefaultSize,
     #[error("storage-driver {0} is not supported")]
     Driver(String),
     #[error("making a layer of what was written needs the storage driver overlay2")]
@@ -75,6 +81,8 @@ impl Classify for Error {
             | Self::Abandoned
             | Self::Mount { .. }
             | Self::NotOverlay
+            | Self::NoSize
+            | Self::NoDefaultSize
             | Self::Panicked => ErrorKind::Internal,
         }
     }

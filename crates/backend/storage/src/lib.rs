@@ -23,6 +23,7 @@ mod ingest;
 mod init;
 mod layers;
 mod lease;
+mod limit;
 mod mount;
 mod paths;
 mod reaper;

@@ -66,6 +66,9 @@ pub(crate) struct SnapshotRecord {
     pub(crate) driver: Driver,
     /// What it is on top of, the lowest first.
     pub(crate) layers: Vec<DiffId>,
+    /// The bytes that may be written to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) size: Option<u64>,
 }
 
 impl Record for SnapshotRecord {
@@ -83,11 +86,14 @@ mod tests {
         let blob = r#"{"size":7,"unsynced":"boot"}"#;
         let layer = format!(r#"{{"number":3,"size":9,"blob":"{digest}"}}"#);
         let snapshot = format!(r#"{{"number":4,"driver":"overlay","layers":["{digest}"]}}"#);
+        let limited = snapshot.replace("]}", "],\"size\":7}");
         let read: BlobRecord = serde_json::from_str(blob).unwrap();
         assert_eq!(serde_json::to_string(&read).unwrap(), blob);
         let read: LayerRecord = serde_json::from_str(&layer).unwrap();
         assert_eq!(serde_json::to_string(&read).unwrap(), layer);
         let read: SnapshotRecord = serde_json::from_str(&snapshot).unwrap();
         assert_eq!(serde_json::to_string(&read).unwrap(), snapshot);
+        let read: SnapshotRecord = serde_json::from_str(&limited).unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), limited);
     }
 }

@@ -9,6 +9,7 @@ use arca_types::{ContainerId, DiffId};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use crate::error::Error;
+use crate::limit;
 use crate::mount::{OPTIONS, Overlay, forget_volatile};
 use crate::record::{Driver, SnapshotRecord};
 use crate::storage::{Inner, Storage};
@@ -32,14 +33,34 @@ pub enum Rootfs {
 }
 
 impl Storage {
-    /// Makes the writable layer of a container on top of `layers`, the lowest first.
+    /// Makes a writable layer on top of `layers`, the lowest first.
     ///
     /// # Errors
     /// [`Error::SnapshotExists`], [`Error::NoLayer`], [`Error::Io`], [`Error::Store`]; nothing has
     /// changed then.
     pub async fn prepare(&self, id: &ContainerId, layers: &[DiffId]) -> Result<(), Error> {
         let (id, layers) = (id.clone(), layers.to_vec());
-        self.blocking(move |inner| inner.prepare(&id, layers)).await
+        self.blocking(move |inner| inner.prepare(&id, layers, None))
+            .await
+    }
+
+    /// Makes the writable layer of a container, which may write `size` bytes; `None` is what the
+    /// configuration says, 0 no limit.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare); [`Error::NoSize`] where the file system keeps no such limits.
+    pub async fn prepare_of_size(
+        &self,
+        id: &ContainerId,
+        layers: &[DiffId],
+        size: Option<u64>,
+    ) -> Result<(), Error> {
+        let (id, layers) = (id.clone(), layers.to_vec());
+        self.blocking(move |inner| {
+            let size = size.or(inner.size).filter(|size| *size > 0);
+            inner.prepare(&id, layers, size)
+        })
+        .await
     }
 
     /// Removes the writable layer of a container; its contents are deleted in the background.
@@ -200,7 +221,8 @@ impl Inner {
     fn open_copy(&self, lower: &[PathBuf]) -> Result<OwnedFd, Error> {
         self.discard_copies();
         let path = self.tmp();
-        let copied = self.copy_layers(lower, &path).and_then(|()| {
+        let made = make_directory(&path, None).and_then(|()| self.copy_layers(lower, &path));
+        let copied = made.and_then(|()| {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let failed = || Error::io("open", &path);
             let opened = rustix::fs::open(&path, flags, Mode::empty()).map_err(failed())?;
@@ -226,7 +248,12 @@ impl Inner {
         }
     }
 
-    fn prepare(&self, id: &ContainerId, layers: Vec<DiffId>) -> Result<(), Error> {
+    fn prepare(
+        &self,
+        id: &ContainerId,
+        layers: Vec<DiffId>,
+        size: Option<u64>,
+    ) -> Result<(), Error> {
         let lower = self.lower(&layers)?;
         let number = {
             let mut state = self.state();
@@ -237,17 +264,20 @@ impl Inner {
         };
         let directory = self.paths.snapshot(number);
         let made = match self.driver {
-            Driver::Overlay => make_overlay(&directory),
-            Driver::Vfs => self.copy_layers(&lower, &directory),
+            Driver::Overlay => make_overlay(&directory, size),
+            Driver::Vfs => {
+                make_directory(&directory, size).and_then(|()| self.copy_layers(&lower, &directory))
+            }
         };
         let record = SnapshotRecord {
             number,
             driver: self.driver,
             layers,
+            size,
         };
         let registered = made.and_then(|()| self.register(id, record));
         if registered.is_err() {
-            self.discard(&directory);
+            self.discard_snapshot(&directory, size);
         }
         registered
     }
@@ -276,9 +306,16 @@ impl Inner {
         };
         self.commit(Batch::new().delete::<SnapshotRecord>(id.as_str()))?;
         self.state().snapshots.remove(id.as_str());
-        self.discard(&self.paths.snapshot(record.number));
+        self.discard_snapshot(&self.paths.snapshot(record.number), record.size);
         self.discard_copies();
         Ok(())
+    }
+
+    fn discard_snapshot(&self, directory: &Path, size: Option<u64>) {
+        if size.is_some() {
+            limit::lift(directory);
+        }
+        self.discard(directory);
     }
 
     fn usage(&self, record: &SnapshotRecord) -> Result<u64, Error> {
@@ -292,9 +329,8 @@ impl Inner {
         tree_size(opened).map_err(failed())
     }
 
-    /// Copies layers on top of each other into a new directory.
+    /// Copies layers on top of each other into an empty directory.
     fn copy_layers(&self, lower: &[PathBuf], target: &Path) -> Result<(), Error> {
-        std::fs::create_dir(target).map_err(Error::io("create", target))?;
         let to = open_root(target).map_err(Error::io("open", target))?;
         for layer in lower.iter().rev() {
             let from = open_root(layer).map_err(Error::io("open", layer))?;
@@ -304,8 +340,14 @@ impl Inner {
     }
 }
 
-/// Makes the directories of an overlay.
-pub(crate) fn make_overlay(directory: &Path) -> Result<(), Error> {
+/// Makes a directory that can hold `size` bytes.
+fn make_directory(directory: &Path, size: Option<u64>) -> Result<(), Error> {
+    std::fs::create_dir(directory).map_err(Error::io("create", directory))?;
+    size.map_or(Ok(()), |size| limit::limit(directory, &[], size))
+}
+
+/// Makes the directories of an overlay to which `size` bytes can be written.
+pub(crate) fn make_overlay(directory: &Path, size: Option<u64>) -> Result<(), Error> {
     use std::os::unix::fs::DirBuilderExt as _;
     for (path, mode) in [
         (directory.to_owned(), 0o710),
@@ -320,7 +362,9 @@ pub(crate) fn make_overlay(directory: &Path) -> Result<(), Error> {
         let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
         std::fs::set_permissions(&path, permissions).map_err(Error::io("create", &path))?;
     }
-    Ok(())
+    size.map_or(Ok(()), |size| {
+        limit::limit(directory, &["upper", "work"], size)
+    })
 }
 
 /// Has everybody closed the directory?

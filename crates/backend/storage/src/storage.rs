@@ -12,7 +12,7 @@ use crate::paths::Paths;
 use crate::reaper::Reaper;
 use crate::record::Driver;
 use crate::state::State;
-use crate::{init, mount, sweep};
+use crate::{init, limit, mount, sweep};
 
 /// Where storage is and how it works.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub struct Config {
     pub root: PathBuf,
     /// How snapshots are made; `None` takes overlay where it works, else vfs.
     pub driver: Option<Driver>,
+    /// The bytes that a container may write unless it says another number.
+    pub size: Option<u64>,
 }
 
 /// Blobs, layers and snapshots. A cheap handle.
@@ -33,6 +35,8 @@ pub struct Storage {
 pub(crate) struct Inner {
     pub(crate) paths: Paths,
     pub(crate) driver: Driver,
+    /// See [`Config::size`].
+    pub(crate) size: Option<u64>,
     pub(crate) store: Store,
     /// The kernel's name for this boot.
     pub(crate) boot: String,
@@ -50,7 +54,8 @@ impl Storage {
     ///
     /// # Errors
     /// [`Error::Io`] when a directory cannot be made or read, [`Error::Store`] when the rows cannot be
-    /// read, [`Error::Driver`] when overlay is asked for and does not work.
+    /// read, [`Error::Driver`] when overlay is asked for and does not work, [`Error::NoDefaultSize`] when
+    /// the size is not zero and cannot be kept.
     pub fn open(config: Config, store: Store) -> Result<Self, Error> {
         let paths = Paths::new(config.root);
         make_directories(&paths)?;
@@ -66,11 +71,16 @@ impl Storage {
             None if works() => Driver::Overlay,
             None => Driver::Vfs,
         };
+        let size = config.size.filter(|size| *size > 0);
+        if size.is_some() && !limit::is_possible(&paths.snapshots())? {
+            return Err(Error::NoDefaultSize);
+        }
         let reaper = Reaper::new(paths.trash());
         reaper.wake();
         let inner = Inner {
             paths,
             driver,
+            size,
             store,
             boot,
             reaper,

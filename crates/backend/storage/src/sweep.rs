@@ -9,6 +9,7 @@ use arca_store::{Batch, Durability, Record, Store};
 use arca_types::{Algorithm, Digest};
 
 use crate::error::Error;
+use crate::limit;
 use crate::paths::Paths;
 use crate::record::{BlobRecord, Driver, LayerRecord, SnapshotRecord};
 use crate::state::State;
@@ -83,9 +84,31 @@ impl Sweep<'_> {
                 // Its directory was made just before the power failed, and nothing written to it.
                 restore(self.paths, &record)?;
             }
+            self.limit_again(&record);
             self.state.snapshots.insert(key, record);
         }
+        for name in &found {
+            limit::lift(&self.paths.snapshots().join(name));
+        }
         trash(self.paths, &self.paths.snapshots(), found)
+    }
+
+    /// Brings the limit of a snapshot back, if the power failed before it was on the disk.
+    fn limit_again(&self, record: &SnapshotRecord) {
+        let directory = self.paths.snapshot(record.number);
+        let Some(size) = record.size else {
+            return;
+        };
+        if limit::is_limited(&directory) {
+            return;
+        }
+        let within: &[&str] = match record.driver {
+            Driver::Overlay => &["upper", "work"],
+            Driver::Vfs => &[],
+        };
+        if let Err(error) = limit::limit(&directory, within, size) {
+            tracing::error!(path = %directory.display(), %error, "a container is without its limit");
+        }
     }
 
     fn blobs(&mut self) -> Result<(), Error> {
@@ -143,7 +166,7 @@ fn restore(paths: &Paths, record: &SnapshotRecord) -> Result<(), Error> {
     let directory = paths.snapshot(record.number);
     tracing::error!(path = %directory.display(), "a snapshot is missing and starts over empty");
     match record.driver {
-        Driver::Overlay => crate::snapshots::make_overlay(&directory),
+        Driver::Overlay => crate::snapshots::make_overlay(&directory, None),
         Driver::Vfs => Ok(()),
     }
 }

@@ -1,6 +1,6 @@
 //! What is allowed together in a container's configuration. The texts are dockerd's.
 
-use arca_types::Signal;
+use arca_types::{Signal, parse_size};
 
 use crate::Error;
 use crate::abilities::Abilities;
@@ -29,6 +29,7 @@ pub(crate) fn check(spec: &mut ContainerSpec, has: &Abilities) -> Result<Vec<Str
         check_health(healthcheck)?;
     }
     check_host(&spec.host)?;
+    root_size(&spec.host)?;
     let mut warnings = limits::check(&mut spec.host.resources, has, Occasion::Create)?;
     check_devices_and_ulimits(&spec.host.resources)?;
     let published = spec
@@ -40,6 +41,24 @@ pub(crate) fn check(spec: &mut ContainerSpec, has: &Abilities) -> Result<Vec<Str
         warnings.push("Published ports are discarded when using host network mode".to_owned());
     }
     Ok(warnings)
+}
+
+/// The bytes that a container may write, if it says so.
+///
+/// # Errors
+/// [`Error::Invalid`] for options that there are not, and for what is no size.
+pub(crate) fn root_size(host: &HostSpec) -> Result<Option<u64>, Error> {
+    let mut size = None;
+    for (name, value) in host.storage_opt.iter().flatten() {
+        if !name.eq_ignore_ascii_case("size") {
+            return invalid(format!("invalid StorageOpt: Unknown option {name}"));
+        }
+        match parse_size(value) {
+            Some(bytes) => size = Some(bytes),
+            None => return invalid(format!("invalid StorageOpt: invalid size: '{value}'")),
+        }
+    }
+    Ok(size)
 }
 
 /// Checks what a container with a user namespace (`remapped`) cannot have.

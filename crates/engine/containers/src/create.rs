@@ -172,7 +172,9 @@ async fn prepare(service: &Arc<Service>, new: New, undo: &mut Undo) -> Result<Co
             Ok(())
         }
     });
-    let prepared = service.storage.prepare(&id, &new.image.layers).await;
+    let size = check::root_size(&new.spec.host)?;
+    let layers = &new.image.layers;
+    let prepared = service.storage.prepare_of_size(&id, layers, size).await;
     prepared.map_err(Error::Storage)?;
     undo.push("root filesystem", {
         let (service, id) = (Arc::clone(service), id.clone());

@@ -15,7 +15,6 @@ mod mount;
 mod prune;
 mod record;
 mod remove;
-mod size;
 mod volumes;
 
 pub use arca_plugin_client::Config as PluginConfig;

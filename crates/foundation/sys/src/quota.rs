@@ -1,6 +1,7 @@
 //! Project quotas: limits of directory trees on file systems that keep them (ext4, xfs).
 #![expect(unsafe_code, reason = "this crate wraps system calls")]
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -14,6 +15,8 @@ const XSETQLIM: u32 = (b'X' as u32) << 8 | 4;
 const PROJECT: u32 = 2;
 const DQUOT_VERSION: i8 = 1;
 const FLAG_PROJECT: i8 = 2;
+/// The lowest of the projects that are taken at random.
+const FIRST_PROJECT: u32 = 0x0100_0000;
 const FIELD_SOFT: u16 = 1 << 2;
 const FIELD_HARD: u16 = 1 << 3;
 
@@ -80,6 +83,38 @@ pub fn set_project(directory: BorrowedFd<'_>, project: u32) -> io::Result<()> {
     // has the layout of `struct fsxattr`, which is only read.
     let result = unsafe { libc::ioctl(directory.as_raw_fd(), FSSETXATTR, &raw const attributes) };
     check(result.into())
+}
+
+/// Makes `directories` a project of their own, with all that is made in them from now on, and limits what it
+/// may take on their file system, in bytes. It is one that no other files belong to and nothing limits.
+///
+/// # Errors
+/// As [`set_project`] and [`limit_project`].
+pub fn limit_new_project(directories: &[BorrowedFd<'_>], bytes: u64) -> io::Result<()> {
+    let Some(first) = directories.first() else {
+        return Ok(());
+    };
+    let project = free_project(*first)?;
+    limit_project(*first, project, bytes)?;
+    directories
+        .iter()
+        .try_for_each(|directory| set_project(*directory, project))
+}
+
+/// A project that nobody has. Those below are left to people.
+fn free_project(directory: BorrowedFd<'_>) -> io::Result<u32> {
+    loop {
+        // Two engines on one file system do not know of each other: what is taken at random differs.
+        let random = RandomState::new().hash_one(());
+        let project = (random >> 32) as u32 | FIRST_PROJECT;
+        let mut quota = DiskQuota::default();
+        match quota_call(directory, XGETQUOTA, project, &mut quota) {
+            Ok(()) if quota.hard_blocks == 0 && quota.inodes == 0 => return Ok(project),
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(project),
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Limits what the files of `project` may take on the file system of `directory`, in bytes; 0 is no limit

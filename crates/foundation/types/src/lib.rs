@@ -10,6 +10,7 @@ mod id_maps;
 mod platform;
 mod reference;
 mod signal;
+mod size;
 
 pub use clock::{Clock, SystemClock, Timestamp, TimestampError, go_duration};
 pub use digest::{Algorithm, DiffId, Digest, DigestError, ImageId};
@@ -19,3 +20,4 @@ pub use id_maps::{IdMaps, IdRange, UnmappedId};
 pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError, Repository, Selector};
 pub use signal::{Signal, SignalError};
+pub use size::parse_size;

@@ -151,14 +151,6 @@ pub(super) fn host_spec(mut host: HostConfig) -> Result<HostSpec, ApiError> {
 
 /// What would be shown again and have no effect. The words are dockerd's where it refuses it, too.
 fn refuse_unhonoured(host: &HostConfig) -> Result<(), ApiError> {
-    if let Some(unknown) = host.storage_opt.keys().find(|name| *name != "size") {
-        return Err(ApiError::internal(&format!("Unknown option {unknown}")));
-    }
-    if !host.storage_opt.is_empty() {
-        return Err(ApiError::internal(
-            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
-        ));
-    }
     let isolation = host.isolation.as_str();
     if !isolation.is_empty() && !isolation.eq_ignore_ascii_case("default") {
         return Err(ApiError::bad(format!(

@@ -88,6 +88,7 @@ fn open(dir: &TempDir, driver: Option<Driver>) -> Storage {
         Config {
             root: dir.path().to_owned(),
             driver,
+            size: None,
         },
         store,
     )

@@ -19,6 +19,7 @@ fn open(root: &Path) -> Storage {
         Config {
             root: root.to_owned(),
             driver: None,
+            size: None,
         },
         store,
     )

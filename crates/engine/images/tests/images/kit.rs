@@ -141,6 +141,7 @@ impl Engine {
         let config = arca_storage::Config {
             root,
             driver: Some(arca_storage::Driver::Vfs),
+            size: None,
         };
         let storage = Storage::open(config, store.clone()).unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Duration;
 
+use arca_types::parse_size;
 use async_trait::async_trait;
 use rustix::fs::{FlockOperation, flock};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
@@ -24,7 +25,6 @@ use super::mount_options::{MountSpec, os_text};
 use super::{Holder, VolumeDriver, blocking, filesystem, table};
 use crate::error::Error;
 use crate::record::Volume;
-use crate::size::parse_size;
 
 /// How large a volume may become when nothing is said: the file is sparse.
 const SIZE: u64 = 64 << 30;

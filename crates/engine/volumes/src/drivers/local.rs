@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
+use arca_types::parse_size;
 use async_trait::async_trait;
 
 use super::mount_options::MountSpec;
 use super::{Holder, VolumeDriver, addresses, blocking, filesystem, table};
 use crate::error::Error;
 use crate::record::Volume;
-use crate::size::parse_size;
 
 /// The options there are, and what each of them needs.
 const OPTIONS: [(&str, &[&str]); 4] = [
@@ -19,9 +19,6 @@ const OPTIONS: [(&str, &[&str]); 4] = [
     ("size", &[]),
     ("type", &["device"]),
 ];
-
-/// The first project that limits a volume; those below are left to others.
-const FIRST_PROJECT: u32 = 0x0100_0000;
 
 #[derive(Debug, Clone)]
 pub(super) struct Local {
@@ -43,28 +40,7 @@ impl Local {
             source,
         };
         let directory = std::fs::File::open(&data).map_err(failed)?;
-        let project = self.free_project()?;
-        arca_sys::quota::set_project(directory.as_fd(), project).map_err(failed)?;
-        arca_sys::quota::limit_project(directory.as_fd(), project, bytes).map_err(failed)
-    }
-
-    /// A project that no volume has. The caller holds the lock of changes.
-    fn free_project(&self) -> Result<u32, Error> {
-        let mut last = FIRST_PROJECT;
-        let read = |source| Error::File {
-            action: "read",
-            path: self.root.clone(),
-            source,
-        };
-        for entry in std::fs::read_dir(&self.root).map_err(read)? {
-            let data = entry.map_err(read)?.path().join(Volume::DATA);
-            if let Ok(directory) = std::fs::File::open(data)
-                && let Ok(project) = arca_sys::quota::project_of(directory.as_fd())
-            {
-                last = last.max(project);
-            }
-        }
-        Ok(last + 1)
+        arca_sys::quota::limit_new_project(&[directory.as_fd()], bytes).map_err(failed)
     }
 }
 
