@@ -28,6 +28,8 @@ pub struct BuiltImage {
     pub parent: Option<ImageId>,
     /// Annotations of its manifest.
     pub annotations: BTreeMap<String, String>,
+    /// Annotations of layers where the manifest names them.
+    pub layer_annotations: BTreeMap<DiffId, BTreeMap<String, String>>,
     /// Its names.
     pub names: Vec<Reference>,
     /// Keeps the layers until the image does.
@@ -140,7 +142,14 @@ impl Images {
     }
 
     async fn prepare_built(&self, built: &BuiltImage) -> Result<Prepared, Error> {
-        let layers = self.records_of(&built.layers)?;
+        let mut layers = self.records_of(&built.layers)?;
+        for layer in &mut layers {
+            let annotations = built.layer_annotations.get(&layer.diff_id);
+            layer
+                .blob
+                .annotations
+                .extend(annotations.cloned().unwrap_or_default());
+        }
         let size = built.config.len() as u64;
         let config = Descriptor::new(media_type::OCI_CONFIG, digest_of(&built.config), size);
         let blobs = layers.iter().map(|layer| layer.blob.clone()).collect();

@@ -317,21 +317,24 @@ fn compressed_manifest(
     document: ImageManifest,
     layers: Vec<Descriptor>,
 ) -> Result<(Descriptor, Vec<u8>), Error> {
-    let named = |layer: Descriptor| match layer.media_type.as_str() {
-        media_type::DOCKER_LAYER_GZIP => Descriptor {
-            media_type: media_type::OCI_LAYER_GZIP.to_owned(),
-            ..layer
+    let named = |(layer, kept): (Descriptor, Descriptor)| Descriptor {
+        media_type: match layer.media_type.as_str() {
+            media_type::DOCKER_LAYER_GZIP => media_type::OCI_LAYER_GZIP.to_owned(),
+            _ => layer.media_type.clone(),
         },
-        _ => layer,
+        annotations: kept.annotations,
+        ..layer
     };
+    let layers = layers.into_iter().zip(document.layers);
     let manifest = ImageManifest {
         media_type: media_type::OCI_MANIFEST.to_owned(),
         config: Descriptor {
             media_type: media_type::OCI_CONFIG.to_owned(),
             ..document.config
         },
-        layers: layers.into_iter().map(named).collect(),
-        ..document
+        layers: layers.map(named).collect(),
+        schema_version: document.schema_version,
+        annotations: document.annotations,
     };
     let bytes = serde_json::to_vec(&manifest).map_err(Error::Manifest)?;
     let size = bytes.len() as u64;

@@ -10,11 +10,13 @@
 //! - [`extract`] unpacks: a layer into the upper directory of an overlay, a layer on top of a tree, or an
 //!   ordinary archive as of `docker cp`.
 //! - [`pack`] makes an archive: of a tree, or of an overlay's upper directory as a layer.
+//! - [`clamp_times`] copies an archive in which nothing is later than a time.
 //! - [`Transfer`] copies parts of a tree with changes, [`Walk`] goes through one.
 //! - [`copy_tree`], [`remove_tree`] and [`tree_size`] do to trees what these do to archives.
 //!
 //! Everything blocks. Compression and digests are the business of others.
 
+mod clamp;
 mod copy;
 mod error;
 mod extract;
@@ -34,6 +36,7 @@ mod tests;
 mod transfer;
 mod walk;
 
+pub use clamp::clamp_times;
 pub use copy::copy_tree;
 pub use error::Error;
 pub use extract::{ExtractOptions, Extracted, Whiteouts, extract};

@@ -70,10 +70,10 @@ impl Pax {
 }
 
 /// The key and the value of a record, and what is behind it.
-type Record<'a> = (&'a [u8], &'a [u8], &'a [u8]);
+pub(crate) type Record<'a> = (&'a [u8], &'a [u8], &'a [u8]);
 
 /// Splits `"<length> <key>=<value>\n"` off.
-fn record(data: &[u8]) -> Result<Record<'_>, Error> {
+pub(crate) fn record(data: &[u8]) -> Result<Record<'_>, Error> {
     const BAD: Error = Error::Header("malformed PAX record");
     let space = data
         .iter()
@@ -108,7 +108,7 @@ pub(crate) fn number(digits: &[u8]) -> Result<u64, Error> {
 }
 
 /// Reads seconds with a fraction, which may be negative, as seconds and nanoseconds.
-fn time(value: &[u8]) -> Result<(i64, u32), Error> {
+pub(crate) fn time(value: &[u8]) -> Result<(i64, u32), Error> {
     const BAD: Error = Error::Header("malformed PAX time");
     let text = std::str::from_utf8(value).map_err(|_not_text| BAD)?;
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));

@@ -12,7 +12,7 @@ use crate::sparse::{Map, Segment};
 /// Everything in an archive is a multiple of this.
 pub(crate) const BLOCK: usize = 512;
 /// The longest extended header or long name that is held in memory.
-const MAX_META: u64 = 1 << 20;
+pub(crate) const MAX_META: u64 = 1 << 20;
 
 /// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -348,7 +348,7 @@ impl<R: BufRead> BufRead for Reader<R> {
     }
 }
 
-fn exact(input: &mut impl Read, buffer: &mut [u8]) -> Result<(), Error> {
+pub(crate) fn exact(input: &mut impl Read, buffer: &mut [u8]) -> Result<(), Error> {
     input
         .read_exact(buffer)
         .map_err(|error| match error.kind() {

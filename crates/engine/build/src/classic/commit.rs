@@ -86,6 +86,7 @@ impl Build {
             .map_err(|error| Error::Failed(error.to_string()))?;
         let built = BuiltImage {
             annotations: std::collections::BTreeMap::new(),
+            layer_annotations: std::collections::BTreeMap::new(),
             config: bytes,
             layers: config.diff_ids,
             parent: self.state.image.as_ref().map(|image| image.id.clone()),

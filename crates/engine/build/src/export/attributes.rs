@@ -36,8 +36,7 @@ impl ExporterSpec {
                 (Local | Tar, "platform-split") => !is_true(value),
                 (
                     _,
-                    "force-compression" | "push-by-digest" | "rewrite-timestamp"
-                    | "registry.insecure" | "name-canonical",
+                    "force-compression" | "push-by-digest" | "registry.insecure" | "name-canonical",
                 ) => !is_true(value),
                 _ => true,
             };
@@ -70,6 +69,15 @@ impl ExporterSpec {
         let time = Timestamp::shown_of_unix(seconds);
         time.map(Some)
             .ok_or_else(|| invalid("year outside of range [1,9999]"))
+    }
+
+    /// The time that nothing in layers is to be later than, if that is asked for.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`].
+    pub(crate) fn rewrites(&self) -> Result<Option<Timestamp>, Error> {
+        let epoch = self.epoch()?;
+        Ok(epoch.filter(|_| self.flag("rewrite-timestamp")))
     }
 
     /// Is this option set?
@@ -146,7 +154,6 @@ mod tests {
             (Oci, "compression", "gzip"),
             (Image, "push-by-digest", "true"),
             (Oci, "tar", "false"),
-            (Docker, "rewrite-timestamp", "1"),
             (Image, "annotation-index.a", "b"),
             (Local, "source-date-epoch", "yesterday"),
             (Oci, "source-date-epoch", "9223372036854775807"),
@@ -160,6 +167,7 @@ mod tests {
             (Image, "name", "a,b"),
             (Oci, "compression", "uncompressed"),
             (Tar, "rewrite-timestamp", "false"),
+            (Docker, "rewrite-timestamp", "1"),
         ] {
             spec(kind, &[(name, value)]).check().unwrap();
         }

@@ -251,6 +251,7 @@ impl Job {
             layers: image.layers,
             parent: None,
             annotations: BTreeMap::new(),
+            layer_annotations: BTreeMap::new(),
             names,
             lease,
         })

@@ -64,7 +64,7 @@ impl Job {
     ) -> Result<(), Error> {
         match exporter.kind {
             ExporterKind::Image => {
-                let image = self.image(result, tree, exporter, inline)?;
+                let image = self.image(result, tree, exporter, inline).await?;
                 self.export_image(image, exporter, exported).await
             }
             ExporterKind::Local => {
@@ -83,7 +83,7 @@ impl Job {
                 self.finish(vertex, sent)
             }
             ExporterKind::Docker | ExporterKind::Oci => {
-                let image = self.image(result, tree, exporter, inline)?;
+                let image = self.image(result, tree, exporter, inline).await?;
                 self.export_archive(image, (index, exporter), exported)
                     .await
             }
@@ -178,7 +178,7 @@ impl Job {
 }
 
 /// Hands what is written on in pieces.
-struct Pieces(mpsc::Sender<Bytes>);
+pub(super) struct Pieces(pub(super) mpsc::Sender<Bytes>);
 
 impl std::io::Write for Pieces {
     fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {

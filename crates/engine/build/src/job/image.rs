@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::Job;
+use super::rewrite::base;
 use crate::export::config::{Made, complete};
 use crate::progress::VertexState;
 use crate::request::{BuildResult, Exported};
@@ -89,7 +90,7 @@ impl Job {
     }
 
     /// The image that a result is, which says what it can be a cache for if `inline` says so.
-    pub(super) fn image(
+    pub(super) async fn image(
         &self,
         result: &BuildResult,
         tree: &Tree,
@@ -102,24 +103,35 @@ impl Job {
         let key = result.refs.keys().next().map_or("", String::as_str);
         let specific = result.metadata.get(&format!("containerimage.config/{key}"));
         let config = specific.or_else(|| result.metadata.get("containerimage.config"));
-        let now = self.progress().now();
         let service = &self.0.service;
-        let times = service.cache.made(layers);
-        let made = layers.iter().cloned().zip(times);
-        let made: Vec<Made> = made.map(|(layer, at)| Made { layer, at }).collect();
-        let config = complete(config.map(Vec::as_slice), &made, now, exporter.epoch()?)?;
-        let config = match inline {
-            true => service.cache.inline(&config, layers)?,
-            false => config,
-        };
         let lease = service.storage().lease();
         for layer in layers {
             // The tree holds them as well; this goes on until the image does.
             let _here = lease.layer(layer);
         }
+        let (rewritten, layer_annotations) = match exporter.rewrites()? {
+            Some(epoch) => {
+                self.rewritten(layers, &base(result, key), (epoch, &lease))
+                    .await?
+            }
+            None => (layers.to_vec(), BTreeMap::new()),
+        };
+        let (now, epoch) = (self.progress().now(), exporter.epoch()?);
+        if epoch.is_none() && exporter.flag("rewrite-timestamp") {
+            self.warn_of_no_epoch();
+        }
+        let times = service.cache.made(layers);
+        let made = rewritten.iter().cloned().zip(times);
+        let made: Vec<Made> = made.map(|(layer, at)| Made { layer, at }).collect();
+        let config = complete(config.map(Vec::as_slice), &made, now, epoch)?;
+        let config = match inline {
+            true => service.cache.inline(&config, layers)?,
+            false => config,
+        };
         Ok(BuiltImage {
             config,
-            layers: layers.to_vec(),
+            layer_annotations,
+            layers: rewritten,
             parent: None,
             annotations: exporter.annotations()?.manifest,
             names: names(exporter)?,

@@ -6,6 +6,7 @@ mod gateway;
 mod image;
 mod inspect;
 mod resolve;
+mod rewrite;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
