@@ -54,6 +54,8 @@ pub(crate) enum Command {
     Version,
     /// Check the configuration.
     Validate(Cli),
+    /// Remove from the kernel what the engine keeps there.
+    Teardown(Cli),
     /// Serve.
     Run(Cli),
 }
@@ -117,6 +119,8 @@ impl Cli {
             Ok(Command::Version)
         } else if on("validate") {
             Ok(Command::Validate(cli))
+        } else if on("teardown") {
+            Ok(Command::Teardown(cli))
         } else {
             Ok(Command::Run(cli))
         }

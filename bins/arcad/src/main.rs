@@ -18,6 +18,7 @@ mod reload;
 mod run;
 mod services;
 mod settings;
+mod teardown;
 mod userns;
 
 use std::io::Write;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Ok(Command::Validate(cli)) => settings::Settings::load(&program, &cli)
             .map_err(anyhow::Error::from)
             .and_then(|_| say("configuration OK\n")),
+        Ok(Command::Teardown(cli)) => teardown::run(&program, &cli),
         Ok(Command::Run(cli)) => run::run(&program, &cli),
         Err(error) => Err(anyhow::anyhow!("{error}\nSee '{} --help'.", program.name)),
     };

@@ -181,6 +181,7 @@ options! {
     ('s') "storage-driver" / "storage-driver": Text, Honoured, "Storage driver to use (\"overlay2\"|\"vfs\")";
     "storage-opt" / "storage-opts": List, Honoured, "Storage driver options";
     "swarm-default-advertise-addr" / "swarm-default-advertise-addr": Text, Only("\"\""), "Default address for swarm advertised address";
+    "teardown" / "": Bool, Honoured, "Remove bridges, firewall tables and the like from the kernel, and exit (no container may run)";
     "tls" / "tls": Bool, Only("false"), "Use TLS; implied by --tlsverify";
     "tlscacert" / "tlscacert": Text, Only("\"\""), "Trust certs signed only by this CA";
     "tlscert" / "tlscert": Text, Only("\"\""), "Path to TLS certificate file";

@@ -50,6 +50,15 @@ pub(crate) fn prepare(settings: &Settings, config: &mut Config) -> anyhow::Resul
     Ok(())
 }
 
+/// Lets go of every user namespace of the exec root.
+///
+/// # Errors
+/// One cannot be let go.
+pub(crate) fn release(exec_root: &Path) -> anyhow::Result<()> {
+    let dir = exec_root.join("userns");
+    forget_others(&dir, &dir)
+}
+
 fn make(
     shim: &Path,
     path: &Path,

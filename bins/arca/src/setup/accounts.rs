@@ -7,6 +7,8 @@ use anyhow::{Context as _, bail};
 
 /// The group of the socket, as Docker has it.
 const GROUP: &str = "docker";
+/// Where the engine listens.
+const HOST: &str = "unix:///run/arca.sock";
 
 /// Makes the group when it is missing.
 ///
@@ -50,31 +52,56 @@ pub(crate) fn context(user: Option<&str>) {
 }
 
 fn create_context(user: &str) -> anyhow::Result<()> {
+    if run(docker(user)?.args(["context", "inspect", "arca"])).is_ok() {
+        return Ok(());
+    }
+    run(docker(user)?.args([
+        "context",
+        "create",
+        "arca",
+        "--description=arca container engine",
+        &format!("--docker=host={HOST}"),
+    ]))
+}
+
+/// Removes the docker context of a user (root when nobody is named), if it is the one that setup made.
+pub(crate) fn forget_context(user: Option<&str>) {
+    let user = user.unwrap_or("root");
+    let shown = docker(user).and_then(|mut docker| {
+        let shown = [
+            "context",
+            "inspect",
+            "-f",
+            "{{.Endpoints.docker.Host}}",
+            "arca",
+        ];
+        Ok(docker.args(shown).stdin(Stdio::null()).output()?)
+    });
+    if !shown.is_ok_and(|output| output.stdout.trim_ascii() == HOST.as_bytes()) {
+        return;
+    }
+    let removed =
+        docker(user).and_then(|mut docker| run(docker.args(["context", "rm", "-f", "arca"])));
+    if let Err(error) = removed {
+        println!("the docker context arca of {user} stays ({error:#})");
+    }
+}
+
+/// The docker client as a user runs it.
+fn docker(user: &str) -> anyhow::Result<Command> {
     let number = |place| field("passwd", user, place).and_then(|text| text.parse::<u32>().ok());
     let (uid, gid) = (
         number(2).with_context(|| format!("no user {user}"))?,
         number(3).with_context(|| format!("no user {user}"))?,
     );
     let home = field("passwd", user, 5).with_context(|| format!("no user {user}"))?;
-    let docker = |arguments: &[&str]| {
-        let mut command = Command::new("docker");
-        command.args(arguments).env("HOME", &home).current_dir("/");
-        command
-            .env_remove("DOCKER_HOST")
-            .env_remove("DOCKER_CONFIG");
-        command.uid(uid).gid(gid);
-        command
-    };
-    if run(&mut docker(&["context", "inspect", "arca"])).is_ok() {
-        return Ok(());
-    }
-    run(&mut docker(&[
-        "context",
-        "create",
-        "arca",
-        "--description=arca container engine",
-        "--docker=host=unix:///run/arca.sock",
-    ]))
+    let mut command = Command::new("docker");
+    command.env("HOME", &home).current_dir("/");
+    command
+        .env_remove("DOCKER_HOST")
+        .env_remove("DOCKER_CONFIG");
+    command.uid(uid).gid(gid);
+    Ok(command)
 }
 
 /// A field of the line of a name, of what the host's name service knows.

@@ -5,6 +5,7 @@ mod files;
 mod systemd;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, bail};
 use clap_complete::Shell;
@@ -132,6 +133,8 @@ fn uninstall(options: &Options, on_this_host: bool) -> anyhow::Result<bool> {
     if on_this_host && systemd::runs() {
         systemd::stop();
     }
+    // While the program is there that can do it.
+    let torn_down = !on_this_host || running > 0 || teardown();
     let mut manifest = Manifest::open(&options.root)?;
     let kept = manifest.remove_all()?;
     for path in &kept {
@@ -140,14 +143,28 @@ fn uninstall(options: &Options, on_this_host: bool) -> anyhow::Result<bool> {
     if on_this_host && systemd::runs() {
         systemd::reload()?;
     }
+    if on_this_host {
+        let user = options.user.clone().or_else(accounts::caller);
+        accounts::forget_context(user.as_deref());
+    }
     if options.purge {
-        for directory in ["/var/lib/arca", "/etc/arca"] {
+        for directory in ["/var/lib/arca", "/etc/arca", "/run/arca"] {
             files::remove_tree(&manifest.at(Path::new(directory)))?;
         }
     } else if running > 0 {
         println!("{running} containers run on; the engine finds them when it is installed again");
     }
-    Ok(kept.is_empty())
+    Ok(kept.is_empty() && torn_down)
+}
+
+/// Has the daemon's program remove its networks from the kernel; whether it could.
+fn teardown() -> bool {
+    let own = std::env::current_exe().unwrap_or_default();
+    let done = accounts::run(Command::new(own.with_file_name("arcad")).arg("--teardown"));
+    if let Err(error) = &done {
+        eprintln!("arca: networks stay until the host boots: {error:#}");
+    }
+    done.is_ok()
 }
 
 /// How many shims of the engine at the usual place run.

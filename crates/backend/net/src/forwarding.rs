@@ -48,3 +48,24 @@ fn enable_one(run_dir: &Path, wanted: bool, (key, marker): (&str, &str)) -> Resu
     sysctl::set(key, "1")?;
     Ok(true)
 }
+
+/// Switches off what [`enable`] has switched on.
+pub(crate) fn restore(run_dir: &Path) -> Result<(), Error> {
+    let mut result = Ok(());
+    for (key, marker) in [IPV4, IPV6] {
+        let marker = run_dir.join(marker);
+        if marker.exists() {
+            result = result.and(restore_one(key, &marker));
+        }
+    }
+    result
+}
+
+fn restore_one(key: &str, marker: &Path) -> Result<(), Error> {
+    sysctl::set(key, "0")?;
+    fs::remove_file(marker).map_err(|cause| Error::File {
+        action: "remove",
+        path: marker.to_owned(),
+        cause,
+    })
+}

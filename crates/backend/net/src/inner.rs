@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
@@ -52,13 +52,14 @@ impl Inner {
             .ok_or_else(|| Error::NoNetwork(id.to_owned()))
     }
 
+    /// Where it is kept, as long as the host is up, what was changed of it.
+    pub(crate) fn run_dir(&self) -> &Path {
+        let netns_dir = &self.config.netns_dir;
+        netns_dir.parent().unwrap_or(netns_dir)
+    }
+
     pub(crate) fn enable_forwarding(&self, ipv6: bool) -> Result<(), Error> {
-        let run_dir = self
-            .config
-            .netns_dir
-            .parent()
-            .unwrap_or(&self.config.netns_dir);
-        let guard = forwarding::enable(run_dir, self.config.ip_forward, ipv6)?;
+        let guard = forwarding::enable(self.run_dir(), self.config.ip_forward, ipv6)?;
         self.host.firewall.set_guard(guard);
         Ok(())
     }

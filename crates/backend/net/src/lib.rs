@@ -4,6 +4,7 @@
 //! a network namespace with an ID, an endpoint is a link into it. What exists is told by the caller;
 //! nothing is kept on disk but the files that keep namespaces alive.
 
+mod clear;
 mod config;
 mod dns;
 mod drivers;

@@ -151,6 +151,16 @@ impl Net {
         .await
     }
 
+    /// Removes `networks`, whatever else a former run has left, and the tables, and switches forwarding off
+    /// where it was off before. A table of the administrator that has rules stays. Only while there is no
+    /// sandbox.
+    ///
+    /// # Errors
+    /// The first failure; the rest is removed all the same.
+    pub async fn clear(&self, networks: Vec<NetworkConfig>) -> Result<(), Error> {
+        self.blocking(move |inner| inner.clear(&networks)).await
+    }
+
     /// Makes a sandbox: its namespace, kept by a file, its links and the redirection of its ports.
     ///
     /// # Errors

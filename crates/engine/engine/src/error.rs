@@ -33,6 +33,8 @@ pub enum Error {
     Containers(Box<arca_containers::Error>),
     #[error(transparent)]
     Builds(Box<arca_build::Error>),
+    #[error("containers run: {0}; stop them first")]
+    StillRuns(usize),
     #[error("the daemon is shutting down")]
     ShuttingDown,
 }

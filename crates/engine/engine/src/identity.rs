@@ -56,15 +56,31 @@ fn uuid() -> String {
     format!("{a}-{b}-4{c}-a{d}-{e}")
 }
 
+/// Tells whether the host was started since [`rebooted`] was called last for `exec_root`. It blocks.
+///
+/// # Errors
+/// [`Error::File`] when the boot's ID cannot be read.
+pub(crate) fn is_rebooted(exec_root: &Path) -> Result<bool, Error> {
+    Ok(noted(exec_root) != boot()?)
+}
+
+fn noted(exec_root: &Path) -> String {
+    let text = std::fs::read_to_string(exec_root.join("boot-id")).unwrap_or_default();
+    text.trim().to_owned()
+}
+
+fn boot() -> Result<String, Error> {
+    arca_runtime::boot_id().map_err(Error::file("read", "the boot ID"))
+}
+
 /// Tells whether the host was started since this was called last for `exec_root`. It blocks.
 ///
 /// # Errors
 /// [`Error::File`] when the boot's ID cannot be read or written.
 pub(crate) fn rebooted(exec_root: &Path) -> Result<bool, Error> {
     let path = exec_root.join("boot-id");
-    let now = arca_runtime::boot_id().map_err(Error::file("read", "the boot ID"))?;
-    let before = std::fs::read_to_string(&path).unwrap_or_default();
-    if before.trim() == now {
+    let now = boot()?;
+    if noted(exec_root) == now {
         return Ok(false);
     }
     std::fs::write(&path, format!("{now}\n")).map_err(Error::file("write", &path))?;
@@ -90,8 +106,10 @@ mod tests {
     #[test]
     fn a_reboot_is_noticed_once() {
         let dir = tempfile::tempdir().unwrap();
+        assert!(is_rebooted(dir.path()).unwrap());
         assert!(rebooted(dir.path()).unwrap());
         assert!(!rebooted(dir.path()).unwrap());
+        assert!(!is_rebooted(dir.path()).unwrap());
         std::fs::write(dir.path().join("boot-id"), "another\n").unwrap();
         assert!(rebooted(dir.path()).unwrap());
     }

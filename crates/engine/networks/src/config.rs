@@ -92,6 +92,20 @@ pub struct DnsSettings {
     pub options: Vec<String>,
 }
 
+impl Config {
+    /// What the backend is told.
+    pub(crate) fn backend(&self) -> arca_net::Config {
+        arca_net::Config {
+            netns_dir: self.exec_root.join("netns"),
+            table: self.firewall_table.clone(),
+            ip_forward: self.ip_forward,
+            userland_proxy: self.userland_proxy,
+            dns_program: self.dns_program.clone(),
+            users: self.users.clone(),
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {

@@ -26,6 +26,7 @@ mod service;
 mod spec;
 mod sublink;
 mod subnets;
+mod teardown;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

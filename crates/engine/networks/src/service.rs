@@ -81,15 +81,7 @@ impl Networks {
         events: Events,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
-        let net = Net::open(arca_net::Config {
-            netns_dir: config.exec_root.join("netns"),
-            table: config.firewall_table.clone(),
-            ip_forward: config.ip_forward,
-            userland_proxy: config.userland_proxy,
-            dns_program: config.dns_program.clone(),
-            users: config.users.clone(),
-        })
-        .map_err(|cause| Error::Network {
+        let net = Net::open(config.backend()).map_err(|cause| Error::Network {
             network: "bridge".to_owned(),
             cause,
         })?;

@@ -168,6 +168,31 @@ impl Firewall {
             .map_err(Error::system("list the chains of the firewall"))
     }
 
+    /// Removes the table, and that of the administrator unless it has rules.
+    pub(crate) fn clear(&self) -> Result<(), Error> {
+        let mut state = self.lock();
+        state.rules = Ruleset::default();
+        state.installed = false;
+        let administrators = self.administrators();
+        let failed = |table: &str| Error::system(format!("remove the nftables table {table:?}"));
+        let used = table::has_rules(&mut state.socket, &administrators);
+        let mut tables = vec![self.table.as_str()];
+        if !used.map_err(failed(&administrators))? {
+            tables.push(&administrators);
+        }
+        for table in tables {
+            let mut change = Transaction::new(table);
+            change.delete_table();
+            change.commit(&mut state.socket).map_err(failed(table))?;
+        }
+        Ok(())
+    }
+
+    /// The name of the administrator's table.
+    fn administrators(&self) -> String {
+        format!("{}-user", self.table)
+    }
+
     /// The name of the table.
     pub(crate) fn table(&self) -> &str {
         &self.table
@@ -197,7 +222,7 @@ impl Firewall {
             )))?;
         state.installed = !state.rules.bridges.is_empty();
         if state.installed {
-            let table = format!("{}-user", self.table);
+            let table = self.administrators();
             let made = ruleset::administrators(&table).commit(&mut state.socket);
             made.map_err(Error::system(format!("make the nftables table {table:?}")))?;
         }

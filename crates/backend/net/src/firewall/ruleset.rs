@@ -76,7 +76,8 @@ fn loopback6() -> IpNet {
 }
 
 /// The table of the administrator, with an empty chain that forwarded packets pass before ours; nothing
-/// changes when they are there. It is never emptied and never removed by us.
+/// changes when they are there. It is never emptied by us, and removed only when the engine goes for good and it
+/// has no rules.
 pub(crate) fn administrators(table: &str) -> Transaction<'_> {
     let mut change = Transaction::new(table);
     change.ensure_table();

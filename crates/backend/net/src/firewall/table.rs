@@ -14,6 +14,7 @@ const DELTABLE: u16 = SUBSYSTEM | 2;
 const NEWCHAIN: u16 = SUBSYSTEM | 3;
 const GETCHAIN: u16 = SUBSYSTEM | 4;
 const NEWRULE: u16 = SUBSYSTEM | 6;
+const GETRULE: u16 = SUBSYSTEM | 7;
 const NEWSET: u16 = SUBSYSTEM | 9;
 const NEWSETELEM: u16 = SUBSYSTEM | 12;
 const DELSETELEM: u16 = SUBSYSTEM | 14;
@@ -279,6 +280,16 @@ fn obstacle(payload: &[u8]) -> Option<Obstacle> {
         table: text(attribute(attrs, 1)?),
         chain: text(attribute(attrs, 3)?),
     })
+}
+
+/// Whether the table is there and has a rule.
+pub(super) fn has_rules(socket: &mut Socket, table: &str) -> io::Result<bool> {
+    let mut found = false;
+    let request = Message::new(GETRULE, 0).raw(&INET).attr_str(1, table);
+    socket.dump(request, |message| {
+        found |= concerns(message.payload, table);
+    })?;
+    Ok(found)
 }
 
 /// Whether a notification is about the table.
