@@ -1,6 +1,7 @@
 //! The daemon's life: start, serve, reload, end.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use arca_engine::Engine;
@@ -29,6 +30,8 @@ const STACK: usize = 1 << 20;
 /// From so many bytes on, a piece of memory goes back to the system when it is freed. What bodies are read
 /// into is smaller.
 const MAPPED_FROM: u32 = 256 << 10;
+/// After so long without a request memory is given back.
+const QUIET: Duration = Duration::from_secs(5);
 /// How many bytes stay free in an arena.
 const KEPT: u32 = 1 << 20;
 
@@ -49,7 +52,7 @@ pub(crate) fn run(program: &Program, cli: &Cli) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(BLOCKING)
-        .thread_keep_alive(std::time::Duration::from_secs(2))
+        .thread_keep_alive(Duration::from_secs(2))
         .thread_stack_size(STACK)
         .thread_name("arcad")
         .enable_all()
@@ -125,7 +128,8 @@ impl Daemon<'_> {
         for host in &self.settings.hosts {
             tracing::info!(address = %host, "API listens");
         }
-        arca_sys::memory::give_back();
+        give_back();
+        tasks.spawn(cool_down(server.clone()));
         notify(&[NotifyState::Ready]);
         self.serve(signals, &engine, &registry).await;
         notify(&[NotifyState::Stopping]);
@@ -164,6 +168,22 @@ impl Daemon<'_> {
                 }
             }
         }
+    }
+}
+
+/// Gives back what each burst of requests has left behind.
+async fn cool_down(server: Server) {
+    loop {
+        server.quiet(QUIET).await;
+        give_back();
+    }
+}
+
+/// Gives back memory that is not needed while nothing happens.
+fn give_back() {
+    arca_sys::memory::give_back();
+    if let Err(error) = arca_sys::memory::forget_code() {
+        tracing::debug!(%error, "the code of the start stays in memory");
     }
 }
 

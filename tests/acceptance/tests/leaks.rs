@@ -1,4 +1,9 @@
 //! The host is left as it was.
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "helpers of tests fail where they stand"
+)]
 
 use arca_testkit::{Engine, Snapshot};
 use serde_json::json;
@@ -96,4 +101,30 @@ fn streams_and_execs_leave_no_open_files() {
         follower.wait().unwrap();
     }
     before.settled(&engine);
+}
+
+/// What a start and a burst of requests needed of the program is not held while nothing happens.
+#[test]
+fn an_idle_daemon_gives_memory_back() {
+    let engine = Engine::start();
+    if !engine.is_own() {
+        return;
+    }
+    engine.docker(&["run", "--rm", "busybox", "true"]).ok();
+    let most = code_in_memory(&engine);
+    arca_testkit::eventually("the code of the burst is given back", || {
+        (code_in_memory(&engine) < most / 2).then_some(())
+    });
+    engine.docker(&["run", "--rm", "busybox", "true"]).ok();
+}
+
+/// What is resident of the program's code, in KiB.
+fn code_in_memory(engine: &Engine) -> u64 {
+    let maps = std::fs::read_to_string(format!("/proc/{}/smaps", engine.pid())).unwrap();
+    let mut lines = maps.lines();
+    lines
+        .find(|line| line.contains(" r-xp ") && line.ends_with("arcad"))
+        .expect("the program's code");
+    let resident = lines.find_map(|line| line.strip_prefix("Rss:")).unwrap();
+    resident.trim().trim_end_matches(" kB").parse().unwrap()
 }

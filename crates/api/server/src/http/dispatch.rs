@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, HttpBody};
@@ -14,7 +15,7 @@ use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::{Method, Request, StatusCode, Uri, header};
 use hyper::body::{Frame, Incoming, SizeHint};
-use tokio::sync::SetOnce;
+use tokio::sync::{Notify, SetOnce};
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt};
 use tracing::Instrument;
@@ -33,6 +34,8 @@ pub(super) struct Dispatch {
     router: Arc<SetOnce<Router>>,
     headers: Arc<[(HeaderName, HeaderValue)]>,
     requests: Arc<AtomicU64>,
+    /// Told of each request.
+    busy: Arc<Notify>,
 }
 
 impl Dispatch {
@@ -63,6 +66,7 @@ impl Dispatch {
             router: Arc::default(),
             headers: headers.into(),
             requests: Arc::default(),
+            busy: Arc::default(),
         }
     }
 
@@ -79,6 +83,18 @@ impl Dispatch {
             Some(router) => router.clone(),
             None if path == "/_ping" => self.early.clone(),
             None => self.router.wait().await.clone(),
+        }
+    }
+
+    /// Waits for a request, and then until none has come for `pause`.
+    pub(super) async fn quiet(&self, pause: Duration) {
+        self.busy.notified().await;
+        while tokio::time::timeout(pause, self.busy.notified())
+            .await
+            .is_ok()
+        {
+            // As long as they come, one look a pause is enough.
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -99,6 +115,7 @@ impl Dispatch {
 
     async fn route(self, mut request: Request<Body>) -> Response {
         let id = self.requests.fetch_add(1, Ordering::Relaxed);
+        self.busy.notify_one();
         let span = tracing::debug_span!(
             "request", request.id = id, method = %request.method(), path = request.uri().path()
         );

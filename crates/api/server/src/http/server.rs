@@ -118,6 +118,11 @@ impl Server {
         }
     }
 
+    /// Waits for a request, and then until none has come for `pause`.
+    pub async fn quiet(&self, pause: Duration) {
+        self.dispatch.quiet(pause).await;
+    }
+
     /// Stops accepting, ends streams that would go on for ever, lets other requests finish (for five
     /// seconds at most) and gives up what is left. Sessions that a shim carries go on without us.
     pub async fn stop(&self) {
