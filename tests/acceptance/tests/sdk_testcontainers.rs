@@ -1,4 +1,4 @@
-//! Testcontainers for Node and for Python: containers with published ports, and the reaper, which is bound
+//! Testcontainers for Node, Python and Rust: containers with published ports, and the reaper, which is bound
 //! to the engine's socket and removes what a test that has died left behind. The reaper's own image is not
 //! to be had without the internet: `c/reaper.c` speaks its protocol.
 #![expect(
@@ -93,4 +93,32 @@ fn testcontainers_for_python_leaves_nothing_behind() {
     let python = arca_testkit::testcontainers();
     let left = run(&engine, &image, &python, "python/testcontainers_life.py");
     reaped(&engine, &image, &left);
+}
+
+/// Without a reaper: who drops the handle of a container removes it.
+#[test]
+fn testcontainers_for_rust_leaves_nothing_behind() {
+    let engine = Engine::start();
+    let output = engine
+        .command_beside(arca_testkit::testcontainers_rust())
+        .env("TESTCONTAINERS_HOST_OVERRIDE", "127.0.0.1")
+        .env(
+            "DOCKER_HOST",
+            format!("unix://{}", engine.http().socket().display()),
+        )
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}{errors}");
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("testcontainers: ok "));
+    let (container, network) = line.unwrap().split_once(' ').unwrap();
+    for path in [
+        format!("/containers/{container}/json"),
+        format!("/networks/{network}"),
+    ] {
+        assert_eq!(engine.http().get(&path).0, 404, "{path}");
+    }
 }
