@@ -8,23 +8,31 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use arca_testkit::{Engine, old_docker};
+use arca_testkit::{Engine, docker_of};
 
 /// Ends a client that hangs.
 const LONGEST: &str = "100";
 
-/// Runs the client of 2020.
-fn old(engine: &Engine, config: &Path, buildkit: &str, arguments: &[&str]) -> Output {
-    Command::new("timeout")
+/// Runs a client of some age.
+fn aged(client: &Path, engine: &Engine, config: &Path) -> Command {
+    let mut command = Command::new("timeout");
+    command
         .arg(LONGEST)
-        .arg(old_docker())
-        .args(arguments)
+        .arg(client)
         .env("DOCKER_CONFIG", config)
-        .env("DOCKER_BUILDKIT", buildkit)
+        .env_remove("DOCKER_API_VERSION")
         .env(
             "DOCKER_HOST",
             format!("unix://{}", engine.http().socket().display()),
-        )
+        );
+    command
+}
+
+/// Runs the client of 2020.
+fn old(engine: &Engine, config: &Path, buildkit: &str, arguments: &[&str]) -> Output {
+    aged(&docker_of("20.10"), engine, config)
+        .args(arguments)
+        .env("DOCKER_BUILDKIT", buildkit)
         .output()
         .unwrap()
 }
@@ -37,13 +45,17 @@ fn ok(output: Output) -> String {
     text.trim().to_owned()
 }
 
-#[test]
-fn a_client_of_2020_runs_containers() {
+/// The life of a container by a client that speaks a version of the API.
+fn life(age: &str, api: &str) {
     let engine = Engine::start();
     let config = tempfile::tempdir().unwrap();
-    let docker = |arguments: &[&str]| old(&engine, config.path(), "0", arguments);
+    let client = docker_of(age);
+    let docker = |arguments: &[&str]| {
+        let mut command = aged(&client, &engine, config.path());
+        command.args(arguments).output().unwrap()
+    };
     let version = ok(docker(&["version", "--format", "{{.Client.APIVersion}}"]));
-    assert_eq!(version, "1.41");
+    assert_eq!(version, api);
     let name = engine.name("old");
     let script = "echo out; trap 'exit 4' TERM; while :; do sleep 0.1; done";
     let run = [
@@ -79,6 +91,79 @@ fn a_client_of_2020_runs_containers() {
     ok(docker(&["rm", &name]));
     let gone = docker(&["inspect", &name]);
     assert_eq!(gone.status.code(), Some(1));
+}
+
+#[test]
+fn a_client_of_2020_runs_containers() {
+    life("20.10", "1.41");
+}
+
+#[test]
+fn a_client_of_2024_runs_containers() {
+    life("26.1", "1.45");
+}
+
+#[test]
+fn the_newest_client_runs_containers() {
+    life("newest", "1.51");
+}
+
+/// The client speaks whichever version it is told to, from the oldest that the engine answers to the newest.
+#[test]
+fn every_version_of_the_api_runs_containers() {
+    let engine = Engine::start();
+    let config = tempfile::tempdir().unwrap();
+    let client = docker_of("newest");
+    let speak = |minor: u32| {
+        let version = format!("1.{minor}");
+        let docker = |arguments: &[&str]| {
+            let mut command = aged(&client, &engine, config.path());
+            command.env("DOCKER_API_VERSION", &version);
+            ok(command.args(arguments).output().unwrap())
+        };
+        let spoken = docker(&["version", "--format", "{{.Client.APIVersion}}"]);
+        assert_eq!(spoken, version);
+        let name = engine.name(&format!("of-{minor}"));
+        let echo = ["run", "--name", &name, "-e", "A=b", "busybox"];
+        let script = ["sh", "-c", "echo $A; exit 0"];
+        assert_eq!(docker(&[&echo[..], &script].concat()), "b");
+        let filter = format!("name={name}");
+        let listed = docker(&["ps", "-aq", "--no-trunc", "--filter", &filter]);
+        assert_eq!(docker(&["inspect", "-f", "{{.Id}}", &name]), listed);
+        assert_eq!(docker(&["logs", &name]), "b");
+        assert!(docker(&["image", "ls", "-q"]).lines().count() > 0);
+        docker(&["rm", &name]);
+    };
+    std::thread::scope(|scope| {
+        for first in 0..4 {
+            scope.spawn(move || (24..=51).skip(first).step_by(4).for_each(speak));
+        }
+    });
+    // Older and newer ones are refused, by the engine or by the client.
+    for version in ["1.23", "1.99"] {
+        let mut command = aged(&client, &engine, config.path());
+        let refused = command
+            .env("DOCKER_API_VERSION", version)
+            .arg("ps")
+            .output();
+        assert!(!refused.unwrap().status.success(), "{version}");
+    }
+}
+
+/// docker-py 1.10 speaks the oldest version that the engine answers, and nothing else.
+#[test]
+fn a_python_client_of_2016_runs_containers() {
+    let engine = Engine::start();
+    let output = Command::new("timeout")
+        .arg(LONGEST)
+        .arg(arca_testkit::old_docker_py())
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/python/life_2016.py"))
+        .env(
+            "DOCKER_HOST",
+            format!("unix://{}", engine.http().socket().display()),
+        )
+        .output();
+    assert_eq!(ok(output.unwrap()), "docker-py 1.10: ok");
 }
 
 #[test]
@@ -124,7 +209,7 @@ fn a_client_of_2020_builds_by_buildkit_from_its_input_and_to_its_disk() {
         let output = Command::new("timeout")
             .args([LONGEST, "sh", "-ec", script])
             .current_dir(context.path())
-            .env("OLD", old_docker())
+            .env("OLD", docker_of("20.10"))
             .env("DOCKER_CONFIG", config.path())
             .env("DOCKER_BUILDKIT", "1")
             .env(

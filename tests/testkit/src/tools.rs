@@ -102,13 +102,31 @@ pub fn docker_cli() -> PathBuf {
     found("docker")
 }
 
-/// A docker client of 2020 (API 1.41, classic builder and BuildKit by `POST /build`): `scripts/tools
-/// old-cli` gets it once.
+/// A docker client of another age, `20.10` (2020, API 1.41, classic builder and BuildKit by `POST /build`),
+/// `26.1` (2024, API 1.45) or `newest`: `scripts/tools clis` gets them once.
 ///
 /// # Panics
 /// When it cannot be had.
-pub fn old_docker() -> PathBuf {
-    made("old-cli", "bin/docker-20.10")
+pub fn docker_of(age: &str) -> PathBuf {
+    made("clis", &format!("bin/docker-{age}"))
+}
+
+/// A Python that has docker-py 1.10, of 2016: `scripts/tools old-python` makes it once.
+///
+/// # Panics
+/// When it cannot be made.
+pub fn old_docker_py() -> PathBuf {
+    made("old-python", "old-python/bin/python")
+}
+
+/// The program in `tests/acceptance/rust`: `scripts/tools testcontainers-rust` builds it.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn testcontainers_rust() -> PathBuf {
+    // Another one when its source has changed.
+    run(Command::new(repository().join("scripts/tools")).arg("testcontainers-rust"));
+    tools().join("bin/testcontainers-rust")
 }
 
 /// The directory of packages for Node: `scripts/tools node` makes it once.
