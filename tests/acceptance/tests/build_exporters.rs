@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use arca_testkit::{Engine, Output};
+use arca_testkit::{Engine, Output, Registry};
 use serde_json::Value;
 
 const EPOCH: u64 = 1_000_000_000;
@@ -130,4 +130,131 @@ fn the_same_steps_give_the_same_archive_when_its_times_are_rewritten() {
         .expect(0)
         .stderr;
     assert!(told.contains("no source-date-epoch was found"), "{told}");
+}
+
+/// The first bytes of a layer in an archive.
+fn begin(archive: &Path, layer: &Value) -> Vec<u8> {
+    let mut tar = Command::new("tar");
+    let read = tar.arg("xOf").arg(archive).arg(blob(layer));
+    read.output().unwrap().stdout[..4].to_vec()
+}
+
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+const COMPRESSED: &str =
+    "FROM busybox:latest\nRUN seq 100000 > /numbers\nCMD [\"wc\", \"-l\", \"/numbers\"]\n";
+
+/// Exporter, options, how media types end and layers begin.
+const FORMS: [(&str, &str, &str, &[u8]); 6] = [
+    ("oci", "", "+gzip", &GZIP),
+    (
+        "docker",
+        ",compression=gzip,compression-level=1",
+        "+gzip",
+        &GZIP,
+    ),
+    (
+        "oci",
+        ",compression=gzip,compression-level=9",
+        "+gzip",
+        &GZIP,
+    ),
+    ("docker", ",compression=zstd", "+zstd", &ZSTD),
+    (
+        "oci",
+        ",compression=zstd,compression-level=19",
+        "+zstd",
+        &ZSTD,
+    ),
+    (
+        "oci",
+        ",compression=uncompressed,force-compression=true",
+        ".tar",
+        b"numb",
+    ),
+];
+
+#[test]
+fn layers_in_archives_are_compressed_as_they_are_asked_to_be() {
+    let engine = Engine::start();
+    if !engine.is_own() {
+        // dockerd makes archives with containerd's image store only.
+        return;
+    }
+    let (dir, results) = (context(COMPRESSED), tempfile::tempdir().unwrap());
+    let mut sizes = std::collections::BTreeMap::new();
+    for (kind, options, end, begins) in FORMS {
+        let archive = results.path().join(format!("{}.tar", sizes.len()));
+        let image = engine.name("compressed");
+        let output = format!("type={kind},dest={}{options}", archive.display());
+        build(&engine, dir.path(), &["-t", &image, "-o", &output]).expect(0);
+        let all = layers(&archive);
+        for layer in &all {
+            let media_type = layer["mediaType"].as_str().unwrap();
+            assert!(media_type.ends_with(end), "{options}: {media_type}");
+        }
+        assert!(begin(&archive, &all[1]).starts_with(begins), "{options}");
+        sizes.insert(options, all[1]["size"].as_u64().unwrap());
+        let load = ["load", "-i", archive.to_str().unwrap()];
+        engine.docker(&load).expect(0);
+        let counted = engine.docker(&["run", "--rm", &image]).ok();
+        assert_eq!(counted, "100000 /numbers", "{options}");
+        engine.docker(&["rmi", &image]).ok();
+    }
+    let size = |options: &str| sizes[options];
+    let levels = [
+        ",compression=gzip,compression-level=1",
+        "",
+        ",compression=gzip,compression-level=9",
+    ];
+    assert!(size(levels[0]) > size(levels[2]), "{sizes:?}");
+    assert!(size(levels[0]) > size(levels[1]), "{sizes:?}");
+    let best = ",compression=zstd,compression-level=19";
+    assert!(size(",compression=zstd") > size(best), "{sizes:?}");
+    let output = "type=oci,dest=x,compression=zstd,compression-level=23";
+    let refused = build(&engine, dir.path(), &["-o", output]).expect(1).stderr;
+    assert!(
+        refused.contains("outside the range of [0, 22]"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn images_are_pushed_as_they_are_asked_to_be_compressed() {
+    let engine = Engine::start();
+    if !engine.is_own() {
+        // dockerd does so with containerd's image store only, and passes the options over without it.
+        return;
+    }
+    let registry = Registry::start(&engine);
+    let (dir, results) = (context(COMPRESSED), tempfile::tempdir().unwrap());
+    // What was pulled is saved as it came.
+    let saved = results.path().join("saved");
+    let pushed = |tag: &str, options: &str| {
+        let image = registry.image(tag);
+        let output = format!("type=image,name={image},push=true{options}");
+        build(&engine, dir.path(), &["-o", &output]).expect(0);
+        engine.docker(&["rmi", "-f", &image]).ok();
+        engine.docker(&["pull", "-q", &image]).ok();
+        let counted = engine.docker(&["run", "--rm", &image]).ok();
+        assert_eq!(counted, "100000 /numbers", "{options}");
+        let save = ["save", "-o", saved.to_str().unwrap(), &image];
+        engine.docker(&save).expect(0);
+        engine.docker(&["rmi", "-f", &image]).ok();
+        let layer = layers(&saved).swap_remove(1);
+        let kind = layer["mediaType"].as_str().unwrap();
+        let kind = kind.rsplit(['+', '.']).next().unwrap().to_owned();
+        (kind, layer["size"].as_u64().unwrap())
+    };
+    let usual = pushed("app:usual", "");
+    let zstd = pushed("app:zstd", ",compression=zstd,compression-level=19");
+    let fast = pushed("app:fast", ",compression=gzip,compression-level=1");
+    assert_eq!(
+        (usual.0.as_str(), zstd.0.as_str(), fast.0.as_str()),
+        ("gzip", "zstd", "gzip")
+    );
+    assert!(
+        fast.1 > usual.1 && usual.1 > zstd.1,
+        "{fast:?} {usual:?} {zstd:?}"
+    );
 }

@@ -8,7 +8,10 @@ use arca_registry::{Descriptor, DescriptorPlatform, media_type};
 use arca_storage::Lease;
 use arca_types::{DiffId, Digest, ImageId, Reference};
 
+use futures_util::{StreamExt as _, TryStreamExt as _};
+
 use crate::add::Prepared;
+use crate::compress::LayerCompression;
 use crate::error::Error;
 use crate::images::{Change, Images};
 use crate::index::Index;
@@ -16,6 +19,9 @@ use crate::manifest::{digest_of, make};
 use crate::record::{LayerRecord, NameRecord};
 use crate::tag::check_name;
 use crate::tarstream::ByteStream;
+
+/// Layers that are compressed at the same time.
+const AT_ONCE: usize = 4;
 
 /// An image that a build has made.
 #[derive(Debug)]
@@ -30,6 +36,8 @@ pub struct BuiltImage {
     pub annotations: BTreeMap<String, String>,
     /// Annotations of layers where the manifest names them.
     pub layer_annotations: BTreeMap<DiffId, BTreeMap<String, String>>,
+    /// How its layers are to be written; `None` for as they are here.
+    pub compression: Option<LayerCompression>,
     /// Its names.
     pub names: Vec<Reference>,
     /// Keeps the layers until the image does.
@@ -143,12 +151,16 @@ impl Images {
 
     async fn prepare_built(&self, built: &BuiltImage) -> Result<Prepared, Error> {
         let mut layers = self.records_of(&built.layers)?;
+        if let Some(wanted) = built.compression {
+            let written = layers.into_iter();
+            let written = written.map(|layer| self.in_form(layer, wanted, &built.lease));
+            let written = futures_util::stream::iter(written).buffered(AT_ONCE);
+            layers = written.try_collect().await?;
+        }
         for layer in &mut layers {
             let annotations = built.layer_annotations.get(&layer.diff_id);
-            layer
-                .blob
-                .annotations
-                .extend(annotations.cloned().unwrap_or_default());
+            let annotations = annotations.cloned().unwrap_or_default();
+            layer.blob.annotations.extend(annotations);
         }
         let size = built.config.len() as u64;
         let config = Descriptor::new(media_type::OCI_CONFIG, digest_of(&built.config), size);

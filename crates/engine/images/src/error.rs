@@ -129,6 +129,8 @@ pub enum Error {
     Archive(String),
     #[error("failed to read the archive")]
     Read(#[source] std::io::Error),
+    #[error("failed to compress a layer")]
+    Compress(#[source] std::io::Error),
     #[error("{0} is not a valid change command")]
     ChangeCommand(String),
     #[error("{0}")]

@@ -11,6 +11,7 @@
 mod add;
 mod built;
 mod changes;
+mod compress;
 mod config;
 mod decompress;
 mod distribution;
@@ -50,6 +51,7 @@ pub use arca_registry::{
     Auth, AuthHeaderError, Descriptor, DescriptorPlatform, Found, Login, Registry, Secret,
 };
 pub use built::{Built, BuiltImage};
+pub use compress::{LayerCompression, LayerForm};
 pub use config::{ConfigError, Healthcheck, HistoryEntry, ImageConfig, RunConfig};
 pub use distribution::Distribution;
 pub use error::Error;

@@ -15,6 +15,7 @@ use arca_storage::Lease;
 use arca_types::{Platform, Reference, Repository};
 use bytes::Bytes;
 
+use crate::compress::LayerForm;
 use crate::error::Error;
 use crate::images::{Change, Images};
 use crate::index::{Entry, Index};
@@ -309,7 +310,7 @@ impl Images {
 
 /// Is this a layer as an archive that is not compressed?
 fn is_plain(blob: &Descriptor) -> bool {
-    blob.media_type == media_type::OCI_LAYER || blob.media_type.ends_with(".rootfs.diff.tar")
+    LayerForm::of(blob) == LayerForm::Plain
 }
 
 /// The manifest with the layers as they were pushed: OCI's, whatever the layers were called before.

@@ -87,6 +87,7 @@ impl Build {
         let built = BuiltImage {
             annotations: std::collections::BTreeMap::new(),
             layer_annotations: std::collections::BTreeMap::new(),
+            compression: None,
             config: bytes,
             layers: config.diff_ids,
             parent: self.state.image.as_ref().map(|image| image.id.clone()),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use arca_images::{LayerCompression, LayerForm};
 use arca_types::Timestamp;
 
 use super::{ExporterKind, ExporterSpec};
@@ -29,15 +30,15 @@ impl ExporterSpec {
         for (name, value) in &self.attrs {
             let value = value.as_str();
             let done = match (self.kind, name.as_str()) {
-                (Image, "compression") => matches!(value, "" | "gzip"),
-                (Docker | Oci, "compression") => matches!(value, "" | "uncompressed"),
+                // A push compresses what is not.
+                (Image, "compression") => value != "uncompressed",
+                (Local | Tar, "compression") => matches!(value, "" | "uncompressed"),
+                (Local | Tar, "compression-level") => false,
+                (Local | Tar, "force-compression") => !is_true(value),
                 (Docker | Oci, "tar") | (Image, "store") | (_, "oci-mediatypes") => is_true(value),
-                (_, "compression-level" | "oci-artifact") => false,
+                (_, "oci-artifact") => false,
                 (Local | Tar, "platform-split") => !is_true(value),
-                (
-                    _,
-                    "force-compression" | "push-by-digest" | "registry.insecure" | "name-canonical",
-                ) => !is_true(value),
+                (_, "push-by-digest" | "registry.insecure" | "name-canonical") => !is_true(value),
                 _ => true,
             };
             if !done {
@@ -45,6 +46,7 @@ impl ExporterSpec {
             }
         }
         self.epoch()?;
+        self.compression()?;
         self.annotations().map(drop)
     }
 
@@ -78,6 +80,21 @@ impl ExporterSpec {
     pub(crate) fn rewrites(&self) -> Result<Option<Timestamp>, Error> {
         let epoch = self.epoch()?;
         Ok(epoch.filter(|_| self.flag("rewrite-timestamp")))
+    }
+
+    /// How layers are to be written: those of archives as BuildKit does by default. Those of images stay as
+    /// they are until a push compresses them by gzip, unless more is said.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`], [`Error::Invalid`].
+    pub(crate) fn compression(&self) -> Result<Option<LayerCompression>, Error> {
+        let kept = match self.kind {
+            ExporterKind::Local | ExporterKind::Tar => return Ok(None),
+            ExporterKind::Docker | ExporterKind::Oci => None,
+            ExporterKind::Image => Some(LayerCompression::default()),
+        };
+        let asked = compression(&self.attrs)?;
+        Ok(Some(asked).filter(|asked| Some(*asked) != kept))
     }
 
     /// Is this option set?
@@ -123,6 +140,51 @@ impl ExporterSpec {
     }
 }
 
+/// Reads `compression`, `compression-level` and `force-compression`.
+pub(super) fn compression(attrs: &BTreeMap<String, String>) -> Result<LayerCompression, Error> {
+    let text = |name: &str| attrs.get(name).map_or("", String::as_str);
+    let form = match text("compression") {
+        "" | "gzip" => LayerForm::Gzip,
+        "zstd" => LayerForm::Zstd,
+        "uncompressed" => LayerForm::Plain,
+        "estargz" => {
+            let text = "the output option compression=estargz is not supported: gzip, zstd and uncompressed are";
+            return Err(Error::Unsupported(text.to_owned()));
+        }
+        other => {
+            let text = format!("unsupported compression type {other}");
+            return Err(Error::Invalid(text));
+        }
+    };
+    let highest = match form {
+        LayerForm::Plain | LayerForm::Gzip => 9,
+        LayerForm::Zstd => 22,
+    };
+    let level = match text("compression-level") {
+        "" => None,
+        given => {
+            let level: u32 = given.parse().map_err(|_error| {
+                let text = format!("non-integer value {given} specified for compression-level");
+                Error::Invalid(text)
+            })?;
+            if level > highest {
+                let text =
+                    format!("compression-level {level} is outside the range of [0, {highest}]");
+                return Err(Error::Invalid(text));
+            }
+            Some(level)
+        }
+    };
+    let force = match text("force-compression") {
+        "" => false,
+        given => arca_dockerfile::boolean(given).ok_or_else(|| {
+            let text = format!("non-bool value {given} specified for force-compression");
+            Error::Invalid(text)
+        })?,
+    };
+    Ok(LayerCompression { form, level, force })
+}
+
 fn is_host(platform: &str) -> bool {
     let platform = platform.parse::<arca_types::Platform>();
     platform.is_ok_and(|platform| platform == arca_types::Platform::host())
@@ -150,8 +212,13 @@ mod tests {
     fn what_is_not_done_is_refused() {
         use ExporterKind::{Docker, Image, Local, Oci, Tar};
         for (kind, name, value) in [
-            (Image, "compression", "zstd"),
-            (Oci, "compression", "gzip"),
+            (Image, "compression", "uncompressed"),
+            (Image, "compression", "estargz"),
+            (Oci, "compression", "lz4"),
+            (Oci, "compression-level", "high"),
+            (Docker, "compression-level", "10"),
+            (Docker, "force-compression", "perhaps"),
+            (Tar, "compression", "gzip"),
             (Image, "push-by-digest", "true"),
             (Oci, "tar", "false"),
             (Image, "annotation-index.a", "b"),
@@ -166,11 +233,29 @@ mod tests {
             (Image, "push", "true"),
             (Image, "name", "a,b"),
             (Oci, "compression", "uncompressed"),
+            (Image, "compression", "zstd"),
+            (Docker, "compression-level", "9"),
             (Tar, "rewrite-timestamp", "false"),
             (Docker, "rewrite-timestamp", "1"),
         ] {
             spec(kind, &[(name, value)]).check().unwrap();
         }
+    }
+
+    #[test]
+    fn archives_are_compressed_and_images_where_it_is_asked_for() {
+        use ExporterKind::{Docker, Image, Oci, Tar};
+        let read = |kind, attrs: &[(&str, &str)]| spec(kind, attrs).compression().unwrap();
+        let wanted = |form, level, force| Some(LayerCompression { form, level, force });
+        let gzip = wanted(LayerForm::Gzip, None, false);
+        assert_eq!(read(Oci, &[]), gzip);
+        assert_eq!(read(Docker, &[("compression", "gzip")]), gzip);
+        assert_eq!(read(Image, &[("compression", "gzip")]), None);
+        assert_eq!(read(Tar, &[]), None);
+        let best = [("compression", "zstd"), ("compression-level", "22")];
+        assert_eq!(read(Image, &best), wanted(LayerForm::Zstd, Some(22), false));
+        let forced = [("compression", "uncompressed"), ("force-compression", "1")];
+        assert_eq!(read(Oci, &forced), wanted(LayerForm::Plain, None, true));
     }
 
     #[test]

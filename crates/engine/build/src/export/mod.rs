@@ -5,6 +5,8 @@ pub(crate) mod config;
 
 use std::collections::BTreeMap;
 
+use arca_images::LayerCompression;
+
 use crate::Error;
 
 /// What becomes of the result (`Exporter` of BuildKit's `SolveRequest`).
@@ -74,6 +76,13 @@ impl CacheExport {
                 ("dest", _) if self.kind == "local" => {}
                 ("image-manifest", "true") | ("oci-mediatypes", "true") => {}
                 ("compression", "" | "gzip") => {}
+                ("compression", "uncompressed") if self.kind == "registry" => {
+                    // A push compresses what is not.
+                    let text = "a cache in a registry is compressed";
+                    return unsupported(text.to_owned());
+                }
+                ("compression" | "compression-level" | "force-compression", _)
+                    if self.kind != "inline" => {}
                 _ => {
                     let text = format!("the option {name}={value} of a cache is not supported");
                     return unsupported(text);
@@ -87,7 +96,21 @@ impl CacheExport {
                 )));
             }
         }
-        Ok(())
+        self.compression().map(drop)
+    }
+
+    /// How layers are to be written; `None` for as they are, which a push compresses by gzip.
+    ///
+    /// # Errors
+    /// As [`ExporterSpec::compression`].
+    pub(crate) fn compression(&self) -> Result<Option<LayerCompression>, Error> {
+        let kept = match self.kind.as_str() {
+            "inline" => return Ok(None),
+            "registry" => Some(LayerCompression::default()),
+            _ => None,
+        };
+        let asked = attributes::compression(&self.attrs)?;
+        Ok(Some(asked).filter(|asked| Some(*asked) != kept))
     }
 
     /// Is this option set?
@@ -104,4 +127,40 @@ pub struct CacheImport {
     pub kind: String,
     /// Options: `ref`, `src`, `digest`.
     pub attrs: BTreeMap<String, String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cache(kind: &str, attrs: &[(&str, &str)]) -> CacheExport {
+        let attrs = attrs.iter();
+        CacheExport {
+            kind: kind.to_owned(),
+            attrs: attrs
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn caches_are_compressed_as_they_are_asked_to_be() {
+        let zstd = ("compression", "zstd");
+        for (kind, place) in [("local", ("dest", "d")), ("registry", ("ref", "r"))] {
+            let asked = cache(kind, &[place, zstd, ("compression-level", "3")]);
+            asked.check().unwrap();
+            let wanted = asked.compression().unwrap().unwrap();
+            assert_eq!(
+                (wanted.form, wanted.level),
+                (arca_images::LayerForm::Zstd, Some(3))
+            );
+            let wrong = [place, zstd, ("compression-level", "23")];
+            assert!(cache(kind, &wrong).check().is_err());
+        }
+        assert!(cache("inline", &[zstd]).check().is_err());
+        let plain = [("ref", "r"), ("compression", "uncompressed")];
+        assert!(cache("registry", &plain).check().is_err());
+        assert_eq!(cache("registry", &plain[..1]).compression().unwrap(), None);
+        assert!(cache("local", &[]).compression().unwrap().is_some());
+    }
 }

@@ -252,6 +252,7 @@ impl Job {
             parent: None,
             annotations: BTreeMap::new(),
             layer_annotations: BTreeMap::new(),
+            compression: cache.compression()?,
             names,
             lease,
         })

@@ -131,6 +131,7 @@ impl Job {
         Ok(BuiltImage {
             config,
             layer_annotations,
+            compression: exporter.compression()?,
             layers: rewritten,
             parent: None,
             annotations: exporter.annotations()?.manifest,

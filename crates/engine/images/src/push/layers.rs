@@ -9,9 +9,10 @@ use arca_registry::{Descriptor, Mount, Upload};
 use arca_types::{DiffId, Repository};
 use futures_util::future::try_join_all;
 
-use super::content::{Meter, compressed, plain};
+use super::content::{Meter, plain};
 use super::known::KnownBlob;
 use super::{Push, is_plain};
+use crate::compress::{LayerCompression, compressed};
 use crate::error::Error;
 use crate::progress::{Progress, tell};
 use crate::record::LayerRecord;
@@ -230,7 +231,7 @@ impl Push<'_> {
             sink: self.sink.clone(),
         };
         let pushed = if layer.compress {
-            let (portions, made) = compressed(file, Arc::clone(&read));
+            let (portions, made) = compressed(file, LayerCompression::default(), Arc::clone(&read));
             let content = meter().watch(portions);
             let sent = self.remote.upload_stream(upload, content).await;
             let upload = sent.map_err(Error::push)?;
