@@ -130,9 +130,9 @@ options! {
     "dns-search" / "dns-search": List, Honoured, "DNS search domains to use";
     "exec-opt" / "exec-opts": List, Honoured, "Runtime execution options";
     "exec-root" / "exec-root": Text, Honoured, "Root directory for execution state files";
-    "experimental" / "experimental": Bool, Honoured, "Enable experimental features";
+    "experimental" / "experimental": Bool, Honoured, "Tell clients that experimental features are enabled";
     "feature" / "features": Map, Only("{}"), "Enable feature in the daemon";
-    "" / "builder": Object, Honoured, "";
+    "" / "builder": Object, Honoured, "What the build cache keeps and what builds may do: see above";
     "exposure" / "exposure": Text, Honoured, "Who reaches published ports (\"open\" | \"firewall\" | \"loopback\")";
     "fixed-cidr" / "fixed-cidr": Text, Honoured, "IPv4 subnet for the default bridge network";
     "fixed-cidr-v6" / "fixed-cidr-v6": Text, Honoured, "IPv6 subnet for the default bridge network";
@@ -142,7 +142,7 @@ options! {
     "http-proxy" / "http-proxy": Text, Honoured, "HTTP proxy URL to use for outgoing traffic";
     "https-proxy" / "https-proxy": Text, Honoured, "HTTPS proxy URL to use for outgoing traffic";
     "icc" / "icc": Bool, Honoured, "Enable inter-container communication for the default bridge network";
-    "" / "image-gc": Object, Honoured, "";
+    "" / "image-gc": Object, Honoured, "When unused images are removed: see above";
     "init" / "init": Bool, Honoured, "Run an init in the container to forward signals and reap processes";
     "init-path" / "init-path": Text, Honoured, "Path to the init binary";
     "insecure-registry" / "insecure-registries": List, Honoured, "Enable insecure registry communication";
@@ -163,13 +163,13 @@ options! {
     "max-concurrent-uploads" / "max-concurrent-uploads": Int, Honoured, "Set the max concurrent uploads";
     "max-download-attempts" / "max-download-attempts": Int, Honoured, "Set the max download attempts for each pull";
     "metrics-addr" / "metrics-addr": Text, Only("\"\""), "Set default address and port to serve the metrics api on";
-    "mtu" / "mtu": Int, Honoured, "Set the MTU for the default \"bridge\" network";
+    "mtu" / "mtu": Int, Honoured, "MTU of bridge networks that name none";
     "network-control-plane-mtu" / "network-control-plane-mtu": Int, Only("1500"), "Network Control plane MTU";
     "no-new-privileges" / "no-new-privileges": Bool, Honoured, "Set no-new-privileges by default for new containers";
     "no-proxy" / "no-proxy": Text, Honoured, "Hosts for which the proxy is skipped";
     "node-generic-resource" / "node-generic-resources": List, Only("[]"), "Advertise user-defined resource";
     ('p') "pidfile" / "pidfile": Text, Honoured, "Path to use for daemon PID file";
-    "" / "proxies": Object, Honoured, "";
+    "" / "proxies": Object, Honoured, "Proxies of arcad itself: see above";
     "raw-logs" / "raw-logs": Bool, Honoured, "Full timestamps without ANSI coloring";
     "restart-on-unhealthy" / "restart-on-unhealthy": Bool, Honoured, "Restart containers when their health check fails";
     "registry-mirror" / "registry-mirrors": Mirrors, Honoured, "Preferred registry mirror";
@@ -177,7 +177,7 @@ options! {
     "seccomp-profile" / "seccomp-profile": Text, Honoured, "Path to seccomp profile; \"unconfined\" disables the default profile";
     "selinux-enabled" / "selinux-enabled": Bool, Only("false"), "Enable selinux support";
     "shim" / "": Text, Honoured, "Path to arca-shim (default: beside arcad)";
-    "shutdown-timeout" / "shutdown-timeout": Int, Honoured, "Set the default shutdown timeout, in seconds";
+    "shutdown-timeout" / "shutdown-timeout": Int, Honoured, "Accepted: arcad ends without its containers";
     ('s') "storage-driver" / "storage-driver": Text, Honoured, "Storage driver to use (\"overlay2\"|\"vfs\")";
     "storage-opt" / "storage-opts": List, Honoured, "Storage driver options";
     "swarm-default-advertise-addr" / "swarm-default-advertise-addr": Text, Only("\"\""), "Default address for swarm advertised address";
@@ -300,6 +300,38 @@ mod tests {
             }
         }
         text
+    }
+
+    /// The members that an object of the file may have.
+    fn members<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> Vec<String> {
+        let refused = serde_json::from_value::<T>(value).map(drop).unwrap_err();
+        let text = refused.to_string();
+        let (_, expected) = text.split_once("expected ").unwrap();
+        let names = expected.split('`').skip(1).step_by(2);
+        names.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_page_names_every_member_of_the_objects() {
+        use crate::objects::{Pool, Runtime};
+        use serde_json::json;
+
+        let page = include_str!("../../../docs/CONFIGURATION.md");
+        let none = || json!({"nosuch": 1});
+        let lists = [
+            members::<crate::builds::Builder>(none()),
+            members::<crate::builds::Builder>(json!({"gc": none()})),
+            members::<crate::builds::Builder>(json!({"gc": {"policy": [none()]}})),
+            members::<crate::builds::Builder>(json!({"entitlements": none()})),
+            members::<crate::builds::Builder>(json!({"history": none()})),
+            members::<crate::image_gc::ImageGc>(none()),
+            members::<Pool>(none()),
+            members::<Runtime>(none()),
+        ];
+        let is_member = |name: &&String| name.starts_with(char::is_lowercase);
+        for name in lists.iter().flatten().filter(is_member) {
+            assert!(page.contains(&format!("`{name}`")), "{name}");
+        }
     }
 
     /// `ARCA_BLESS=1` writes the page anew.
