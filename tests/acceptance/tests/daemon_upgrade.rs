@@ -84,6 +84,16 @@ volumes: {data: {}}
         assert_eq!(line, expected(number));
     }
 
+    let follow = ["logs", "-f", "--no-log-prefix", "--tail", "1", "ticker"];
+    let mut follower = engine.docker_spawn(&app.arguments(&follow));
+    let lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    let followed: Vec<String> = lines.take(4).map(Result::unwrap).collect();
+    let begin = (log.lines().count() - 1..).find(|number| expected(*number) == followed[0]);
+    let all: Vec<String> = (0..4).map(|more| expected(begin.unwrap() + more)).collect();
+    assert_eq!(followed, all);
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+
     // Containers that older programs run, and such of the newer ones, side by side.
     let again = app.run(&["up", "-d", "--scale", "ticker=3"]).expect(0);
     assert!(!again.stderr.contains("Recreate"), "{}", again.stderr);
