@@ -16,7 +16,7 @@ use crate::build::Builds;
 use crate::control::{Control, Health};
 use crate::gateway::Gateway;
 use crate::history::History;
-use crate::session::{Session, Sessions, with_early};
+use crate::session::{Session, Sessions, WINDOW, WINDOWS, with_early};
 use crate::uploads::Uploads;
 
 /// Bytes of a message that is taken: definitions and files that front ends read.
@@ -93,7 +93,8 @@ impl BuildKit {
         let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .keep_alive_interval(PING)
-            .adaptive_window(true)
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOWS)
             .serve_connection(TokioIo::new(connection), TowerToHyperService::new(router));
         tokio::select! {
             ended = connection => {

@@ -8,6 +8,8 @@ mod list;
 pub(crate) mod mode;
 mod receive;
 mod send;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use arca_build::Error;

@@ -5,13 +5,20 @@ use std::path::{Path, PathBuf};
 use arca_build::Error;
 use bollard_buildkit_proto::fsutil::types::Packet;
 use bollard_buildkit_proto::fsutil::types::packet::PacketType;
+use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
+use tonic::Status;
 use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
 
 use super::list::List;
 use super::write::Writer;
 use super::{QUEUE, open, packet};
+
+/// Packets that are handed on together, at most; they fit in the window of a stream.
+const TOGETHER: usize = 256;
+/// How many times so many may wait.
+const CHUNKS: usize = 4;
 
 const METHOD: &str = "/moby.filesync.v1.FileSync/DiffCopy";
 
@@ -27,8 +34,10 @@ pub(crate) async fn receive(
     compare: bool,
 ) -> Result<(), Error> {
     let (asks, outgoing) = mpsc::channel(QUEUE);
-    let mut incoming = open(channel, METHOD, metadata, outgoing).await?;
-    let (packets, work) = mpsc::channel(QUEUE);
+    let incoming = open(channel, METHOD, metadata, outgoing).await?;
+    // What has arrived is handed on together: waking a thread costs more than most packets.
+    let mut incoming = incoming.ready_chunks(TOGETHER);
+    let (packets, work) = mpsc::channel(CHUNKS);
     let destination = destination.to_owned();
     let asking = asks.clone();
     let mut working =
@@ -44,26 +53,43 @@ pub(crate) async fn receive(
                     return Err(gone());
                 }
             }
-            message = incoming.message() => {
-                let message = message
-                    .map_err(|status| crate::error::of_client("transferring files", &status))?;
-                match message {
-                    Some(packet) if packet.r#type() == PacketType::PacketFin => return Ok(()),
-                    Some(packet) if packet.r#type() == PacketType::PacketErr => {
-                        let text = String::from_utf8_lossy(&packet.data).into_owned();
-                        return Err(Error::Failed(text));
-                    }
-                    Some(packet) => {
-                        if packets.send(packet).await.is_err() && finished {
-                            return Err(Error::Failed("files after the end".to_owned()));
-                        }
-                    }
-                    None if finished => return Ok(()),
-                    None => return Err(gone()),
+            arrived = incoming.next() => {
+                let Some(arrived) = arrived else {
+                    return if finished { Ok(()) } else { Err(gone()) };
+                };
+                let (files, end) = sorted(arrived)?;
+                if !files.is_empty() && packets.send(files).await.is_err() && finished {
+                    return Err(Error::Failed("files after the end".to_owned()));
+                }
+                if end {
+                    return Ok(());
                 }
             }
         }
     }
+}
+
+/// The packets that are about files, and whether the client has said its last.
+///
+/// # Errors
+/// What the client says.
+fn sorted(arrived: Vec<Result<Packet, Status>>) -> Result<(Vec<Packet>, bool), Error> {
+    let mut files = Vec::with_capacity(arrived.len());
+    for packet in arrived {
+        let packet =
+            packet.map_err(|status| crate::error::of_client("transferring files", &status))?;
+        match packet.r#type() {
+            PacketType::PacketFin => return Ok((files, true)),
+            PacketType::PacketErr => {
+                let text = String::from_utf8_lossy(&packet.data).into_owned();
+                return Err(Error::Failed(text));
+            }
+            PacketType::PacketStat | PacketType::PacketReq | PacketType::PacketData => {
+                files.push(packet);
+            }
+        }
+    }
+    Ok((files, false))
 }
 
 fn gone() -> Error {
@@ -73,7 +99,7 @@ fn gone() -> Error {
 /// Takes the list, asks for what is missing, and writes it. It blocks.
 fn work_through(
     destination: PathBuf,
-    mut packets: mpsc::Receiver<Packet>,
+    mut packets: mpsc::Receiver<Vec<Packet>>,
     asks: &mpsc::Sender<Packet>,
     compare: bool,
 ) -> Result<(), Error> {
@@ -81,12 +107,19 @@ fn work_through(
     let mut list = List::default();
     let mut number: u32 = 0;
     let mut listing = true;
+    let mut arrived = Vec::new().into_iter();
     loop {
         if !listing && writer.is_complete() {
             return writer.finish(&list);
         }
-        let packet = packets.blocking_recv().ok_or_else(gone)?;
-        match (packet.r#type(), packet.stat.clone()) {
+        let packet = match arrived.next() {
+            Some(packet) => packet,
+            None => {
+                arrived = packets.blocking_recv().ok_or_else(gone)?.into_iter();
+                continue;
+            }
+        };
+        match (packet.r#type(), packet.stat) {
             (PacketType::PacketStat, None) => listing = false,
             (PacketType::PacketStat, Some(stat)) => {
                 let path = list.add(&stat)?;

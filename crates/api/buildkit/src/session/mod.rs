@@ -27,6 +27,13 @@ pub(crate) use body::Body;
 /// How long a build waits for its session: clients open both at the same time.
 const ARRIVAL: Duration = Duration::from_secs(5);
 
+/// How many bytes of a stream may wait for their reader.
+pub(crate) const WINDOW: u32 = 256 << 10;
+/// And of all streams of a connection. `h2` gives a connection up as hostile when its frames, each counted as
+/// 256 bytes at least, are half as much more than that; files are told of in frames of ten bytes and more,
+/// as many as a window has room for. It takes this many bytes to allow that for some seventy streams.
+pub(crate) const WINDOWS: u32 = 1 << 30;
+
 /// The sessions that are open, by ID.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
@@ -146,8 +153,35 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Watched<C> {
     }
 }
 
+/// Becomes the HTTP/2 client of a connection. The token is cancelled when it is gone.
+///
+/// # Errors
+/// When the other side does not speak HTTP/2.
+pub(crate) async fn channel<C>(
+    connection: C,
+) -> Result<(Channel, CancellationToken), tonic::transport::Error>
+where
+    C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let closed = CancellationToken::new();
+    let watched = Watched {
+        connection,
+        _ended: closed.clone().drop_guard(),
+    };
+    let mut once = Some(TokioIo::new(watched));
+    let connector = tower::service_fn(move |_: http::Uri| {
+        let taken = once.take();
+        async move { taken.ok_or_else(|| std::io::Error::other("the session was closed")) }
+    });
+    let endpoint = Endpoint::from_static("http://localhost")
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOWS);
+    let channel = endpoint.connect_with_connector(connector).await?;
+    Ok((channel, closed))
+}
+
 impl Session {
-    /// Becomes the HTTP/2 client of a connection. The token is cancelled when it is gone.
+    /// Becomes the client of a connection. The token is cancelled when it is gone.
     ///
     /// # Errors
     /// When the other side does not speak HTTP/2.
@@ -158,18 +192,7 @@ impl Session {
     where
         C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let closed = CancellationToken::new();
-        let watched = Watched {
-            connection,
-            _ended: closed.clone().drop_guard(),
-        };
-        let mut once = Some(TokioIo::new(watched));
-        let connector = tower::service_fn(move |_: http::Uri| {
-            let taken = once.take();
-            async move { taken.ok_or_else(|| std::io::Error::other("the session was closed")) }
-        });
-        let endpoint = Endpoint::from_static("http://localhost");
-        let channel = endpoint.connect_with_connector(connector).await?;
+        let (channel, closed) = channel(connection).await?;
         let methods = headers.methods.into_iter();
         let session = Arc::new(Self {
             id: headers.id,
