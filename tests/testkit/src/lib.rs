@@ -55,7 +55,7 @@ pub use snapshot::Snapshot;
 pub use store::rounds;
 pub use talk::{Flow, Greeter, Told, Transport, lookup, seen};
 pub use tools::{
-    built as program, docker_cli, docker_of, docker_py, node_modules, old_docker_py, schemathesis,
-    static_c, testcontainers, testcontainers_rust,
+    built as program, docker_cli, docker_of, docker_py, node_modules, old_docker_py, paramiko,
+    schemathesis, static_c, testcontainers, testcontainers_rust,
 };
 pub use zuul::ZuulRegistry;

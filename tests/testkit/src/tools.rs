@@ -86,6 +86,14 @@ pub fn schemathesis() -> PathBuf {
     made("schemathesis", "schemathesis/bin/python")
 }
 
+/// A Python that has paramiko: `scripts/tools paramiko` makes it once.
+///
+/// # Panics
+/// When it cannot be made.
+pub fn paramiko() -> PathBuf {
+    made("paramiko", "paramiko/bin/python")
+}
+
 /// A Python that has Testcontainers: `scripts/tools testcontainers` makes it once.
 ///
 /// # Panics

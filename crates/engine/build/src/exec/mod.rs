@@ -4,7 +4,7 @@ pub(crate) mod emulation;
 mod mounts;
 pub(crate) mod secrets;
 mod spec;
-mod ssh;
+pub(crate) mod ssh;
 mod stubs;
 
 use arca_containers::{StepEnd, StepOutput, StepRequest};

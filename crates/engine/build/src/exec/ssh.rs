@@ -1,4 +1,4 @@
-//! An SSH agent of the client's, as a socket in a step.
+//! An SSH agent of the client's, as a socket in a step, or for git.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ const CONNECTIONS: usize = 64;
 
 /// A socket that is forwarded as long as this lives.
 #[derive(Debug)]
-pub(super) struct Agent {
+pub(crate) struct Agent {
     _serving: JoinSet<()>,
 }
 
 /// Makes the socket; `None` when the client has no agent and need not.
-pub(super) async fn forward(
+pub(crate) async fn forward(
     step: &Step,
     mount: &SshMount,
     (directory, name): (&SecretDir, &str),

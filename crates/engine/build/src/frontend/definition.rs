@@ -14,6 +14,7 @@ use crate::graph::{
     LocalSource, Op, Source, SourceLocation, Vertex,
 };
 use crate::progress::{Range, SourceFile, Warning};
+use crate::source::ssh::is_ssh;
 
 /// What is built, and of what.
 #[derive(Debug)]
@@ -251,6 +252,8 @@ pub(super) fn git_source(url: &GitUrl, keep_git_dir: bool, checksum: String) -> 
         url.remote.clone()
     };
     GitSource {
+        // The agent that clients forward when nothing else is said.
+        mount_ssh_sock: is_ssh(&remote).then(|| "default".to_owned()),
         remote,
         reference: url.reference.clone(),
         subdir: url.directory.clone(),

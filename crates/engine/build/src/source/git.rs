@@ -13,6 +13,7 @@ use base64::Engine as _;
 use tokio::process::Command;
 
 use super::Content;
+use super::ssh::Ssh;
 use crate::graph::{GitSource, digest_json};
 use crate::session::Secret;
 use crate::solve::{Step, blocking};
@@ -263,14 +264,12 @@ struct Git {
     /// Value of the header `Authorization`; never an argument, which others could see.
     authorization: Option<String>,
     remote: String,
+    ssh: Option<Ssh>,
 }
 
 impl Git {
     async fn new(step: &Step, source: &GitSource, work: &Checkout) -> Result<Self, Error> {
-        if source.mount_ssh_sock.is_some() && !source.remote.starts_with("http") {
-            let text = "git repositories by SSH are not supported";
-            return Err(Error::Unsupported(text.to_owned()));
-        }
+        let ssh = Ssh::new(step, source, &work.0).await?;
         let name = |own: &str, default: &str| if own.is_empty() { default } else { own }.to_owned();
         let session = step.job.session();
         let text = |secret: &Secret| String::from_utf8_lossy(secret.expose()).trim().to_owned();
@@ -288,6 +287,7 @@ impl Git {
             home: work.0.clone(),
             authorization,
             remote: source.remote.clone(),
+            ssh,
         })
     }
 
@@ -310,6 +310,9 @@ impl Git {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
+        if let Some(ssh) = &self.ssh {
+            ssh.apply(&mut command);
+        }
         for setting in SETTINGS {
             command.args(["-c", setting]);
         }

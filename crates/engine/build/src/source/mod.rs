@@ -5,6 +5,7 @@ mod http;
 mod image;
 pub(crate) mod layout;
 mod local;
+pub(crate) mod ssh;
 
 use std::sync::Mutex;
 
