@@ -21,6 +21,9 @@ const PORTION: usize = 256 * 1024;
 /// Portions that wait to be taken.
 const WAITING: usize = 4;
 
+/// Zstd's highest level that has no need of a gigabyte to write and of 128 MiB to read.
+const HIGHEST_ZSTD: i32 = 19;
+
 /// What is written, as it comes.
 pub(crate) type Portions = mpsc::Receiver<io::Result<Bytes>>;
 
@@ -41,7 +44,7 @@ pub enum LayerForm {
 pub struct LayerCompression {
     /// The form of layers that were made here.
     pub form: LayerForm,
-    /// 0 to 9 for gzip, 0 to 22 for zstd; `None` for what is usual.
+    /// 0 to 9 for gzip, 0 to 22 for zstd, of which those above 19 are as 19; `None` for what is usual.
     pub level: Option<u32>,
     /// Whether layers that came in another compressed form get this one as well.
     pub force: bool,
@@ -203,6 +206,7 @@ impl<W: Write> Encoder<W> {
             LayerForm::Zstd => {
                 let level = wanted.level.and_then(|level| i32::try_from(level).ok());
                 let level = level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL);
+                let level = level.min(HIGHEST_ZSTD);
                 Self::Zstd(zstd::Encoder::new(output, level)?)
             }
         })

@@ -64,7 +64,7 @@ impl Job {
         let annotations = exporter.annotations()?.descriptor;
         let kind = if docker { "docker" } else { "oci" };
         let vertex = self.begin(&format!("exporting to {kind} image format"));
-        self.note(&vertex, "exporting layers", Some(self.progress().now()));
+        self.note(&vertex, "exporting layers", None);
         let images = &self.0.service.backends.images;
         let archive = images.archive_built(&image, docker, annotations).await;
         let (built, archive) = match archive.map_err(failed) {
@@ -72,6 +72,7 @@ impl Job {
             Err(error) => return self.finish(vertex, Err(error)),
         };
         let now = Some(self.progress().now());
+        self.note(&vertex, "exporting layers", now);
         let manifest = &built.manifest.digest;
         self.note(&vertex, &format!("exporting manifest {manifest}"), now);
         self.note(&vertex, &format!("exporting config {}", built.id), now);
