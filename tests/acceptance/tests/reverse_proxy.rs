@@ -1,4 +1,5 @@
 //! A reverse proxy that learns of services by labels and events, as Traefik does: `python/reverse_proxy.py`.
+
 use arca_testkit::Engine;
 
 #[test]
