@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::engine::Options;
 use crate::netns::NetNs;
-use crate::poll::eventually_within;
+use crate::poll::{eventually_within, within};
 use crate::tools::built;
 
 /// An arcad that the test started.
@@ -170,6 +170,42 @@ impl Own {
             }
         }
     }
+
+    /// Removes the cgroup of all its containers, in every hierarchy. What was killed takes a moment to go.
+    pub(crate) fn remove_cgroups(&self) {
+        let top = Path::new("/sys/fs/cgroup");
+        let name = cgroup_parent(self.directory.path());
+        let hierarchies = std::fs::read_dir(top).into_iter().flatten().flatten();
+        let hierarchies = hierarchies.map(|entry| entry.path());
+        for hierarchy in hierarchies.chain([top.to_owned()]) {
+            let group = hierarchy.join(name.trim_start_matches('/'));
+            let gone = within(Duration::from_secs(5), || {
+                remove_cgroup(&group).then_some(())
+            });
+            if gone.is_none() {
+                eprintln!("{} stays", group.display());
+            }
+        }
+    }
+}
+
+/// Ends what runs in a cgroup and below it, and removes it; whether it is gone.
+fn remove_cgroup(group: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(group) else {
+        return true;
+    };
+    for entry in entries.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_cgroup(&entry.path());
+        }
+    }
+    let left = std::fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    for pid in left.lines().filter_map(|line| line.parse().ok()) {
+        if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
+        }
+    }
+    std::fs::remove_dir(group).is_ok()
 }
 
 /// The parent of the containers' cgroups of the engine in `root`: nobody else's are below it.

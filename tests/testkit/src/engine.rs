@@ -338,6 +338,7 @@ impl Drop for Engine {
         self.with_own(|own| {
             own.kill();
             own.clean();
+            own.remove_cgroups();
         });
     }
 }

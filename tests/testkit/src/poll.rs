@@ -19,23 +19,33 @@ pub fn eventually<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
 /// # Panics
 /// When it did not; `what` says what was waited for.
 #[track_caller]
+pub fn eventually_within<T>(
+    limit: Duration,
+    what: &str,
+    condition: impl FnMut() -> Option<T>,
+) -> T {
+    match within(limit, condition) {
+        Some(value) => value,
+        None => panic!("waited {limit:?} in vain: {what}"),
+    }
+}
+
+/// Waits up to `limit` for `condition`; `None` when it gave nothing.
 #[expect(
     clippy::disallowed_methods,
     reason = "the one place of the tests that polls"
 )]
-pub fn eventually_within<T>(
-    limit: Duration,
-    what: &str,
-    mut condition: impl FnMut() -> Option<T>,
-) -> T {
+pub(crate) fn within<T>(limit: Duration, mut condition: impl FnMut() -> Option<T>) -> Option<T> {
     let limit = limit * patience();
     let begin = Instant::now();
     let mut pause = Duration::from_millis(1);
     loop {
         if let Some(value) = condition() {
-            return value;
+            return Some(value);
         }
-        assert!(begin.elapsed() < limit, "waited {limit:?} in vain: {what}");
+        if begin.elapsed() >= limit {
+            return None;
+        }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(50));
     }
