@@ -175,7 +175,11 @@ async fn prepare(service: &Arc<Service>, new: New, undo: &mut Undo) -> Result<Co
     let size = check::root_size(&new.spec.host)?;
     let layers = &new.image.layers;
     let prepared = service.storage.prepare_of_size(&id, layers, size).await;
-    prepared.map_err(Error::Storage)?;
+    prepared.map_err(|cause| match cause {
+        // A refusal of what was asked for, in dockerd's words.
+        arca_storage::Error::NoSize => Error::Failed(cause.to_string()),
+        cause => Error::Storage(cause),
+    })?;
     undo.push("root filesystem", {
         let (service, id) = (Arc::clone(service), id.clone());
         async move { service.storage.remove(&id).await.map_err(Error::Storage) }
