@@ -157,3 +157,50 @@ fn the_cache_is_told_and_pruned() {
     let pruned = engine.docker(&["buildx", "prune", "-af"]).ok();
     assert!(pruned.contains("Total:"), "{pruned}");
 }
+
+#[test]
+fn past_builds_are_found_by_how_they_went_and_when() {
+    let engine = Engine::start();
+    let context = context();
+    build(&engine, context.path(), &[]).expect(0);
+    std::fs::write(
+        context.path().join("Dockerfile"),
+        "FROM busybox\nRUN exit 7\n",
+    )
+    .unwrap();
+    assert_ne!(build(&engine, context.path(), &[]).code, 0);
+    let found = |filters: &[&str]| {
+        let mut arguments = vec!["buildx", "history", "ls", "--format", "{{.Status}}"];
+        for filter in filters {
+            arguments.extend(["--filter", filter]);
+        }
+        let text = engine.docker(&arguments).ok();
+        text.lines()
+            .map(str::to_owned)
+            .collect::<std::collections::BTreeSet<_>>()
+    };
+    let [completed, error] = ["Completed", "Error"].map(str::to_owned);
+    assert_eq!(found(&["status=completed"]), [completed.clone()].into());
+    let failed = found(&["status=error"]);
+    assert!(
+        failed.contains(&error) && !failed.contains(&completed),
+        "{failed:?}"
+    );
+    assert!(!found(&["status!=completed"]).contains(&completed));
+    let recent = found(&["startedAt>1h"]);
+    assert!(
+        recent.contains(&completed) && recent.contains(&error),
+        "{recent:?}"
+    );
+    assert!(found(&["startedAt<8760h"]).is_empty());
+    assert!(found(&["duration>8h"]).is_empty());
+    // Several filters all hold.
+    assert!(found(&["status=error", "duration>8h"]).is_empty());
+    let refused = engine.docker(&["buildx", "history", "ls", "--filter", "colour=blue"]);
+    assert_ne!(refused.code, 0);
+    assert!(
+        refused.stderr.contains("unsupported filter"),
+        "{}",
+        refused.stderr
+    );
+}

@@ -9,7 +9,7 @@ use arca_events::Events;
 use arca_images::{Images, Registry};
 use arca_storage::Storage;
 use arca_store::Store;
-use arca_types::{Clock, Platform, random_hex};
+use arca_types::{Clock, Platform, Timestamp, random_hex};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -159,6 +159,12 @@ impl Builder {
         }));
         jobs.insert(id, job.clone());
         Ok(job)
+    }
+
+    /// The time, as builds have it.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.0.backends.clock.now()
     }
 
     /// What the cache may keep.

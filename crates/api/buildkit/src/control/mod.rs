@@ -126,7 +126,11 @@ impl ControlService for Control {
     ) -> Result<Response<Self::ListenBuildHistoryStream>, Status> {
         let request = request.into_inner();
         Ok(Response::new(
-            self.0.builds.history.listen(request)?.boxed(),
+            self.0
+                .builds
+                .history
+                .listen(request, self.0.builder.now())?
+                .boxed(),
         ))
     }
 

@@ -1,5 +1,7 @@
 //! The builds that run and that were: `buildx history`. Those that have ended are kept by the builder.
 
+mod filter;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,6 +15,7 @@ use tokio_stream::wrappers::BroadcastStream;
 use tonic::Status;
 
 use crate::{api, convert, error};
+use filter::Filter;
 
 /// Bytes of output after which what a build told is continued in another message.
 const PORTION: usize = 256 << 10;
@@ -197,13 +200,10 @@ impl History {
     pub(crate) fn listen(
         &self,
         request: api::BuildHistoryRequest,
+        now: Timestamp,
     ) -> Result<impl Stream<Item = Result<api::BuildHistoryEvent, Status>> + Send + use<>, Status>
     {
-        if !request.filter.is_empty() {
-            return Err(Status::unimplemented(
-                "filters of history are not supported",
-            ));
-        }
+        let filter = Filter::parse(&request.filter, now)?;
         let coming = self.told.subscribe();
         let mut known: Vec<api::BuildHistoryEvent> = self
             .entries()
@@ -211,6 +211,7 @@ impl History {
             .filter(|entry| !entry.internal)
             .filter(|entry| !(request.active_only && entry.ended))
             .filter(|entry| request.r#ref.is_empty() || entry.record.r#ref == request.r#ref)
+            .filter(|entry| filter.wants(&entry.record, now))
             .map(|entry| {
                 let kind = if entry.ended {
                     api::BuildHistoryEventType::Complete
@@ -233,8 +234,10 @@ impl History {
         let wanted = request.r#ref;
         let coming = BroadcastStream::new(coming).filter_map(move |told| {
             let told = told.ok().filter(|event| {
-                let id = event.record.as_ref().map(|record| &record.r#ref);
-                wanted.is_empty() || id == Some(&wanted)
+                let record = event.record.as_ref();
+                record.is_some_and(|record| {
+                    (wanted.is_empty() || record.r#ref == wanted) && filter.wants(record, now)
+                })
             });
             std::future::ready(told.map(Ok))
         });
