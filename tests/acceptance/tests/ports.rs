@@ -113,7 +113,9 @@ fn udp_and_ranges_are_published() {
     let engine = Engine::start();
     engine.need_nginx();
     let (name, udp_name) = (engine.name("range"), engine.name("udp"));
-    let script = "nc -ll -p 8001 -e echo one & nc -ll -p 8002 -e echo two & wait";
+    // They read the request first: a socket that is closed with something unread is reset.
+    let script = "nc -ll -p 8001 -e sh -c 'read a; read b; echo one' & \
+                  nc -ll -p 8002 -e sh -c 'read a; read b; echo two' & wait";
     engine
         .docker(&[
             "run",
