@@ -92,10 +92,7 @@ impl Dispatch {
         while tokio::time::timeout(pause, self.busy.notified())
             .await
             .is_ok()
-        {
-            // As long as they come, one look a pause is enough.
-            tokio::time::sleep(pause).await;
-        }
+        {}
     }
 
     /// The service of one connection.
