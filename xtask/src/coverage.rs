@@ -8,6 +8,9 @@ use anyhow::{Context, bail};
 
 const DEFINITION: &str = "docs/api/docker-engine-v1.51.yaml";
 const PAGE: &str = "docs/API_COVERAGE.md";
+const TESTS: &str = "docs/api/tests.txt";
+/// The test program that drives every operation.
+const EACH: &str = "api_conformance";
 
 /// An operation of the definition.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,6 +46,7 @@ fn page(root: &Path) -> anyhow::Result<String> {
             support.extend(routes(&text));
         }
     }
+    let tests = tests(root, &operations)?;
     let mut by_tag: BTreeMap<&str, Vec<&Operation>> = BTreeMap::new();
     for operation in &operations {
         by_tag.entry(&operation.tag).or_default().push(operation);
@@ -52,27 +56,52 @@ fn page(root: &Path) -> anyhow::Result<String> {
         .filter(|o| support.get(&o.id).is_some_and(|s| s != "refused (501)"));
     let mut page = format!(
         "# API coverage\n\nMade by `cargo xtask coverage` from the definition of API 1.51 and the server's route tables; \
-         not edited by hand.\n\n{} of {} operations are served.\n",
+         not edited by hand.\n\n{} of {} operations are served. The tests are programs of `tests/acceptance/tests` that show an \
+         operation at work ({TESTS}); {EACH} drives each operation, too. What differs from dockerd is in \
+         [LIMITATIONS.md](LIMITATIONS.md), what departs from the definition in [CONFORMANCE.md](CONFORMANCE.md).\n",
         served.count(),
         operations.len()
     );
     for (tag, operations) in by_tag {
         write!(
             page,
-            "\n## {tag}\n\n| operation | method and path | support |\n|---|---|---|\n"
+            "\n## {tag}\n\n| operation | method and path | support | tests |\n|---|---|---|---|\n"
         )?;
         for operation in operations {
             let state = support
                 .get(&operation.id)
                 .map_or("not served (404)", String::as_str);
+            let tests = tests.get(&operation.id).map_or(EACH, String::as_str);
             writeln!(
                 page,
-                "| {} | `{} {}` | {state} |",
+                "| {} | `{} {}` | {state} | {tests} |",
                 operation.id, operation.method, operation.path
             )?;
         }
     }
     Ok(page)
+}
+
+/// The test programs of operations, by the list that is kept by hand.
+fn tests(root: &Path, operations: &[Operation]) -> anyhow::Result<BTreeMap<String, String>> {
+    let list = std::fs::read_to_string(root.join(TESTS)).context(TESTS)?;
+    let mut found = BTreeMap::new();
+    for line in list.lines().filter(|line| !line.starts_with('#')) {
+        let (id, programs) = line
+            .split_once(": ")
+            .with_context(|| format!("{TESTS}: {line}"))?;
+        if !operations.iter().any(|operation| operation.id == id) {
+            bail!("{TESTS}: no operation {id}");
+        }
+        for program in programs.split(' ') {
+            let path = format!("tests/acceptance/tests/{program}.rs");
+            if !root.join(&path).exists() {
+                bail!("{TESTS}: {id}: no {path}");
+            }
+        }
+        found.insert(id.to_owned(), programs.replace(' ', ", "));
+    }
+    Ok(found)
 }
 
 /// Reads the paths of the definition by their indentation, which its style guide fixes.

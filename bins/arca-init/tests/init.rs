@@ -5,7 +5,9 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 fn init(script: &str) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_arca-init"))
+    // Below nohup it would begin with a signal ignored, which no shell can catch.
+    Command::new("env")
+        .args(["--default-signal", env!("CARGO_BIN_EXE_arca-init")])
         .args(["-s", "--", "sh", "-c", script])
         .stdout(Stdio::piped())
         .spawn()

@@ -19,17 +19,19 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
                 .context("cannot ask what the daemon warns of")?,
         );
     }
-    let actual = state::Actual::look(options);
-    let recorded = match &daemon {
-        api::Daemon::Answers(api) => api.containers().context("cannot list the containers")?,
-        _ => state::recorded(&options.data_root).context("cannot read the records")?,
-    };
-    let faults = state::compare(&recorded, &actual);
+    let (recorded, actual) = look(&daemon, options)?;
+    let mut faults = state::compare(&recorded, &actual);
+    if daemon.is_alive() && !faults.is_empty() {
+        // A container may have started or ended between the two looks.
+        let (recorded, actual) = look(&daemon, options)?;
+        let still = state::compare(&recorded, &actual);
+        faults.retain(|fault| still.contains(fault));
+    }
     if faults.is_empty() {
+        let run = recorded.containers.values().filter(|runs| **runs).count();
         let text = format!(
-            "{} containers, {} of them run",
-            recorded.len(),
-            actual.running()
+            "{} containers, {run} of them run",
+            recorded.containers.len()
         );
         findings.push(Finding::ok("state", text));
     }
@@ -53,6 +55,21 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
         return Ok(left.is_empty());
     }
     Ok(findings.iter().all(|finding| finding.level < Level::Error))
+}
+
+/// What is recorded, and what there is.
+fn look(
+    daemon: &api::Daemon,
+    options: &Options,
+) -> anyhow::Result<(state::Recorded, state::Actual)> {
+    let recorded = match daemon {
+        api::Daemon::Answers(api) => state::Recorded {
+            containers: api.containers().context("cannot list the containers")?,
+            netns: None,
+        },
+        _ => state::recorded(&options.data_root).context("cannot read the records")?,
+    };
+    Ok((recorded, state::Actual::look(options)))
 }
 
 fn print(findings: &[Finding], json: bool) -> anyhow::Result<()> {

@@ -19,11 +19,8 @@ pub(crate) fn check(data_root: &Path) -> Vec<Finding> {
         cgroups(),
         forwarding(),
     ];
-    findings.extend([
-        program("nft", &["--version"]),
-        firewall(),
-        legacy_iptables(),
-    ]);
+    findings.extend([firewall(), legacy_iptables()]);
+    findings.extend(helpers());
     findings.extend(disk(data_root));
     findings
 }
@@ -48,13 +45,9 @@ fn kernel() -> Finding {
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     let text = format!("Linux {release}");
     match version {
-        (0..=4, _) | (5, 0..=9) => {
-            Finding::error("kernel", format!("{text}: 5.10 or later is needed"))
+        (0..=4, _) | (5, 0..=11) => {
+            Finding::error("kernel", format!("{text}: 5.12 or later is needed"))
         }
-        (5, 10 | 11) => Finding::warning(
-            "kernel",
-            format!("{text}: recursive read-only mounts need 5.12"),
-        ),
         _ => Finding::ok("kernel", text),
     }
 }
@@ -155,31 +148,65 @@ fn forwarding() -> Finding {
     }
 }
 
-fn program(name: &str, arguments: &[&str]) -> Finding {
-    match Command::new(name).args(arguments).output() {
-        Ok(output) if output.status.success() => Finding::ok(
-            name,
-            String::from_utf8_lossy(&output.stdout).trim().to_owned(),
-        ),
-        Ok(output) => Finding::error(
-            name,
-            String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-        ),
-        Err(error) => Finding::error(name, format!("{error}: install nftables")),
-    }
-}
-
+/// nft only shows what is there: arcad talks to the kernel itself.
 fn firewall() -> Finding {
+    let what = "firewall";
     match Command::new("nft").args(["list", "tables"]).output() {
         Ok(output) if output.status.success() => {
             let tables = String::from_utf8_lossy(&output.stdout).lines().count();
-            Finding::ok("firewall", format!("nftables works, {tables} tables"))
+            Finding::ok(what, format!("nftables works, {tables} tables"))
         }
-        _ => Finding::error(
-            "firewall",
+        Ok(_) => Finding::error(
+            what,
             "nft list tables fails: the kernel lacks nf_tables, or rights are missing",
         ),
+        Err(error) => Finding::warning(
+            what,
+            format!(
+                "not looked at (nft: {error}): arca does without nft, package nftables, which shows the rules"
+            ),
+        ),
     }
+}
+
+/// Programs of the host that some requests need, and what for.
+const HELPERS: [(&str, &str); 5] = [
+    ("ps", "docker top (package procps)"),
+    ("git", "builds from git repositories"),
+    (
+        "ssh",
+        "builds from git repositories by SSH (package openssh-client)",
+    ),
+    (
+        "mkfs.ext4",
+        "volumes of the driver block (package e2fsprogs)",
+    ),
+    ("apparmor_parser", "AppArmor profiles (package apparmor)"),
+];
+
+/// Says which of them are not here.
+fn helpers() -> Vec<Finding> {
+    let apparmor = Path::new("/sys/kernel/security/apparmor/profiles").exists();
+    let wanted = HELPERS
+        .iter()
+        .filter(|(name, _)| apparmor || *name != "apparmor_parser");
+    wanted
+        .filter(|(name, _)| !is_installed(name))
+        .map(|(name, what)| Finding::warning("program", format!("{name} is missing, for {what}")))
+        .collect()
+}
+
+fn is_installed(name: &str) -> bool {
+    [
+        "/usr/local/sbin",
+        "/usr/local/bin",
+        "/usr/sbin",
+        "/usr/bin",
+        "/sbin",
+        "/bin",
+    ]
+    .iter()
+    .any(|directory| Path::new(directory).join(name).exists())
 }
 
 /// Rules by iptables' old kernel interface, which nft does not show.
@@ -253,7 +280,7 @@ mod tests {
             .iter()
             .map(|finding| finding.what.as_str())
             .collect();
-        for what in ["kernel", "cgroups", "overlay", "nft", "disk"] {
+        for what in ["kernel", "cgroups", "overlay", "firewall", "disk"] {
             assert!(named.contains(&what), "{what}");
         }
     }

@@ -1,13 +1,14 @@
 //! Takes away what no record knows. What a record knows is the daemon's to repair, when it starts.
 
 use std::path::Path;
+use std::process::Command;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::Options;
-use crate::state::{Fault, shim_pid};
+use crate::state::{Fault, shim_state, start_time};
 
 /// Repairs each fault; returns what was done, one line each.
 ///
@@ -19,12 +20,15 @@ pub(crate) fn repair(faults: &[Fault], options: &Options) -> anyhow::Result<Vec<
         match fault {
             Fault::OrphanShim(id) => {
                 let directory = options.exec_root.join("shims").join(id);
-                end_shim(&directory)?;
+                end(&directory)?;
                 remove(&directory)?;
-                done.push(format!("ended the shim of {id}, and with it its container"));
+                done.push(format!("ended the shim of {id}, and its container"));
             }
             Fault::StaleShimDirectory(id) => {
-                remove(&options.exec_root.join("shims").join(id))?;
+                let directory = options.exec_root.join("shims").join(id);
+                // Its container may have outlived it.
+                end(&directory)?;
+                remove(&directory)?;
                 done.push(format!("removed the shim's directory of {id}"));
             }
             Fault::OrphanNetns(id) => {
@@ -32,7 +36,7 @@ pub(crate) fn repair(faults: &[Fault], options: &Options) -> anyhow::Result<Vec<
                 // Not mounted any more is as good as unmounted.
                 unmount(&file, UnmountFlags::DETACH).ok();
                 std::fs::remove_file(&file).with_context(|| file.display().to_string())?;
-                done.push(format!("removed the network namespace of {id}"));
+                done.push(format!("removed the network namespace {id}"));
             }
             Fault::OrphanDirectory(id) => {
                 remove(&options.data_root.join("containers").join(id))?;
@@ -44,12 +48,44 @@ pub(crate) fn repair(faults: &[Fault], options: &Options) -> anyhow::Result<Vec<
     Ok(done)
 }
 
-/// Ends a shim, and waits for it: the kernel ends its container with it.
-fn end_shim(directory: &Path) -> anyhow::Result<()> {
-    let Some(pid) = shim_pid(directory).and_then(Pid::from_raw) else {
+/// Ends a shim, then what is left of its container: processes, cgroups.
+fn end(directory: &Path) -> anyhow::Result<()> {
+    let Some(state) = shim_state(directory) else {
         return Ok(());
     };
-    let process = pidfd_open(pid, PidfdFlags::empty()).context("pidfd_open")?;
+    kill(state.shim_pid, state.shim_started)?;
+    if let Some(init) = state.init {
+        kill(init.pid, state.init_started)?;
+    }
+    let program = std::env::current_exe().context("where is this program?")?;
+    let program = program.with_file_name("arca-shim");
+    let status = Command::new(&program)
+        .arg("clean")
+        .arg(directory)
+        .env_clear()
+        .status()
+        .with_context(|| program.display().to_string())?;
+    ensure!(
+        status.success(),
+        "{} clean {}: {status}",
+        program.display(),
+        directory.display()
+    );
+    Ok(())
+}
+
+/// Kills the process with this number if it is the one that started then, and waits for its end.
+fn kill(pid: i32, started: u64) -> anyhow::Result<()> {
+    let Some(number) = Pid::from_raw(pid) else {
+        return Ok(());
+    };
+    // The descriptor is opened before the look at the start time: it cannot come to mean another.
+    let Ok(process) = pidfd_open(number, PidfdFlags::empty()) else {
+        return Ok(());
+    };
+    if start_time(pid) != Some(started) {
+        return Ok(());
+    }
     pidfd_send_signal(&process, Signal::KILL).context("pidfd_send_signal")?;
     let mut wait = [rustix::event::PollFd::new(
         &process,

@@ -36,6 +36,31 @@ pub(crate) fn open(hosts: &[String], group: &str) -> anyhow::Result<Vec<Listener
     Ok(listeners)
 }
 
+/// Checks addresses without opening them.
+///
+/// # Errors
+/// Of a kind that there is not, or a number that is not loopback.
+pub(crate) fn check(hosts: &[String]) -> anyhow::Result<()> {
+    for host in hosts {
+        match host.split_once("://") {
+            Some(("unix" | "fd", _)) => {}
+            // Names are looked up at the start.
+            Some(("tcp", address)) => address.parse().map_or(Ok(()), loopback)?,
+            _ => bail!("invalid bind address ({host})"),
+        }
+    }
+    Ok(())
+}
+
+fn loopback(address: SocketAddr) -> anyhow::Result<()> {
+    if !address.ip().is_loopback() {
+        bail!(
+            "failed to load listeners: listen tcp {address}: arca serves TCP without TLS on loopback addresses only"
+        );
+    }
+    Ok(())
+}
+
 fn unix(path: &Path, group: &str) -> anyhow::Result<Listener> {
     let failed = || format!("failed to load listeners: listen unix {}", path.display());
     if let Some(parent) = path.parent() {
@@ -111,11 +136,7 @@ fn tcp(address: &str) -> anyhow::Result<Vec<Listener>> {
     let resolved: Vec<SocketAddr> = address.to_socket_addrs().with_context(failed)?.collect();
     let mut listeners = Vec::new();
     for address in resolved {
-        if !address.ip().is_loopback() {
-            bail!(
-                "failed to load listeners: listen tcp {address}: arca serves TCP without TLS on loopback addresses only"
-            );
-        }
+        loopback(address)?;
         let listener = std::net::TcpListener::bind(address).with_context(failed)?;
         listener.set_nonblocking(true).with_context(failed)?;
         let listener = tokio::net::TcpListener::from_std(listener).with_context(failed)?;

@@ -6,6 +6,7 @@
 mod accounts;
 mod builds;
 mod cli;
+mod container_log;
 mod file;
 mod image_gc;
 mod listen;
@@ -20,6 +21,7 @@ mod services;
 mod settings;
 mod teardown;
 mod userns;
+mod validate;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -34,9 +36,9 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse(&program, std::env::args().skip(1)) {
         Ok(Command::Help) => say(&options::usage(&program)),
         Ok(Command::Version) => say(&format!("arca version {VERSION}\n")),
-        Ok(Command::Validate(cli)) => settings::Settings::load(&program, &cli)
-            .map_err(anyhow::Error::from)
-            .and_then(|_| say("configuration OK\n")),
+        Ok(Command::Validate(cli)) => {
+            validate::check(&program, &cli).and_then(|()| say("configuration OK\n"))
+        }
         Ok(Command::Teardown(cli)) => teardown::run(&program, &cli),
         Ok(Command::Run(cli)) => run::run(&program, &cli),
         Err(error) => Err(anyhow::anyhow!("{error}\nSee '{} --help'.", program.name)),

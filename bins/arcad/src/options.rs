@@ -45,7 +45,7 @@ pub(crate) enum Kind {
 pub(crate) enum Support {
     /// Yes.
     Honoured,
-    /// Only when it says what arca does anyway: this JSON value.
+    /// Only when it says what arca does anyway: this JSON value; of an object, these members or some of them.
     Only(&'static str),
     /// Never, with the reason.
     Removed(&'static str),
@@ -96,6 +96,9 @@ use Support::{Honoured, Only, Removed};
 const CORS: &str = "DEPRECATED: The \"api-cors-header\" config parameter and the dockerd \
     \"--api-cors-header\" option have been removed; use a reverse proxy if you need CORS headers";
 
+/// What is there without being asked for, and what is not there at all.
+const FEATURES: &str = r#"{"buildkit": true, "cdi": true, "containerd-snapshotter": false}"#;
+
 options! {
     "add-runtime" / "runtimes": Runtimes, Honoured, "Register an additional OCI compatible runtime";
     "allow-direct-routing" / "allow-direct-routing": Bool, Honoured, "Allow remote access to published ports on container IP addresses";
@@ -131,7 +134,7 @@ options! {
     "exec-opt" / "exec-opts": List, Honoured, "Runtime execution options";
     "exec-root" / "exec-root": Text, Honoured, "Root directory for execution state files";
     "experimental" / "experimental": Bool, Honoured, "Tell clients that experimental features are enabled";
-    "feature" / "features": Map, Only("{}"), "Enable feature in the daemon";
+    "feature" / "features": Map, Only(FEATURES), "Enable feature in the daemon";
     "" / "builder": Object, Honoured, "What the build cache keeps and what builds may do: see above";
     "exposure" / "exposure": Text, Honoured, "Who reaches published ports (\"open\" | \"firewall\" | \"loopback\")";
     "fixed-cidr" / "fixed-cidr": Text, Honoured, "IPv4 subnet for the default bridge network";
@@ -217,7 +220,7 @@ pub(crate) fn by_key(key: &str) -> Option<&'static Opt> {
 /// The text of `--help`: what is honoured; the rest is known only to be refused by name.
 pub(crate) fn usage(program: &Program) -> String {
     let mut text = format!(
-        "\nUsage:\t{} [OPTIONS]\n\nA self-sufficient runtime for containers.\n\nOptions:\n",
+        "\nUsage:\t{} [OPTIONS]\n\nA container engine that speaks the Docker Engine API.\n\nOptions:\n",
         program.name
     );
     for option in OPTIONS {

@@ -3,28 +3,10 @@
 
 use std::net::IpAddr;
 
+use arca_types::ULIMITS;
 use serde_json::{Map, Value, json};
 
 use crate::options::Kind;
-
-/// Names of resource limits (getrlimit(2)), as in Docker's ulimits.
-const ULIMITS: &[&str] = &[
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-];
 
 /// Reads the text of a flag into the JSON that the file would hold.
 ///

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use arca_engine::Engine;
 use arca_registry::Registry;
 use arca_server::{Listener, Server, ServerConfig};
@@ -38,10 +38,17 @@ const KEPT: u32 = 1 << 20;
 /// Serves until it is told to end.
 ///
 /// # Errors
-/// The configuration is wrong, the state cannot be opened, or an address cannot be listened on.
+/// The caller is not root, the configuration is wrong, the state cannot be opened, or an address cannot be
+/// listened on.
 pub(crate) fn run(program: &Program, cli: &Cli) -> anyhow::Result<()> {
     arca_sys::memory::limit_allocator(ARENAS, MAPPED_FROM, KEPT);
     let settings = Settings::load(program, cli)?;
+    if !rustix::process::geteuid().is_root() {
+        bail!(
+            "{} needs to be started with root privileges: rootless mode is not there yet",
+            program.name
+        );
+    }
     let level = logging::start(&settings);
     if rustls::crypto::ring::default_provider()
         .install_default()

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use arca_containers::Config as ContainersConfig;
-use arca_containers::model::{CgroupnsMode, IpcMode, LogConfig, Ulimit};
+use arca_containers::model::{CgroupnsMode, IpcMode, Ulimit};
 use arca_engine::{Config, GcPolicy, SystemConfig};
 use arca_networks::{AddressPool, Config as NetworksConfig, DefaultBridge, DnsSettings};
 use arca_registry::{Config as RegistryConfig, Insecure, Mirror, Proxies};
@@ -42,11 +42,13 @@ pub(crate) fn engine(settings: &Settings) -> anyhow::Result<Config> {
 /// # Errors
 /// An address pool that is none.
 pub(crate) fn system(settings: &Settings) -> anyhow::Result<SystemConfig> {
-    let (networks, hosts): (Vec<_>, Vec<_>) = settings
+    let (mut networks, hosts): (Vec<_>, Vec<_>) = settings
         .insecure_registries
         .iter()
         .cloned()
         .partition(|registry| matches!(registry.parse(), Ok(Insecure::Network(_))));
+    // The loopback is never asked for a certificate.
+    networks.extend(["127.0.0.0/8", "::1/128"].map(str::to_owned));
     Ok(SystemConfig {
         version: VERSION.to_owned(),
         git_commit: option_env!("ARCA_GIT_COMMIT")
@@ -328,7 +330,8 @@ fn table(data_root: &Path) -> String {
 /// Defaults of containers.
 ///
 /// # Errors
-/// A runtime that is not there, a seccomp profile that cannot be read.
+/// A runtime that is not there, a log driver or options of it that there are not, a seccomp profile that
+/// cannot be read.
 pub(crate) fn containers(settings: &Settings) -> anyhow::Result<ContainersConfig> {
     let default = ContainersConfig::default();
     let mut runtimes = default.runtimes.clone();
@@ -351,10 +354,7 @@ pub(crate) fn containers(settings: &Settings) -> anyhow::Result<ContainersConfig
         daemon_name: default.daemon_name,
         default_runtime,
         runtimes,
-        log: LogConfig {
-            driver: settings.log_driver.clone(),
-            options: settings.log_opts.clone(),
-        },
+        log: crate::container_log::default(settings)?,
         restart_unhealthy: settings.restart_on_unhealthy,
         ulimits: settings
             .default_ulimits

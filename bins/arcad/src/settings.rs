@@ -346,7 +346,8 @@ fn honoured(merged: &Map<String, Value>) -> Result<(), String> {
             Support::Honoured => {}
             Support::Removed(why) => return Err(why.to_owned()),
             Support::Only(only) => {
-                let same = serde_json::from_str::<Value>(only).is_ok_and(|only| only == *value);
+                let same =
+                    serde_json::from_str::<Value>(only).is_ok_and(|only| is_part(value, &only));
                 // Off and empty ask for nothing, whatever the type.
                 let nothing = matches!(value, Value::Null)
                     || value.as_str().is_some_and(str::is_empty)
@@ -362,6 +363,17 @@ fn honoured(merged: &Map<String, Value>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether `value` is `only`, or an object with no other members. A flag gives members as text.
+fn is_part(value: &Value, only: &Value) -> bool {
+    match (value, only) {
+        (Value::Object(value), Value::Object(only)) => value.iter().all(|(name, value)| {
+            only.get(name)
+                .is_some_and(|only| parse::go(only) == parse::go(value))
+        }),
+        _ => value == only,
+    }
 }
 
 #[cfg(test)]
@@ -465,6 +477,16 @@ mod tests {
         );
         assert!(load(r#"{"rootless":false,"iptables":true}"#, &["--tls=false"]).is_ok());
         assert!(load("{}", &["--iptables=false"]).is_err());
+        assert!(load(r#"{"features":{"buildkit":true,"cdi":true}}"#, &[]).is_ok());
+        assert!(load("{}", &["--feature", "buildkit=true"]).is_ok());
+        assert!(
+            load(
+                r#"{"features":{"buildkit":true,"containerd-snapshotter":true}}"#,
+                &[]
+            )
+            .unwrap_err()
+            .contains("the option \"features\" is not supported by arca with the value map[")
+        );
         assert!(
             load("{}", &["--api-cors-header", "x"])
                 .unwrap_err()

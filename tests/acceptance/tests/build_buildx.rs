@@ -37,10 +37,7 @@ fn context() -> tempfile::TempDir {
 
 fn build(engine: &Engine, context: &Path, options: &[&str]) -> Output {
     let secret = format!("id=token,src={}", context.join("token").display());
-    let mut arguments = vec!["buildx", "build", "--progress=plain", "--secret", &secret];
-    arguments.extend(options);
-    arguments.push(context.to_str().unwrap());
-    engine.docker(&arguments)
+    engine.buildx_build(context, &[&["--secret", &secret], options].concat())
 }
 
 #[test]

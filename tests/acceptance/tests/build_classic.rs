@@ -190,6 +190,14 @@ fn failures_are_told_in_dockerds_words() {
         ],
     );
     assert_eq!(code.code, 3);
+    // A quiet one tells what it said all the same.
+    let context = Context::new("FROM busybox\nRUN echo because && exit 4\n");
+    let quiet = build(&engine, &["-q", "--force-rm", context.path()]);
+    assert!(
+        quiet.code == 4 && quiet.stderr.contains("because\n"),
+        "{}",
+        quiet.stderr
+    );
     let context = Context::new("FROM busybox\n");
     let done = build(&engine, &["--target", "zz", context.path()]);
     assert!(

@@ -23,13 +23,6 @@ fn context(dockerfile: &str) -> tempfile::TempDir {
     context
 }
 
-fn build(engine: &Engine, context: &Path, options: &[&str]) -> Output {
-    let mut arguments = vec!["buildx", "build", "--progress=plain"];
-    arguments.extend(options);
-    arguments.push(context.to_str().unwrap());
-    engine.docker(&arguments)
-}
-
 /// A JSON document of an OCI layout in an archive.
 fn document(archive: &Path, path: &str) -> Value {
     let mut tar = Command::new("tar");
@@ -61,7 +54,7 @@ const AT_ANY_TIME: &str = "FROM busybox:latest\n\
 fn made_anew(engine: &Engine, context: &Path, output: &str) -> Output {
     let epoch = format!("SOURCE_DATE_EPOCH={EPOCH}");
     let options = ["--no-cache", "--build-arg", &epoch, "-o", output];
-    build(engine, context, &options).expect(0)
+    engine.buildx_build(context, &options).expect(0)
 }
 
 #[test]
@@ -126,7 +119,8 @@ fn the_same_steps_give_the_same_archive_when_its_times_are_rewritten() {
     // Without a time there is nothing to be written; people are told.
     let place = results.path().join("x");
     let output = format!("type=oci,dest={},rewrite-timestamp=true", place.display());
-    let told = build(&engine, dir.path(), &["-o", &output])
+    let told = engine
+        .buildx_build(dir.path(), &["-o", &output])
         .expect(0)
         .stderr;
     assert!(told.contains("no source-date-epoch was found"), "{told}");
@@ -187,7 +181,9 @@ fn layers_in_archives_are_compressed_as_they_are_asked_to_be() {
         let archive = results.path().join(format!("{}.tar", sizes.len()));
         let image = engine.name("compressed");
         let output = format!("type={kind},dest={}{options}", archive.display());
-        build(&engine, dir.path(), &["-t", &image, "-o", &output]).expect(0);
+        engine
+            .buildx_build(dir.path(), &["-t", &image, "-o", &output])
+            .expect(0);
         let all = layers(&archive);
         for layer in &all {
             let media_type = layer["mediaType"].as_str().unwrap();
@@ -212,7 +208,10 @@ fn layers_in_archives_are_compressed_as_they_are_asked_to_be() {
     let best = ",compression=zstd,compression-level=19";
     assert!(size(",compression=zstd") > size(best), "{sizes:?}");
     let output = "type=oci,dest=x,compression=zstd,compression-level=23";
-    let refused = build(&engine, dir.path(), &["-o", output]).expect(1).stderr;
+    let refused = engine
+        .buildx_build(dir.path(), &["-o", output])
+        .expect(1)
+        .stderr;
     assert!(
         refused.contains("outside the range of [0, 22]"),
         "{refused}"
@@ -233,7 +232,7 @@ fn images_are_pushed_as_they_are_asked_to_be_compressed() {
     let pushed = |tag: &str, options: &str| {
         let image = registry.image(tag);
         let output = format!("type=image,name={image},push=true{options}");
-        build(&engine, dir.path(), &["-o", &output]).expect(0);
+        engine.buildx_build(dir.path(), &["-o", &output]).expect(0);
         engine.docker(&["rmi", "-f", &image]).ok();
         engine.docker(&["pull", "-q", &image]).ok();
         let counted = engine.docker(&["run", "--rm", &image]).ok();

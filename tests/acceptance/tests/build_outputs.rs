@@ -9,20 +9,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use arca_testkit::{Engine, Options, Output, Registry, eventually};
+use arca_testkit::{Engine, Options, Registry, eventually};
 
 fn context(dockerfile: &str) -> tempfile::TempDir {
     let context = tempfile::tempdir().unwrap();
     std::fs::write(context.path().join("Dockerfile"), dockerfile).unwrap();
     std::fs::write(context.path().join("file"), "file\n").unwrap();
     context
-}
-
-fn build(engine: &Engine, context: &Path, options: &[&str]) -> Output {
-    let mut arguments = vec!["buildx", "build", "--progress=plain"];
-    arguments.extend(options);
-    arguments.push(context.to_str().unwrap());
-    engine.docker(&arguments)
 }
 
 /// The members of an archive.
@@ -49,7 +42,9 @@ fn an_error_shows_the_lines_that_it_is_about() {
             ["Dockerfile:2", "   2 | >>> COPY nothing /"],
         ),
     ] {
-        let built = build(&engine, context(dockerfile).path(), &[]).expect(1);
+        let built = engine
+            .buildx_build(context(dockerfile).path(), &[])
+            .expect(1);
         for line in lines {
             assert!(built.stderr.contains(line), "{line}: {}", built.stderr);
         }
@@ -104,7 +99,7 @@ fn images_are_sent_as_archives_and_several_outputs_are_made_at_once() {
     for output in &outputs {
         options.extend(["-o", output]);
     }
-    let built = build(&engine, dir.path(), &options);
+    let built = engine.buildx_build(dir.path(), &options);
     if !engine.is_own() {
         // dockerd does so with containerd's image store only, and then without annotations in Docker's.
         assert!(built.expect(1).stderr.contains("is not supported"));
@@ -133,11 +128,9 @@ fn images_are_sent_as_archives_and_several_outputs_are_made_at_once() {
         String::from_utf8_lossy(&manifest.stdout),
         "\"colour\":\"red\"\n"
     );
-    let refused = build(
-        &engine,
-        dir.path(),
-        &["-o", "type=oci,dest=x,compression=estargz"],
-    );
+    let output = dir.path().join("refused.tar").display().to_string();
+    let output = format!("type=oci,dest={output},compression=estargz");
+    let refused = engine.buildx_build(dir.path(), &["-o", &output]);
     assert!(
         refused
             .expect(1)
@@ -157,7 +150,9 @@ fn an_oci_layout_is_an_image_to_build_on() {
     let layout = tempfile::tempdir().unwrap();
     let (archive, layout) = (layout.path().join("a.tar"), layout.path().join("layout"));
     let output = format!("type=oci,dest={}", archive.display());
-    build(&engine, dir.path(), &["-t", "layout:1", "-o", &output]).expect(0);
+    engine
+        .buildx_build(dir.path(), &["-t", "layout:1", "-o", &output])
+        .expect(0);
     std::fs::create_dir(&layout).unwrap();
     let mut tar = Command::new("tar");
     let tar = tar.arg("xf").arg(&archive).arg("-C").arg(&layout);
@@ -171,7 +166,7 @@ fn an_oci_layout_is_an_image_to_build_on() {
     );
     let base = format!("base=oci-layout://{}:1", layout.display());
     let options = ["-t", image.as_str(), "--build-context", &base];
-    build(&engine, above.path(), &options).expect(0);
+    engine.buildx_build(above.path(), &options).expect(0);
     assert_eq!(engine.docker(&["run", "--rm", &image]).ok(), "file");
 }
 
@@ -197,7 +192,7 @@ fn a_cache_travels_in_images_and_through_registries() {
         "--cache-to",
         &into,
     ];
-    build(&engine, dir.path(), &options).expect(0);
+    engine.buildx_build(dir.path(), &options).expect(0);
     let forget = || {
         engine.docker(&["rmi", "-f", &inline]).expect(0);
         engine.docker(&["buildx", "prune", "-af"]).ok();
@@ -205,11 +200,11 @@ fn a_cache_travels_in_images_and_through_registries() {
     // Of the image: its own steps; of the whole cache: those of the other stage as well.
     for (cache, cached) in [(&inline, 4), (&whole, 5)] {
         forget();
-        let fresh = build(&engine, dir.path(), &["-t", &inline]);
+        let fresh = engine.buildx_build(dir.path(), &["-t", &inline]);
         assert_eq!(fresh.expect(0).stderr.matches("CACHED").count(), 0);
         forget();
         let from = format!("type=registry,ref={cache}");
-        let again = build(&engine, dir.path(), &["-t", &inline, "--cache-from", &from]);
+        let again = engine.buildx_build(dir.path(), &["-t", &inline, "--cache-from", &from]);
         let told = again.expect(0).stderr;
         assert!(told.contains("importing cache manifest from"), "{told}");
         assert_eq!(told.matches("CACHED").count(), cached, "{told}");
@@ -217,7 +212,9 @@ fn a_cache_travels_in_images_and_through_registries() {
     }
     // What cannot be had fails nothing.
     let from = format!("type=registry,ref={}", registry.image("none:1"));
-    build(&engine, dir.path(), &["--cache-from", &from]).expect(0);
+    engine
+        .buildx_build(dir.path(), &["--cache-from", &from])
+        .expect(0);
 }
 
 #[test]
@@ -240,11 +237,13 @@ fn a_cache_travels_in_directories() {
     // Of the image: its own steps; with the other stage: all.
     for (mode, cached) in [("min", 4), ("max", 5)] {
         let into = format!("type=local,dest={place}/{mode},mode={mode}");
-        build(&engine, dir.path(), &["-t", &image, "--cache-to", &into]).expect(0);
+        engine
+            .buildx_build(dir.path(), &["-t", &image, "--cache-to", &into])
+            .expect(0);
         forget();
         let from = format!("type=local,src={place}/{mode}");
         let options = ["-t", image.as_str(), "--cache-from", &from];
-        let told = build(&engine, dir.path(), &options).expect(0).stderr;
+        let told = engine.buildx_build(dir.path(), &options).expect(0).stderr;
         assert!(
             told.contains("importing cache manifest from local:"),
             "{told}"
@@ -255,9 +254,13 @@ fn a_cache_travels_in_directories() {
     }
     // Written once more, over what is there; what is not there fails nothing.
     let into = format!("type=local,dest={place}/max,mode=max");
-    build(&engine, dir.path(), &["--cache-to", &into]).expect(0);
+    engine
+        .buildx_build(dir.path(), &["--cache-to", &into])
+        .expect(0);
     let from = format!("type=local,src={place}/none");
-    build(&engine, dir.path(), &["--cache-from", &from]).expect(0);
+    engine
+        .buildx_build(dir.path(), &["--cache-from", &from])
+        .expect(0);
 }
 
 #[test]
@@ -270,7 +273,7 @@ fn files_that_leave_have_the_time_that_was_asked_for() {
     let epoch = ["--build-arg", "SOURCE_DATE_EPOCH=1234567890"];
     let into = |output: &str| {
         let options = [&epoch[..], &["--output", output]].concat();
-        build(&engine, dir.path(), &options)
+        engine.buildx_build(dir.path(), &options)
     };
     into(&format!("type=local,dest={place}/tree")).expect(0);
     into(&format!("type=tar,dest={place}/tar")).expect(0);
@@ -311,7 +314,7 @@ fn builds_are_remembered_over_restarts() {
         "--metadata-file",
         metadata.to_str().unwrap(),
     ];
-    build(&engine, dir.path(), &options).expect(0);
+    engine.buildx_build(dir.path(), &options).expect(0);
     let metadata = std::fs::read_to_string(metadata).unwrap();
     let metadata: serde_json::Value = serde_json::from_str(&metadata).unwrap();
     let name = metadata["buildx.build.ref"].as_str().unwrap();
@@ -355,12 +358,9 @@ fn the_cache_keeps_to_its_rules() {
     );
     let of_a_megabyte = "RUN dd if=/dev/urandom of=/big bs=1M count=1\n";
     let dockerfile = format!("FROM busybox:latest\n{of_a_megabyte}RUN echo small > /small\n");
-    build(
-        &engine,
-        context(&dockerfile).path(),
-        &["-o", "type=cacheonly"],
-    )
-    .expect(0);
+    engine
+        .buildx_build(context(&dockerfile).path(), &["-o", "type=cacheonly"])
+        .expect(0);
     eventually("the cache is trimmed", || {
         let used = engine.docker(&["buildx", "du", "--verbose"]).ok();
         (!used.contains("of=/big")).then_some(())
@@ -372,23 +372,22 @@ fn what_cannot_be_built_here_is_refused_before_anything_runs() {
     let engine = Engine::start();
     let dir = context("FROM scratch\nCOPY file /\nRUN [\"/file\"]\n");
     if engine.is_own() {
-        let foreign = build(&engine, dir.path(), &["--platform", "linux/loong64"]).expect(1);
+        let foreign = engine
+            .buildx_build(dir.path(), &["--platform", "linux/loong64"])
+            .expect(1);
         let told = "programs of linux/loong64 cannot be run on this host";
         assert!(foreign.stderr.contains(told), "{}", foreign.stderr);
         assert!(!foreign.stderr.contains("COPY file / DONE"));
     }
-    let many = build(
-        &engine,
-        dir.path(),
-        &["--platform", "linux/amd64,linux/arm64"],
-    );
+    let many = engine.buildx_build(dir.path(), &["--platform", "linux/amd64,linux/arm64"]);
     let many = many.expect(1).stderr;
     assert!(
         many.contains("ulti-platform build is not supported"),
         "{many}"
     );
     // Nothing is made up: there are no attestations without containerd's image store.
-    let attested = build(&engine, dir.path(), &["--provenance=true"])
+    let attested = engine
+        .buildx_build(dir.path(), &["--provenance=true"])
         .expect(1)
         .stderr;
     assert!(attested.contains("ttestation"), "{attested}");

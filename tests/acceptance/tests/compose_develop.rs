@@ -59,11 +59,16 @@ fn app<'a>(engine: &'a Engine, image: &str) -> Compose<'a> {
       watch:
         - {{ action: sync, path: ./src, target: /src }}
         - {{ action: rebuild, path: ./version }}
+        - {{ action: restart, path: ./restarts }}
+        - {{ action: sync+restart, path: ./settings, target: /settings }}
+        - {{ action: sync+exec, path: ./data, target: /data, exec: {{ command: cp /data/new /loaded }} }}
 "
         ),
     );
     let directory = app.file().parent().unwrap();
-    std::fs::create_dir(directory.join("src")).unwrap();
+    for name in ["src", "restarts", "settings", "data"] {
+        std::fs::create_dir(directory.join(name)).unwrap();
+    }
     let dockerfile = "FROM busybox\nCOPY src /src\nCOPY version /version\n";
     for (name, text) in [
         ("Dockerfile", dockerfile),
@@ -136,6 +141,41 @@ fn watch_brings_changes_into_the_container() {
         (inside("/version") == "2").then_some(())
     });
     assert_ne!(app.run(&["ps", "-q", "web"]).ok(), before);
+    drop(watch);
+    app.run(&["down", "--rmi", "all", "-t", "1"]).ok();
+}
+
+#[test]
+fn watch_restarts_and_runs_what_a_change_asks_for() {
+    let engine = Engine::start();
+    let image = engine.name("reloaded");
+    let app = app(&engine, &image);
+    app.run(&["up", "-d", "--build"]).ok();
+    let id = app.run(&["ps", "-q", "web"]).ok();
+    let started = || engine.inspect(&id)["State"]["StartedAt"].clone();
+    let inside = |path: &str| app.run(&["exec", "-T", "web", "cat", path]).stdout;
+    let mut watch = Ongoing::start(&engine, &app, &["watch", "--no-up"]);
+    let change = |path: &str, text: &str| {
+        let path = app.file().parent().unwrap().join(path);
+        std::fs::write(path, text).unwrap();
+    };
+    let minute = Duration::from_secs(60);
+    watch.until("Watch enabled");
+    let first = started();
+    change("restarts/now", "");
+    eventually_within(minute, "a change restarts the container", || {
+        (started() != first).then_some(())
+    });
+    let second = started();
+    change("settings/name", "changed\n");
+    eventually_within(minute, "settings restart it", || {
+        (started() != second && inside("/settings/name") == "changed\n").then_some(())
+    });
+    change("data/new", "loaded\n");
+    eventually_within(minute, "data are loaded by a command", || {
+        (inside("/loaded") == "loaded\n").then_some(())
+    });
+    assert_eq!(app.run(&["ps", "-q", "web"]).ok(), id);
     drop(watch);
     app.run(&["down", "--rmi", "all", "-t", "1"]).ok();
 }

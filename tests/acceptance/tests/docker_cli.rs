@@ -249,65 +249,57 @@ fn a_client_of_2020_builds_by_buildkit_from_its_input_and_to_its_disk() {
     }
 }
 
-#[test]
-fn a_context_over_ssh_reaches_the_engine() {
+/// A client reaches the engine by a context over ssh: `docker system dial-stdio` at the other end.
+fn by_ssh(client: &Path) {
     let engine = Engine::start();
     let directory = tempfile::tempdir().unwrap();
-    // Instead of a server: runs the command that the client asks the other machine for.
-    let ssh = directory.path().join("ssh");
-    let socket = engine.http().socket().display();
+    let path = |name: &str| directory.path().join(name);
+    // Instead of a server: like one, it gives the words after the host to a shell.
     let script = format!(
-        "#!/bin/sh\nwhile [ \"$1\" != docker ]; do shift; done\nshift\nexport DOCKER_HOST=unix://{socket}\nexec {} \"$@\"\n",
-        arca_testkit::docker_cli().display()
+        "#!/bin/sh\nwhile [ \"$1\" != there ]; do shift; done\nshift\nexport DOCKER_HOST=unix://{}\nexec sh -c \"$*\"\n",
+        engine.http().socket().display()
     );
-    std::fs::write(&ssh, script).unwrap();
-    std::fs::set_permissions(&ssh, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let path = std::env::var("PATH").unwrap_or_default();
-    let path = format!("{}:{path}", directory.path().display());
+    std::fs::write(path("ssh"), script).unwrap();
+    std::fs::set_permissions(path("ssh"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::os::unix::fs::symlink(client, path("docker")).unwrap();
+    let programs = std::env::var("PATH").unwrap_or_default();
+    let programs = format!("{}:{programs}", directory.path().display());
     let docker = |arguments: &[&str]| {
         Command::new("timeout")
             .arg(LONGEST)
-            .arg(arca_testkit::docker_cli())
+            .arg(client)
             .args(arguments)
-            .env("PATH", &path)
-            .env("DOCKER_CONFIG", directory.path().join("config"))
+            .env("PATH", &programs)
+            .env("DOCKER_CONFIG", path("config"))
             .env_remove("DOCKER_HOST")
             .output()
             .unwrap()
     };
     let host = "host=ssh://me@there";
     ok(docker(&["context", "create", "there", "--docker", host]));
-    let run = [
-        "--context",
-        "there",
-        "run",
-        "--rm",
-        "-i",
-        "busybox",
-        "sh",
-        "-c",
-    ];
-    let run: Vec<&str> = run.into_iter().chain(["echo in; exit 3"]).collect();
-    let ran = docker(&run);
-    assert_eq!(String::from_utf8_lossy(&ran.stdout), "in\n");
+    let there = |arguments: &[&str]| docker(&[&["--context", "there"], arguments].concat());
+    let run = ["run", "--rm", "-i", "busybox", "sh", "-c"];
+    let ran = there(&[&run[..], &["echo in; exit 3"]].concat());
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), "in\n", "{ran:?}");
     assert_eq!(ran.status.code(), Some(3));
     let name = engine.name("ssh");
-    let detached = [
-        "--context",
-        "there",
-        "run",
-        "-d",
-        "--name",
-        &name,
-        "busybox",
-        "top",
-    ];
-    ok(docker(&detached));
-    let exec = ["--context", "there", "exec", &name, "hostname"];
-    assert!(
-        engine.inspect(&name)["Id"]
-            .as_str()
-            .unwrap()
-            .starts_with(&ok(docker(&exec)))
-    );
+    ok(there(&["run", "-d", "--name", &name, "busybox", "top"]));
+    let hostname = ok(there(&["exec", &name, "hostname"]));
+    let id = engine.docker(&["inspect", "-f", "{{.Id}}", &name]).ok();
+    assert!(id.starts_with(&hostname), "{id} {hostname}");
+}
+
+#[test]
+fn a_context_over_ssh_reaches_the_engine() {
+    by_ssh(&arca_testkit::docker_cli());
+}
+
+#[test]
+fn a_context_over_ssh_of_2020_reaches_the_engine() {
+    by_ssh(&docker_of("20.10"));
+}
+
+#[test]
+fn a_context_over_ssh_of_the_newest_client_reaches_the_engine() {
+    by_ssh(&docker_of("newest"));
 }

@@ -209,6 +209,79 @@ fn a_container_that_does_not_run_is_connected_when_it_starts() {
 }
 
 #[test]
+fn a_mac_address_is_shown_before_the_start() {
+    let engine = Engine::start();
+    let net = Network::new(&engine, "mac", &[]);
+    let name = engine.name("with-mac");
+    engine
+        .docker(&["create", "--name", &name, "busybox", "sleep", "600"])
+        .ok();
+    let mac = "02:42:ac:11:00:02";
+    let request = json!({"Container": name, "EndpointConfig": {"MacAddress": mac}});
+    let path = format!("/networks/{}/connect", net.name);
+    assert_eq!(engine.http().post(&path, &request).0, 200);
+    assert_eq!(networks(&engine, &name)[&net.name]["MacAddress"], mac);
+    if engine.is_own() {
+        // dockerd forgets it.
+        engine.docker(&["start", &name]).ok();
+        assert_eq!(networks(&engine, &name)[&net.name]["MacAddress"], mac);
+    }
+    engine.docker(&["rm", "-f", &name]).ok();
+}
+
+/// dockerd takes such subnets and addresses as well, and says nothing.
+#[test]
+fn subnets_of_a_family_that_a_network_has_not_are_shown_and_not_used() {
+    let engine = Engine::start();
+    for (what, families, idle, address) in [
+        ("no-ipv6", (true, false), "2001:389::/64", "IPv6Address"),
+        ("no-ipv4", (false, true), "10.77.39.0/24", "IPv4Address"),
+    ] {
+        let name = engine.name(what);
+        let pool = json!({"Config": [{"Subnet": idle}]});
+        let request =
+            json!({"Name": name, "EnableIPv4": families.0, "EnableIPv6": families.1, "IPAM": pool});
+        let (status, made) = engine.http().post("/networks/create", &request);
+        assert_eq!(status, 201, "{made}");
+        if engine.is_own() {
+            let warning = made["Warning"].as_str().unwrap();
+            assert!(
+                warning.contains(&format!("{idle} is not used")),
+                "{warning}"
+            );
+        }
+        let (_, shown) = engine.http().get(&format!("/networks/{name}"));
+        let pools = shown.pointer("/IPAM/Config").unwrap();
+        assert_eq!(pools[0], json!({"Subnet": idle}));
+        assert_eq!(pools.as_array().unwrap().len(), 2, "{pools}");
+        let inside = idle.replace("0/24", "7").replace("/64", "7");
+        let outside = if families.0 {
+            "2001:390::7"
+        } else {
+            "10.77.40.7"
+        };
+        for (ip, status) in [(outside, 400), (inside.as_str(), 201)] {
+            let endpoint = json!({"EndpointsConfig": {&name: {"IPAMConfig": {address: ip}}}});
+            let body = json!({"Image": "busybox", "Cmd": ["sleep", "600"], "HostConfig": {"NetworkMode": name}, "NetworkingConfig": endpoint});
+            let path = format!("/containers/create?name={name}");
+            let (got, answer) = engine.http().post(&path, &body);
+            assert_eq!(got, status, "{answer}");
+        }
+        engine.docker(&["start", &name]).ok();
+        let endpoint = networks(&engine, &name)[&name].clone();
+        assert_eq!(endpoint["IPAMConfig"][address], inside.as_str());
+        let (none, some) = match families.0 {
+            true => ("GlobalIPv6Address", "IPAddress"),
+            false => ("IPAddress", "GlobalIPv6Address"),
+        };
+        assert_eq!(endpoint[none], "");
+        assert_ne!(endpoint[some], "");
+        engine.docker(&["rm", "-f", &name]).ok();
+        engine.docker(&["network", "rm", &name]).ok();
+    }
+}
+
+#[test]
 fn several_networks_are_asked_for_at_create() {
     let engine = Engine::start();
     let (one, two) = (

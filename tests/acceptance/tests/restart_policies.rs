@@ -494,3 +494,23 @@ fn process_numbers_of_before_a_reboot_belong_to_others() {
     other.kill().unwrap();
     other.wait().unwrap();
 }
+
+#[test]
+fn a_wait_ends_with_the_first_end_whatever_the_policy() {
+    let engine = Engine::start();
+    let name = engine.name("waited");
+    let policy = ["--restart", "always", "-i", "busybox"];
+    let script = ["sh", "-c", "read line; exit 4"];
+    let create = ["create", "--name", &name];
+    let create = [&create[..], &policy, &script].concat();
+    engine.docker(&create).ok();
+    engine.docker(&["start", &name]).ok();
+    let path = format!("/containers/{name}/wait");
+    let mut waiting = engine.http().send("POST", &path, &[], b"");
+    assert_eq!(waiting.status, 200);
+    engine.docker_with(&["attach", &name], b"\n");
+    assert_eq!(waiting.json().1["StatusCode"], 4);
+    let refused = engine.docker(&["rm", &name]).expect(1).stderr;
+    assert!(refused.contains("stop the container before"), "{refused}");
+    engine.docker(&["rm", "-f", &name]).ok();
+}

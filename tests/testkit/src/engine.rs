@@ -122,6 +122,14 @@ impl Engine {
         self.docker(&[&head[..], rest].concat())
     }
 
+    /// `docker buildx build` of a context, with all of its output.
+    #[track_caller]
+    pub fn buildx_build(&self, context: &Path, options: &[&str]) -> Output {
+        let context = [context.to_str().expect("UTF-8")];
+        let head = ["buildx", "build", "--progress=plain"];
+        self.docker(&[&head[..], options, &context].concat())
+    }
+
     /// Runs the docker client to its end with `input` as its standard input.
     #[track_caller]
     pub fn docker_with(&self, arguments: &[&str], input: &[u8]) -> Output {

@@ -59,16 +59,13 @@ impl Engine {
         );
     }
 
-    /// Makes sure that the engine has a Prometheus and an exporter as `prometheus:latest`, made from
+    /// Makes sure that the engine has `prom/prometheus:latest` and `prom/node-exporter:latest`, made from
     /// Debian's packages.
     pub fn need_prometheus(&self) {
-        self.import(
-            "prometheus",
-            &[
-                "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                "VOLUME /prometheus",
-            ],
-        );
+        let path = "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+        let data = "VOLUME /prometheus";
+        self.import_as("prom/prometheus", "prometheus", &[path, data]);
+        self.import_as("prom/node-exporter", "node-exporter", &[path]);
     }
 
     /// Makes sure that the engine has `mariadb:latest`, made from Debian's packages.
@@ -102,10 +99,15 @@ impl Engine {
     }
 
     fn import(&self, name: &str, changes: &[&str]) {
+        self.import_as(name, name, changes);
+    }
+
+    /// Imports the archive `archive` as `name:latest`.
+    fn import_as(&self, name: &str, archive: &str, changes: &[&str]) {
         if self.http().get(&format!("/images/{name}:latest/json")).0 == 200 {
             return;
         }
-        let tar = std::fs::read(rootfs(name)).unwrap();
+        let tar = std::fs::read(rootfs(archive)).unwrap();
         let mut path = format!("/v1.51/images/create?fromSrc=-&repo={name}&tag=latest");
         for change in changes {
             path.push_str("&changes=");

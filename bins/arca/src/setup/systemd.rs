@@ -39,16 +39,31 @@ pub(crate) fn runs() -> bool {
     Path::new("/run/systemd/system").is_dir()
 }
 
-/// Docker's own socket has to be free, or a link.
+/// Docker's own socket has to be free: a link, or what an engine that ended has left.
 ///
 /// # Errors
 /// Another engine has it.
 pub(crate) fn check_docker_socket() -> anyhow::Result<()> {
     let link = Path::new("/run/docker.sock");
-    if std::fs::symlink_metadata(link).is_ok_and(|found| !found.is_symlink()) {
-        bail!("/run/docker.sock is another engine's: stop it first");
+    let is_file = std::fs::symlink_metadata(link).is_ok_and(|found| !found.is_symlink());
+    // Not tried: that would start an engine whose socket systemd holds.
+    let bound = std::fs::read_to_string("/proc/net/unix").context("/proc/net/unix")?;
+    if is_file && is_bound(&bound) {
+        bail!(
+            "/run/docker.sock is another engine's: stop that first (systemctl disable --now docker.socket \
+             docker.service)"
+        );
     }
     Ok(())
+}
+
+/// Whether a table of unix sockets (proc_net(5), `unix`) has Docker's.
+fn is_bound(table: &str) -> bool {
+    let path = |line: &str| line.split_whitespace().nth(7).map(str::to_owned);
+    table
+        .lines()
+        .filter_map(path)
+        .any(|path| path == "/run/docker.sock" || path == "/var/run/docker.sock")
 }
 
 /// Starts the socket, now and at boot; a running engine is restarted, its containers run on.
@@ -85,4 +100,22 @@ pub(crate) fn reload() -> anyhow::Result<()> {
 fn systemctl(arguments: &[&str]) -> anyhow::Result<()> {
     super::accounts::run(Command::new("systemctl").arg("--quiet").args(arguments))
         .with_context(|| format!("systemctl {}", arguments.join(" ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_nobody_listens_on_is_free() {
+        let head = "Num       RefCount Protocol Flags    Type St Inode Path\n";
+        let line = |path: &str| {
+            format!("{head}0000000000000000: 00000002 00000000 00010000 0001 01 4711 {path}\n")
+        };
+        assert!(!is_bound(head));
+        assert!(!is_bound(&line("/run/arca.sock")));
+        assert!(!is_bound(&line("")));
+        assert!(is_bound(&line("/run/docker.sock")));
+        assert!(is_bound(&line("/var/run/docker.sock")));
+    }
 }

@@ -27,7 +27,8 @@ pub enum Support {
 pub struct Operation {
     /// HTTP method.
     pub method: &'static str,
-    /// Path without version; names in braces may contain slashes where images, plugins and networks are meant.
+    /// Path without version; names in braces may contain slashes where images, plugins, networks and links are
+    /// meant.
     pub path: &'static str,
     /// `operationId` of the API definition; empty for what it does not list.
     pub id: &'static str,
@@ -45,7 +46,10 @@ macro_rules! routes {
 
         /// Adds them to a router.
         pub(crate) fn add(router: ::axum::Router<$crate::App>) -> ::axum::Router<$crate::App> {
-            router$(.route($path, ::axum::routing::on(::axum::routing::MethodFilter::$method, $handler)))*
+            router$(.route($path, {
+                let route = ::axum::routing::on(::axum::routing::MethodFilter::$method, $handler);
+                route.route_layer(::axum::middleware::from_fn($crate::compat::served))
+            }))*
         }
     };
 }

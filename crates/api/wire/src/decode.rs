@@ -12,6 +12,8 @@ use serde_json::{Map, Value};
 pub struct Error {
     /// The innermost field first while the error travels up.
     path: Vec<String>,
+    /// The outermost struct, if it has a name of Go's: `container.ExecOptions`.
+    root: Option<&'static str>,
     problem: Problem,
 }
 
@@ -34,6 +36,8 @@ impl std::fmt::Display for Error {
             }
             Problem::Type { got, want } => {
                 write!(f, "json: cannot unmarshal {got} into Go struct field ")?;
+                let root = self.root.and_then(|name| name.rsplit('.').next());
+                f.write_str(root.unwrap_or_default())?;
                 for name in self.path.iter().rev() {
                     write!(f, ".{name}")?;
                 }
@@ -47,10 +51,7 @@ impl std::error::Error for Error {}
 
 impl de::Error for Error {
     fn custom<T: std::fmt::Display>(text: T) -> Self {
-        Self {
-            path: Vec::new(),
-            problem: Problem::Other(text.to_string()),
-        }
+        Self::new(Problem::Other(text.to_string()))
     }
 }
 
@@ -64,13 +65,40 @@ impl Error {
             Value::Array(_) => "array",
             Value::Object(_) => "object",
         };
+        Self::new(Problem::Type {
+            got: got.to_owned(),
+            want: want.into(),
+        })
+    }
+
+    fn new(problem: Problem) -> Self {
         Self {
             path: Vec::new(),
-            problem: Problem::Type {
-                got: got.to_owned(),
-                want: want.into(),
-            },
+            root: None,
+            problem,
         }
+    }
+
+    /// The same of a struct that has no name where it is told.
+    pub(crate) fn anonymous(mut self) -> Self {
+        self.root = None;
+        self
+    }
+
+    fn of(mut self, name: &'static str) -> Self {
+        self.root = name.contains('.').then_some(name);
+        self
+    }
+
+    /// As [`Error::of`], for what only gives another name to a struct.
+    fn renamed(mut self, name: &'static str) -> Self {
+        if !name.contains('.') {
+            return self;
+        }
+        if let (Problem::Type { want, .. }, true) = (&mut self.problem, self.path.is_empty()) {
+            name.clone_into(want);
+        }
+        self.of(name)
     }
 
     fn inside(mut self, field: &str) -> Self {
@@ -85,14 +113,13 @@ impl Error {
 /// Malformed JSON, or more than one value (`unexpected content after JSON`).
 pub fn parse(body: &[u8]) -> Result<Value, Error> {
     let mut texts = serde_json::Deserializer::from_slice(body).into_iter::<Value>();
-    let syntax = |text: String| Error {
-        path: Vec::new(),
-        problem: Problem::Syntax(text),
-    };
+    let syntax = |text: String| Error::new(Problem::Syntax(text));
     match texts.next() {
         None => Err(syntax("EOF".to_owned())),
         Some(Err(error)) if error.is_eof() => Err(syntax("unexpected EOF".to_owned())),
-        Some(Err(error)) => Err(syntax(syntax_text(body, &error))),
+        Some(Err(error)) => Err(syntax(
+            crate::syntax::stumble(body).unwrap_or_else(|| error.to_string()),
+        )),
         Some(Ok(value)) => Ok(value),
     }
 }
@@ -105,20 +132,6 @@ pub fn has_trailing_content(body: &[u8]) -> bool {
         && body
             .get(texts.byte_offset()..)
             .is_some_and(|rest| !rest.trim_ascii().is_empty())
-}
-
-/// Go's words for the character it stumbled over.
-fn syntax_text(body: &[u8], error: &serde_json::Error) -> String {
-    let line_start: usize = body
-        .split_inclusive(|byte| *byte == b'\n')
-        .take(error.line().saturating_sub(1))
-        .map(<[u8]>::len)
-        .sum();
-    let at = line_start + error.column().saturating_sub(1);
-    match body.get(at) {
-        Some(byte) => format!("invalid character '{}' in JSON text", char::from(*byte)),
-        None => "unexpected EOF".to_owned(),
-    }
 }
 
 /// Reads a `T` from a JSON text.
@@ -155,10 +168,10 @@ macro_rules! numbers {
                 Value::Null => visitor.$visit($type::default()),
                 Value::Number(number) => match number.$get().and_then(|n| $type::try_from(n).ok()) {
                     Some(number) => visitor.$visit(number),
-                    None => Err(Error {
-                        path: Vec::new(),
-                        problem: Problem::Type { got: format!("number {number}"), want: $go.to_owned() },
-                    }),
+                    None => Err(Error::new(Problem::Type {
+                        got: format!("number {number}"),
+                        want: $go.to_owned(),
+                    })),
                 },
                 other => Err(Error::mismatch(other, $go)),
             }
@@ -279,19 +292,21 @@ impl<'de> de::Deserializer<'de> for Decoder {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        match self.0 {
+        let done = match self.0 {
             Value::Null => visitor.visit_map(Fields::of(Map::new(), fields)),
             Value::Object(entries) => visitor.visit_map(Fields::of(entries, fields)),
             other => Err(Error::mismatch(&other, name)),
-        }
+        };
+        done.map_err(|error| error.of(name))
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _name: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Error> {
-        visitor.visit_newtype_struct(self)
+        let done = visitor.visit_newtype_struct(self);
+        done.map_err(|error| error.renamed(name))
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -355,7 +370,7 @@ impl<'de> de::MapAccess<'de> for Fields {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::container::{Config, CreateRequest, HostConfig};
+    use crate::container::{Config, CreateRequest, HostConfig, UpdateConfig};
 
     #[test]
     fn keys_match_without_regard_to_case_and_the_last_one_wins() {
@@ -401,6 +416,16 @@ mod tests {
         assert_eq!(
             text(r#"{"HostConfig":{"Memory":"5"}}"#),
             "json: cannot unmarshal string into Go struct field .HostConfig.Memory of type int64"
+        );
+        let error = decode::<UpdateConfig>(br#"{"Memory":"5"}"#).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "json: cannot unmarshal string into Go struct field UpdateConfig.Memory of type int64"
+        );
+        let error = decode::<UpdateConfig>(b"[]").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "json: cannot unmarshal array into Go value of type container.UpdateConfig"
         );
         assert_eq!(text("{"), "unexpected EOF");
         assert_eq!(text(""), "EOF");

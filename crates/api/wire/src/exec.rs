@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The body of `POST /containers/{id}/exec`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = "container.ExecOptions", rename_all = "PascalCase", default)]
 pub struct ExecCreateRequest {
     pub user: String,
     pub privileged: bool,
@@ -23,7 +23,11 @@ pub struct ExecCreateRequest {
 
 /// The body of `POST /exec/{id}/start`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(
+    rename = "container.ExecStartOptions",
+    rename_all = "PascalCase",
+    default
+)]
 pub struct ExecStartRequest {
     pub detach: bool,
     pub tty: bool,

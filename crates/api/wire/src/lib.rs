@@ -18,6 +18,7 @@ pub mod image;
 pub mod network;
 pub mod progress;
 pub mod store;
+mod syntax;
 pub mod system;
 mod value;
 pub mod volume;

@@ -8,7 +8,11 @@ use crate::value::is_zero;
 
 /// An endpoint of a container, in create, connect, inspect and list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(
+    rename = "network.EndpointSettings",
+    rename_all = "PascalCase",
+    default
+)]
 pub struct EndpointSettings {
     #[serde(rename = "IPAMConfig")]
     pub ipam_config: Option<EndpointIpamConfig>,
@@ -37,7 +41,11 @@ pub struct EndpointSettings {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(
+    rename = "network.EndpointIPAMConfig",
+    rename_all = "PascalCase",
+    default
+)]
 pub struct EndpointIpamConfig {
     #[serde(rename = "IPv4Address", skip_serializing_if = "is_zero")]
     pub ipv4_address: String,
@@ -74,7 +82,7 @@ pub struct Network {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = "network.IPAM", rename_all = "PascalCase", default)]
 pub struct Ipam {
     pub driver: String,
     pub options: Option<BTreeMap<String, String>>,
@@ -115,7 +123,7 @@ pub struct NetworkContainer {
 
 /// The body of `POST /networks/create`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = "network.CreateRequest", rename_all = "PascalCase", default)]
 pub struct NetworkCreateRequest {
     pub name: String,
     /// Before 1.44 it asked for a check that is always made now.
@@ -147,7 +155,7 @@ pub struct NetworkCreateResponse {
 
 /// The body of `POST /networks/{id}/connect`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = "network.ConnectOptions", rename_all = "PascalCase", default)]
 pub struct NetworkConnectRequest {
     pub container: String,
     pub endpoint_config: Option<EndpointSettings>,
@@ -155,7 +163,11 @@ pub struct NetworkConnectRequest {
 
 /// The body of `POST /networks/{id}/disconnect`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(
+    rename = "network.DisconnectOptions",
+    rename_all = "PascalCase",
+    default
+)]
 pub struct NetworkDisconnectRequest {
     pub container: String,
     pub force: bool,

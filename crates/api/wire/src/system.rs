@@ -157,13 +157,14 @@ pub struct RegistryConfig {
         default,
         skip_serializing_if = "Option::is_none"
     )]
-    pub allow_nondistributable_artifacts_cidrs: Option<Vec<String>>,
+    pub allow_nondistributable_artifacts_cidrs: Option<Option<Vec<String>>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub allow_nondistributable_artifacts_hostnames: Option<Vec<String>>,
+    pub allow_nondistributable_artifacts_hostnames: Option<Option<Vec<String>>>,
     pub index_configs: BTreeMap<String, IndexInfo>,
     #[serde(rename = "InsecureRegistryCIDRs")]
     pub insecure_registry_cidrs: Vec<String>,
-    pub mirrors: Vec<String>,
+    /// `null` without any.
+    pub mirrors: Option<Vec<String>>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

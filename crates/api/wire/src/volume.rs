@@ -40,7 +40,7 @@ pub struct VolumeListResponse {
 
 /// The body of `POST /volumes/create`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = "volume.CreateOptions", rename_all = "PascalCase", default)]
 pub struct VolumeCreateRequest {
     pub name: String,
     pub driver: String,

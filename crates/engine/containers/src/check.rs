@@ -1,6 +1,6 @@
 //! What is allowed together in a container's configuration. The texts are dockerd's.
 
-use arca_types::{Signal, parse_size};
+use arca_types::{Signal, ULIMITS, parse_size};
 
 use crate::Error;
 use crate::abilities::Abilities;
@@ -51,7 +51,7 @@ pub(crate) fn root_size(host: &HostSpec) -> Result<Option<u64>, Error> {
     let mut size = None;
     for (name, value) in host.storage_opt.iter().flatten() {
         if !name.eq_ignore_ascii_case("size") {
-            return invalid(format!("invalid StorageOpt: Unknown option {name}"));
+            return invalid(format!("Unknown option {name}"));
         }
         match parse_size(value) {
             Some(bytes) => size = Some(bytes),
@@ -327,24 +327,6 @@ fn check_devices_and_ulimits(limits: &Resources) -> Result<(), Error> {
     }
     Ok(())
 }
-
-const ULIMITS: [&str; 15] = [
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-];
 
 #[cfg(test)]
 mod tests {

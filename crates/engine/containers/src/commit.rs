@@ -219,7 +219,9 @@ fn reference(request: &CommitRequest) -> Result<Option<Reference>, Error> {
         return Ok(Some(named));
     }
     let tagged = Reference::tagged(named.repository().clone(), &request.tag);
-    tagged.map(Some).map_err(of_reference)
+    tagged
+        .map(Some)
+        .map_err(|_error| arca_images::Error::Tag.into())
 }
 
 /// What containers of the image inherit.

@@ -78,18 +78,14 @@ impl Actor {
                 .map_err(in_own_words)?;
             let endpoint = Endpoint {
                 dns_names: networks.dns_names(&id, (&self.c.name, self.c.hostname()), &wish),
-                request,
-                ..Endpoint::default()
+                ..Endpoint::asked(request)
             };
             return self
                 .set_networks(|all| drop(all.insert(name, endpoint)))
                 .await;
         }
         let made = networks.connect(&id, wish).await.map_err(in_own_words)?;
-        let entry = Endpoint {
-            request,
-            ..Endpoint::default()
-        };
+        let entry = Endpoint::asked(request);
         let name = made.network_name.clone();
         Arc::make_mut(&mut self.c.network)
             .networks
@@ -111,11 +107,8 @@ impl Actor {
             let name = networks
                 .planned(&id, self.present(&names), network)
                 .map_err(in_own_words)?;
-            self.set_networks(|all| drop(all.remove(&name))).await?;
-            if let Ok(found) = found {
-                networks.tell_disconnected(&found, &id).await;
-            }
-            return Ok(());
+            // No event, as there was no endpoint.
+            return self.set_networks(|all| drop(all.remove(&name))).await;
         }
         networks
             .disconnect(&id, network)

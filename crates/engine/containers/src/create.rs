@@ -268,14 +268,7 @@ fn endpoints(spec: &ContainerSpec) -> BTreeMap<String, Endpoint> {
         .iter()
         .map(|(name, request)| {
             let name = if name == "default" { "bridge" } else { name };
-            (
-                name.to_owned(),
-                Endpoint {
-                    mac_address: request.mac_address.clone(),
-                    request: request.clone(),
-                    ..Endpoint::default()
-                },
-            )
+            (name.to_owned(), Endpoint::asked(request.clone()))
         })
         .collect();
     let endpoint = all.entry(main).or_default();

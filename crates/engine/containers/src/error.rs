@@ -96,6 +96,7 @@ pub enum Error {
 fn go_text(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+        std::io::ErrorKind::NotADirectory => "not a directory".to_owned(),
         std::io::ErrorKind::CrossesDevices => "path escapes from parent".to_owned(),
         _ => error.to_string(),
     }

@@ -31,13 +31,6 @@ impl Containers {
             let keys = request.detach_keys.as_deref().unwrap_or_default();
             Error::Failed(format!("Invalid escape keys ({keys}) provided"))
         })?;
-        if !request.working_dir.is_empty() && !request.working_dir.starts_with('/') {
-            let dir = &request.working_dir;
-            let text = format!(
-                "the working directory '{dir}' is invalid, it needs to be an absolute path"
-            );
-            return Err(Error::Invalid(text));
-        }
         if !request.user.is_empty() {
             find_user(&container, request.user.clone()).await?;
         }

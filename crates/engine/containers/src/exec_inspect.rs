@@ -15,6 +15,8 @@ use crate::service::Containers;
 
 /// How long the news of an exit may take when the process is gone already.
 const NEWS: Duration = Duration::from_secs(2);
+/// How long a change of the size waits for the process.
+const STARTS: Duration = Duration::from_secs(10);
 
 impl Containers {
     /// A session as it is now (`ExecInspect`); also for some minutes after its end.
@@ -65,14 +67,25 @@ impl Containers {
     /// Sets the size of a session's terminal, in characters (`ExecResize`).
     ///
     /// # Errors
-    /// [`Error::NoSuchExec`]; [`Error::NotRunning`] and its like; [`Error::Runtime`] when it has no
-    /// terminal.
+    /// [`Error::NoSuchExec`]; [`Error::NotRunning`] and its like; [`Error::Failed`] when it is not started
+    /// in time.
     pub async fn exec_resize(&self, id: &str, height: u16, width: u16) -> Result<(), Error> {
         let exec = self.find_exec(id)?;
         can_exec(
             &*self.get(exec.container.as_str())?,
             exec.container.as_str(),
         )?;
+        // Whoever starts it may ask for the size at the same time.
+        match tokio::time::timeout(STARTS, exec.runs()).await {
+            Ok(true) if exec.request.tty => {}
+            // A size means nothing to it, and does no harm.
+            Ok(true) => return Ok(()),
+            Ok(false) => return Err(Error::NoSuchExec(id.to_owned())),
+            Err(_elapsed) => {
+                let text = "timeout waiting for exec session ready";
+                return Err(Error::Failed(text.to_owned()));
+            }
+        }
         let size = ConsoleSize { width, height };
         let runtime = &self.service().runtime;
         runtime

@@ -10,7 +10,7 @@ use arca_types::ContainerId;
 use crate::Error;
 use crate::container::Container;
 use crate::exec_create::can_exec;
-use crate::execs::{Exec, Progress};
+use crate::execs::Exec;
 use crate::keys;
 use crate::links;
 use crate::requests::ExecStartRequest;
@@ -37,20 +37,13 @@ impl Containers {
     /// Prepares to start a session; what can be refused is refused here (`ExecStart`).
     ///
     /// # Errors
-    /// [`Error::NoSuchExec`]; [`Error::Conflict`] when it was started already;
-    /// [`Error::NotRunning`] and its like when the container has changed.
+    /// [`Error::NoSuchExec`]; [`Error::Conflict`] when it was started already and nobody attaches: who
+    /// does is told on the stream, as by dockerd; [`Error::NotRunning`] and its like when the container
+    /// has changed.
     pub fn exec_start(&self, id: &str, request: ExecStartRequest) -> Result<ExecSession, Error> {
         let exec = self.find_exec(id)?;
-        match exec.progress() {
-            Progress::New => {}
-            Progress::Ended { .. } => {
-                let text = format!("exec command {id} has already run");
-                return Err(Error::Conflict(text));
-            }
-            Progress::Starting { .. } | Progress::Running { .. } => {
-                let text = format!("exec command {id} is already running");
-                return Err(Error::Conflict(text));
-            }
+        if request.detach {
+            exec.check_new()?;
         }
         let container = self.get(exec.container.as_str())?;
         can_exec(&container, container.id.as_str())?;
@@ -144,8 +137,7 @@ impl ExecSession {
         let service = self.containers.service();
         let since = service.clock.now();
         if !self.exec.claim(since) {
-            let text = format!("exec command {} is already running", self.exec.id);
-            return Err(Error::Conflict(text));
+            return self.exec.check_new().map(|()| None);
         }
         self.containers
             .exec_event(&self.container, &self.exec, "exec_start")

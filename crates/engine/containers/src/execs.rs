@@ -7,6 +7,7 @@ use std::time::Duration;
 use arca_types::{ContainerId, ExecId, Timestamp};
 use tokio::sync::watch;
 
+use crate::Error;
 use crate::requests::ExecRequest;
 
 /// How long a session that has ended can be inspected.
@@ -58,6 +59,35 @@ impl Exec {
     /// How far it is.
     pub(crate) fn progress(&self) -> Progress {
         *self.progress.borrow()
+    }
+
+    /// Refuses one that was started already.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] with dockerd's text.
+    pub(crate) fn check_new(&self) -> Result<(), Error> {
+        let id = &self.id;
+        match self.progress() {
+            Progress::New => Ok(()),
+            Progress::Ended { .. } => Err(Error::Conflict(format!(
+                "exec command {id} has already run"
+            ))),
+            Progress::Starting { .. } | Progress::Running { .. } => Err(Error::Conflict(format!(
+                "exec command {id} is already running"
+            ))),
+        }
+    }
+
+    /// Waits until its process runs; returns whether it ever will.
+    pub(crate) async fn runs(&self) -> bool {
+        let mut progress = self.progress.subscribe();
+        let started = |progress: &Progress| {
+            matches!(progress, Progress::Running { .. } | Progress::Ended { .. })
+        };
+        progress
+            .wait_for(started)
+            .await
+            .is_ok_and(|progress| matches!(*progress, Progress::Running { .. }))
     }
 
     /// Takes the session for starting it; `false` when somebody has.

@@ -38,6 +38,18 @@ struct Entries {
     by_name: HashMap<Arc<str>, ContainerId>,
 }
 
+impl Entries {
+    /// The container that another knows by `parent/alias`.
+    fn linked(&self, name: &str) -> Option<Arc<Handle>> {
+        let (parent, alias) = name.split_once('/')?;
+        let parent = self.by_id.get(self.by_name.get(parent)?)?.snapshot();
+        // An alias may have been given with a slash.
+        let mut links = parent.spec.host.linked.iter();
+        let link = links.find(|it| it.alias.trim_start_matches('/') == alias);
+        self.by_id.get(&link?.container).cloned()
+    }
+}
+
 /// All containers. No lock is held across a wait.
 #[derive(Debug, Default)]
 pub(crate) struct Index(RwLock<Entries>);
@@ -97,7 +109,8 @@ impl Index {
         self.read().by_id.values().cloned().collect()
     }
 
-    /// Finds a container by ID, name or unambiguous prefix of an ID, in this order.
+    /// Finds a container by ID, name, name of a link (`parent/alias`) or unambiguous prefix of an ID, in this
+    /// order.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Ambiguous`] for a prefix of several.
@@ -119,6 +132,9 @@ impl Index {
             .and_then(|id| entries.by_id.get(id))
         {
             return Ok(Arc::clone(handle));
+        }
+        if let Some(handle) = entries.linked(name) {
+            return Ok(handle);
         }
         let from = (Bound::Included(reference), Bound::Unbounded);
         let mut matching = entries
@@ -175,6 +191,35 @@ mod tests {
         assert_eq!(index.find("aca").unwrap().snapshot().name.as_ref(), "x1");
         assert!(matches!(index.find("a"), Err(Error::Ambiguous(_))));
         assert!(matches!(index.find("b"), Err(Error::NotFound(_))));
+    }
+
+    #[test]
+    fn a_container_has_the_names_that_links_give_it() {
+        let index = index(&[("ab", "db")]);
+        let id: ContainerId = "cd".repeat(32).parse().unwrap();
+        let mut web = testing::container(&id, "web");
+        let mut spec = crate::model::ContainerSpec::clone(&web.spec);
+        spec.host.linked = vec![crate::model::Link {
+            container: "ab".repeat(32).parse().unwrap(),
+            name: "db".to_owned(),
+            alias: "/mysql".to_owned(),
+        }];
+        web.spec = Arc::new(spec);
+        let (_sender, state) = watch::channel(Arc::new(web));
+        let (commands, _receiver) = mpsc::channel(1);
+        index.reserve("web", &id).unwrap();
+        index.insert(Arc::new(Handle {
+            id,
+            commands,
+            state,
+            arriving: Arriving::nobody(),
+            files: Arc::default(),
+        }));
+        for name in ["web/mysql", "/web/mysql"] {
+            assert_eq!(index.find(name).unwrap().snapshot().name.as_ref(), "db");
+        }
+        assert!(matches!(index.find("web/other"), Err(Error::NotFound(_))));
+        assert!(matches!(index.find("db/mysql"), Err(Error::NotFound(_))));
     }
 
     #[test]

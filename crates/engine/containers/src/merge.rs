@@ -8,7 +8,7 @@ use arca_images::RunConfig;
 use crate::Error;
 use crate::config::Config;
 use crate::model::{
-    CgroupnsMode, ContainerSpec, HealthTest, Healthcheck, IpcMode, PidMode, Resources,
+    CgroupnsMode, ContainerSpec, HealthTest, Healthcheck, IpcMode, PidMode, Port, Resources,
 };
 use crate::spec::{MASKED_PATHS, READONLY_PATHS, mounts::SHM_SIZE};
 
@@ -21,7 +21,7 @@ pub(crate) fn image(spec: &mut ContainerSpec, image: &RunConfig) -> Result<(), E
         spec.user.clone_from(&image.user);
     }
     for port in image.exposed_ports.iter().flatten() {
-        spec.exposed_ports.insert(port.parse()?);
+        spec.exposed_ports.extend(Port::range(port)?);
     }
     merge_env(&mut spec.env, image.env.as_deref().unwrap_or_default());
     for (name, value) in image.labels.iter().flatten() {

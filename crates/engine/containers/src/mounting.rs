@@ -15,6 +15,7 @@ use crate::spec::oci::{self, IdRange, IdRanges};
 use crate::start::{blocking, text};
 use crate::undo::Undo;
 use crate::users::{self, Account};
+use crate::volumes::overlaps;
 
 /// A mount as the runtime gets it.
 #[derive(Debug, Clone)]
@@ -78,8 +79,9 @@ impl Actor {
             }
             all.push(mounted);
         }
-        let checked = all.clone();
-        blocking(move || checked.iter().try_for_each(|mounted| check(&mounted.point))).await?;
+        let (checked, root) = (all.clone(), self.service.config().data_root.clone());
+        let mut points = checked.into_iter().map(|mounted| mounted.point);
+        blocking(move || points.try_for_each(|point| check(&point, &root))).await?;
         Ok(all)
     }
 
@@ -201,11 +203,13 @@ fn swapped(one: u32, other: u32) -> Vec<IdRange> {
 }
 
 /// Checks what only shows now.
-fn check(point: &MountPoint) -> Result<(), Error> {
+fn check(point: &MountPoint, root: &Path) -> Result<(), Error> {
     if point.kind == MountType::Volume && !point.subpath().is_empty() {
         check_subpath(point)?;
     }
-    if point.kind == MountType::Bind {
+    // What shows the data root is a slave without being asked for, whatever the mount around it is.
+    let held = point.propagation == "rslave" && overlaps(Path::new(&point.source), root);
+    if point.kind == MountType::Bind && !held {
         check_propagation(&point.source, &point.propagation)?;
     }
     Ok(())

@@ -27,6 +27,10 @@ impl Actor {
             NetworkMode::Host => SandboxMode::Host,
             NetworkMode::Container(other) => {
                 let what = "network namespace";
+                let found = self.service.index.find(other);
+                if found.is_ok_and(|found| found.id == self.c.id) {
+                    return Err(Error::Failed(format!("cannot join own {what}")));
+                }
                 let joined = self.running_container(other, what);
                 let joined = joined.map_err(|cause| match cause {
                     Error::NotFound(_) => {
@@ -34,7 +38,7 @@ impl Actor {
                     }
                     other => other,
                 })?;
-                SandboxMode::Container(joined.0)
+                SandboxMode::Container(self.network_owner(joined.0))
             }
             _ => SandboxMode::Own,
         };
@@ -53,6 +57,19 @@ impl Actor {
             exposure: spec.labels.get(arca_networks::EXPOSURE).cloned(),
             remapped: self.ids().is_some(),
         })
+    }
+
+    /// Whose network a container is in: that of another, which may be in that of a third.
+    fn network_owner(&self, mut id: arca_types::ContainerId) -> arca_types::ContainerId {
+        let mut seen = std::collections::BTreeSet::new();
+        while seen.insert(id.clone())
+            && let Some(handle) = self.service.index.get(&id)
+            && let NetworkMode::Container(other) = &handle.snapshot().spec.host.network_mode
+            && let Ok(next) = self.service.index.find(other)
+        {
+            id = next.id.clone();
+        }
+        id
     }
 
     /// A container in another one's network has its names.
@@ -97,7 +114,10 @@ impl Actor {
         check_remapped(host, self.ids().is_some())?;
         let mut joined = Joined::default();
         if let PidMode::Container(other) = &host.pid_mode {
-            let (_, pid) = self.running_container(other, "PID namespace")?;
+            // Dockerd reads this while it makes the specification, whose failures are its own.
+            let (_, pid) = self
+                .running_container(other, "PID namespace")
+                .map_err(|error| Error::Failed(error.to_string()))?;
             joined.pid = Some(format!("/proc/{pid}/ns/pid"));
         }
         match &host.ipc_mode {
@@ -151,7 +171,14 @@ impl Actor {
         sandbox: &Sandbox,
     ) -> Result<Option<[String; 3]>, Error> {
         if let NetworkMode::Container(other) = &self.c.spec.host.network_mode {
-            let dir = self.service.index.find(other)?.snapshot().dir.clone();
+            let owner = self.network_owner(self.service.index.find(other)?.id.clone());
+            let dir = self
+                .service
+                .index
+                .find(owner.as_str())?
+                .snapshot()
+                .dir
+                .clone();
             return Ok(Some(network_files(&dir).map(|path| text(&path))));
         }
         let spec = &self.c.spec;
@@ -213,13 +240,6 @@ pub(crate) fn dns_settings(
 /// [`Error::Invalid`] for what is not an address.
 pub(crate) fn endpoint_specs(container: &Container) -> Result<Vec<EndpointSpec>, Error> {
     let main = container.spec.host.network_mode.to_string();
-    let linked = container.spec.host.links.iter().flatten().next().is_some();
-    if linked && main == "bridge" {
-        return Err(Error::Unsupported(
-            "HostConfig.Links is not supported on the default bridge: use a network of your own"
-                .to_owned(),
-        ));
-    }
     let mut endpoints = Vec::new();
     for (network, endpoint) in &container.network.networks {
         let converted = endpoint_spec(network, &endpoint.request).map_err(|error| {

@@ -88,13 +88,8 @@ pub(crate) fn shown(
         .iter()
         .map(|port| (*port, None))
         .collect();
-    for port in spec
-        .host
-        .port_bindings
-        .iter()
-        .flatten()
-        .map(|(port, _)| port)
-    {
+    let bound = spec.host.port_bindings.iter().flatten();
+    for (port, _) in bound.filter(|(_, bindings)| !bindings.is_empty()) {
         all.entry(*port).or_default();
     }
     let mut published: Vec<&PublishedPort> = sandbox.ports.iter().collect();

@@ -22,6 +22,8 @@ pub(crate) const DEATH: Duration = Duration::from_secs(10);
 pub(crate) struct StopOrder {
     timeout: Option<i32>,
     signal: Option<Signal>,
+    /// It is to be asked by a signal that this kernel does not have: it will not hear of it.
+    unheard: bool,
 }
 
 impl StopOrder {
@@ -34,9 +36,14 @@ impl StopOrder {
             .signal
             .as_deref()
             .filter(|signal| !signal.is_empty());
+        let signal = named.map(parse_signal).transpose();
+        let is_number =
+            named.is_some_and(|name| name.parse::<i32>().is_ok_and(|number| number != 0));
+        let unheard = signal.is_err() && is_number;
         Ok(Self {
             timeout: request.timeout,
-            signal: named.map(parse_signal).transpose()?,
+            signal: if unheard { None } else { signal? },
+            unheard,
         })
     }
 }
@@ -89,7 +96,13 @@ impl Actor {
             .timeout
             .or(self.c.spec.stop_timeout)
             .unwrap_or(DEFAULT_TIMEOUT);
-        let sent = self.send_signal(signal).await;
+        let sent = if order.unheard {
+            self.intent.no_restart = true;
+            self.intent.stopped_by_client = true;
+            Err(Error::Failed("the signal does not exist".to_owned()))
+        } else {
+            self.send_signal(signal).await
+        };
         let delay = match (&sent, u64::try_from(timeout)) {
             (Ok(()), Ok(seconds)) => Some(Duration::from_secs(seconds)),
             (Err(_), Ok(_)) => Some(Duration::from_secs(2)),

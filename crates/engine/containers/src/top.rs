@@ -77,11 +77,8 @@ async fn ps(args: &str) -> Result<String, Error> {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(Error::Failed(format!(
-        "error running ps: {}: {}",
-        output.status,
-        said.trim()
-    )))
+    let first = said.trim().lines().next().unwrap_or_default();
+    Err(Error::Failed(format!("ps: {first}")))
 }
 
 /// Takes the table apart; the last column may contain blanks.

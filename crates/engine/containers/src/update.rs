@@ -45,7 +45,7 @@ impl Actor {
             check::check_restart_policy(&policy)?;
             if spec.host.auto_remove && policy.kind != crate::model::RestartKind::No {
                 let text = "Restart policy cannot be updated because AutoRemove is enabled for the container";
-                return Err(failed(Error::Invalid(text.to_owned())));
+                return Err(failed(Error::Conflict(text.to_owned())));
             }
             spec.host.restart_policy = policy;
         }

@@ -63,6 +63,7 @@ pub(crate) fn resolve(
         (Some(found), _) => (found.uid, found.gid, found.home.clone(), found.name.clone()),
         (None, Some(uid)) => (uid, 0, "/".to_owned(), String::new()),
         (None, None) => {
+            in_range(name)?;
             let text = format!("unable to find user {name}: no matching entries in passwd file");
             return Err(Error::Invalid(text));
         }
@@ -71,25 +72,13 @@ pub(crate) fn resolve(
     let mut additional = Vec::new();
     match group {
         Some(group) => {
-            gid = find_group(&group_file, group)
-                .or_else(|| number(group))
-                .ok_or_else(|| {
-                    Error::Invalid(format!(
-                        "unable to find group {group}: no matching entries in group file"
-                    ))
-                })?
+            gid = group_id(&group_file, group)?;
         }
         None if !login.is_empty() => additional = memberships(&group_file, &login),
         None => {}
     }
     for group in groups {
-        let found = find_group(&group_file, group)
-            .or_else(|| number(group))
-            .ok_or_else(|| {
-                Error::Invalid(format!(
-                    "unable to find group {group}: no matching entries in group file"
-                ))
-            })?;
+        let found = group_id(&group_file, group)?;
         additional.push(found);
     }
     additional.insert(0, gid);
@@ -168,6 +157,25 @@ fn memberships(groups: &[String], user: &str) -> Vec<u32> {
                 .then_some(gid)
         })
         .collect()
+}
+
+/// The number of a group that is there, or is a number.
+fn group_id(groups: &[String], group: &str) -> Result<u32, Error> {
+    if let Some(gid) = find_group(groups, group).or_else(|| number(group)) {
+        return Ok(gid);
+    }
+    in_range(group)?;
+    let text = format!("unable to find group {group}: no matching entries in group file");
+    Err(Error::Invalid(text))
+}
+
+/// Refuses a number that no user and no group can have.
+fn in_range(text: &str) -> Result<(), Error> {
+    if text.parse::<i64>().is_ok() && number(text).is_none() {
+        let text = "uids and gids must be in range 0-2147483647";
+        return Err(Error::Invalid(text.to_owned()));
+    }
+    Ok(())
 }
 
 fn number(text: &str) -> Option<u32> {
@@ -299,6 +307,10 @@ mod tests {
         assert_eq!(ids("nosuch", &[]), Err(text.to_owned()));
         let text = "unable to find group nosuch: no matching entries in group file";
         assert_eq!(ids("web:nosuch", &[]), Err(text.to_owned()));
+        let text = "uids and gids must be in range 0-2147483647";
+        for user in ["2147483648", "-1", "0:-1"] {
+            assert_eq!(ids(user, &[]), Err(text.to_owned()), "{user}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The mounts of a new container: binds, volumes, anonymous volumes, those of other containers.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use arca_types::{ContainerId, DiffId};
@@ -118,7 +119,6 @@ impl Service {
                 let mut point = point.clone();
                 point.rw &= !mode.read_only;
                 point.copy_up = false;
-                point.anonymous = false;
                 point.mode = String::new();
                 if point.kind == MountType::Image {
                     continue;
@@ -134,7 +134,7 @@ impl Service {
         let bind = binds::parse(text)?;
         let mode = binds::parse_mode(&bind.mode)?;
         if bind.source.starts_with('/') {
-            let propagation = mode.propagation.unwrap_or_default().as_str().to_owned();
+            let propagation = self.propagation(&bind.source, mode.propagation)?;
             return Ok(MountPoint {
                 source: bind.source,
                 mode: bind.mode,
@@ -167,6 +167,27 @@ impl Service {
         })
     }
 
+    /// How a bind of `source` propagates. What shows the data root has to let go of what the daemon unmounts.
+    fn propagation(&self, source: &str, asked: Option<Propagation>) -> Result<String, Error> {
+        let root = self.config().data_root.clone();
+        let held = overlaps(Path::new(source), &root);
+        let given = match asked {
+            None if held => Propagation::Rslave,
+            None => Propagation::default(),
+            Some(given @ (Propagation::Rslave | Propagation::Rshared)) => given,
+            Some(given) if held => {
+                return Err(Error::Invalid(format!(
+                    "invalid mount config: must use either propagation mode \"rslave\" or \"rshared\" when mount \
+                     source is within the daemon root, daemon root: {root:?}, bind mount source: {source:?}, \
+                     propagation: {:?}",
+                    given.as_str()
+                )));
+            }
+            Some(given) => given,
+        };
+        Ok(given.as_str().to_owned())
+    }
+
     async fn of_mount(&self, mount: &MountRequest) -> Result<MountPoint, Error> {
         let target = binds::clean(&mount.target);
         let mut made = match mount.kind {
@@ -174,7 +195,7 @@ impl Service {
                 let bind = mount.bind.clone().unwrap_or_default();
                 MountPoint {
                     source: mount.source.clone(),
-                    propagation: bind.propagation.unwrap_or_default().as_str().to_owned(),
+                    propagation: self.propagation(&mount.source, bind.propagation)?,
                     create_source: bind.create_mountpoint,
                     ..point(MountType::Bind, target)
                 }
@@ -301,9 +322,28 @@ fn add(points: &mut Vec<MountPoint>, inherited: usize, new: MountPoint) -> Resul
     Ok(())
 }
 
+/// Whether one of two paths contains the other.
+pub(crate) fn overlaps(one: &Path, other: &Path) -> bool {
+    one.starts_with(other) || other.starts_with(one)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_overlap_when_one_contains_the_other() {
+        let root = Path::new("/var/lib/arca");
+        for (path, held) in [
+            ("/", true),
+            ("/var/lib", true),
+            ("/var/lib/arca/containers", true),
+            ("/var/lib/arcade", false),
+            ("/home", false),
+        ] {
+            assert_eq!(overlaps(Path::new(path), root), held, "{path}");
+        }
+    }
 
     #[test]
     fn two_mounts_at_one_place_are_refused_and_inherited_ones_give_way() {

@@ -62,8 +62,10 @@ impl Waiting {
 
 fn reached(container: &Container, condition: WaitCondition, ends: u64) -> bool {
     match condition {
+        // An end counts, though the restart policy starts it again.
         WaitCondition::NotRunning => {
-            !container.state.is_running() && !matches!(container.state, State::Starting(_))
+            container.ends.count > ends
+                || (!container.state.is_running() && !matches!(container.state, State::Starting(_)))
         }
         WaitCondition::NextExit => container.ends.count > ends,
         WaitCondition::Removed => matches!(container.state, State::Dead),
@@ -125,6 +127,19 @@ mod tests {
         let (sender, waiting, mut container) = waiting(WaitCondition::NextExit);
         container.state = State::Running(Process { pid: 1 });
         container.ends.count = 1;
+        container.ends.exit_code = 3;
+        sender.send_replace(Arc::new(container));
+        assert_eq!(waiting.outcome().await.exit_code, 3);
+    }
+
+    #[tokio::test]
+    async fn an_end_ends_the_wait_for_one_that_is_started_again() {
+        let (sender, mut waiting, mut container) = waiting(WaitCondition::NotRunning);
+        container.ends.count = 1;
+        container.state = State::Running(Process { pid: 1 });
+        sender.send_replace(Arc::new(container.clone()));
+        waiting.ends = 1;
+        container.ends.count = 2;
         container.ends.exit_code = 3;
         sender.send_replace(Arc::new(container));
         assert_eq!(waiting.outcome().await.exit_code, 3);

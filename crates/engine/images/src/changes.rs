@@ -1,5 +1,7 @@
 //! Changes to a configuration, as instructions of a Dockerfile (`changes` of import and commit).
 
+use arca_dockerfile::{Env, Lexer};
+
 use crate::config::{Healthcheck, RunConfig};
 use crate::error::Error;
 
@@ -10,6 +12,7 @@ impl RunConfig {
     /// # Errors
     /// [`Error::ChangeCommand`] for another one, [`Error::Change`] for one that is malformed.
     pub fn apply(&mut self, changes: &[String]) -> Result<(), Error> {
+        let mut has_command = false;
         for change in changes.iter().flat_map(|change| change.lines()) {
             let change = change.trim();
             if change.is_empty() {
@@ -18,37 +21,43 @@ impl RunConfig {
             let (name, rest) = change
                 .split_once(char::is_whitespace)
                 .unwrap_or((change, ""));
-            self.apply_one(&name.to_ascii_uppercase(), rest.trim())?;
+            let name = name.to_ascii_uppercase();
+            has_command |= name == "CMD";
+            if name == "ENTRYPOINT" && !has_command {
+                // Arguments of another program mean nothing to this one.
+                self.cmd = None;
+            }
+            self.apply_one(&name, rest.trim())?;
         }
         Ok(())
     }
 
     fn apply_one(&mut self, name: &str, rest: &str) -> Result<(), Error> {
+        let env = Env::from_texts(self.env.iter().flatten().map(String::as_str));
         match name {
             "CMD" => self.cmd = Some(command(rest)),
-            "ENTRYPOINT" => {
-                self.entrypoint = Some(command(rest));
-                // Arguments of another program mean nothing to this one.
-                self.cmd = None;
-            }
+            "ENTRYPOINT" => self.entrypoint = Some(command(rest)),
             "ENV" => {
-                for (key, value) in pairs(name, rest)? {
+                for (key, value) in pairs(name, rest, &env)? {
                     self.set_env(&key, &value);
                 }
             }
             "LABEL" => self
                 .labels
                 .get_or_insert_default()
-                .extend(pairs(name, rest)?),
+                .extend(pairs(name, rest, &env)?),
             "EXPOSE" => {
-                let ports = words(rest)
+                let ports = words(rest, &env)?
                     .into_iter()
                     .map(port)
                     .collect::<Result<Vec<_>, _>>()?;
                 add_all(self.exposed_ports.get_or_insert_default(), ports);
             }
             "VOLUME" => {
-                let paths = json_words(rest).unwrap_or_else(|| words(rest));
+                let paths = match json_words(rest) {
+                    Some(paths) => expanded(&paths, &env)?,
+                    None => words(rest, &env)?,
+                };
                 if paths.iter().any(String::is_empty) || paths.is_empty() {
                     return Err(Error::Change(
                         "VOLUME specified can not be an empty string".to_owned(),
@@ -56,9 +65,9 @@ impl RunConfig {
                 }
                 add_all(self.volumes.get_or_insert_default(), paths);
             }
-            "USER" => self.user = one(name, rest)?,
-            "WORKDIR" => self.working_dir = directory(&self.working_dir, &one(name, rest)?),
-            "STOPSIGNAL" => self.stop_signal = Some(one(name, rest)?),
+            "USER" => self.user = one(name, rest, &env)?,
+            "WORKDIR" => self.working_dir = directory(&self.working_dir, &one(name, rest, &env)?),
+            "STOPSIGNAL" => self.stop_signal = Some(one(name, rest, &env)?),
             "ONBUILD" => self.on_build.get_or_insert_default().push(on_build(rest)?),
             "HEALTHCHECK" => self.healthcheck = Some(healthcheck(rest)?),
             other => return Err(Error::ChangeCommand(other.to_owned())),
@@ -89,8 +98,8 @@ fn requires(name: &str, what: &str) -> Error {
     Error::Change(format!("{name} requires {what}"))
 }
 
-fn one(name: &str, rest: &str) -> Result<String, Error> {
-    match words(rest).as_slice() {
+fn one(name: &str, rest: &str, env: &Env) -> Result<String, Error> {
+    match words(rest, env)?.as_slice() {
         [one] => Ok(one.clone()),
         _ => Err(requires(name, "exactly one argument")),
     }
@@ -206,31 +215,48 @@ fn set_flag(check: &mut Healthcheck, flag: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Splits at blanks; quotes and backslashes keep them.
-fn words(text: &str) -> Vec<String> {
+/// Splits at blanks; quotes and backslashes keep them. They stay.
+fn split(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut quote: Option<char> = None;
     let mut characters = text.chars();
     while let Some(character) = characters.next() {
+        if quote.is_none() && character.is_whitespace() {
+            words.extend(word.take());
+            continue;
+        }
+        let word = word.get_or_insert_default();
+        word.push(character);
         match (character, quote) {
-            ('\\', None | Some('"')) => word.get_or_insert_default().extend(characters.next()),
+            ('\\', None | Some('"')) => word.extend(characters.next()),
             (c, Some(open)) if c == open => quote = None,
-            ('"' | '\'', None) => {
-                quote = Some(character);
-                word.get_or_insert_default();
-            }
-            (c, None) if c.is_whitespace() => words.extend(word.take()),
-            (c, _) => word.get_or_insert_default().push(c),
+            ('"' | '\'', None) => quote = Some(character),
+            _ => {}
         }
     }
     words.extend(word);
     words
 }
 
+/// The words of a text, without quotes and with the values of variables.
+fn words(text: &str, env: &Env) -> Result<Vec<String>, Error> {
+    expanded(&split(text), env)
+}
+
+fn expanded(words: &[String], env: &Env) -> Result<Vec<String>, Error> {
+    words.iter().map(|word| expand(word, env)).collect()
+}
+
+fn expand(word: &str, env: &Env) -> Result<String, Error> {
+    let expanded = Lexer::new('\\').expand(word, env);
+    let expanded = expanded.map_err(|error| Error::Change(error.to_string()))?;
+    Ok(expanded.text)
+}
+
 /// `a=b "c d"=e`, or of old `a b c` for one name.
-fn pairs(name: &str, rest: &str) -> Result<Vec<(String, String)>, Error> {
-    let words = words(rest);
+fn pairs(name: &str, rest: &str, env: &Env) -> Result<Vec<(String, String)>, Error> {
+    let words = split(rest);
     let Some(first) = words.first() else {
         return Err(requires(name, "at least one argument"));
     };
@@ -238,11 +264,11 @@ fn pairs(name: &str, rest: &str) -> Result<Vec<(String, String)>, Error> {
         let (key, value) = rest
             .split_once(char::is_whitespace)
             .ok_or_else(|| Error::Change(format!("{name} must have two arguments")))?;
-        return Ok(vec![(key.to_owned(), value.trim().to_owned())]);
+        return Ok(vec![(expand(key, env)?, expand(value.trim(), env)?)]);
     }
     let pair = |word: &String| match word.split_once('=') {
         Some(("", _)) => Err(Error::Change(format!("{name} names can not be blank"))),
-        Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+        Some((key, value)) => Ok((expand(key, env)?, expand(value, env)?)),
         None => Err(Error::Change(format!(
             "Syntax error - can't find = in {word:?}. Must be of the form: name=value"
         ))),
@@ -294,12 +320,41 @@ mod tests {
     }
 
     #[test]
-    fn an_entrypoint_takes_its_arguments_with_it() {
-        let config = applied(&["CMD x", "ENTRYPOINT [\"a\", \"b\"]"]).unwrap();
+    fn variables_have_the_values_of_before() {
+        let mut config = applied(&["ENV PATH=/bin S='a b'"]).unwrap();
+        let changes = [
+            "ENV PATH=/usr/bin:$PATH N='$S' Q=\"$S\" U=${X:-none}",
+            "WORKDIR $PATH",
+            "ENV OLD $S",
+            "CMD echo $S",
+        ];
+        config.apply(&changes.map(str::to_owned)).unwrap();
+        assert_eq!(
+            config.env.unwrap(),
+            [
+                "PATH=/usr/bin:/bin",
+                "S=a b",
+                "N=$S",
+                "Q=a b",
+                "U=none",
+                "OLD=a b"
+            ]
+        );
+        assert_eq!(config.working_dir, "/usr/bin:/bin");
+        assert_eq!(config.cmd.unwrap(), ["/bin/sh", "-c", "echo $S"]);
+    }
+
+    #[test]
+    fn an_entrypoint_takes_the_arguments_of_before_with_it_but_not_those_it_comes_with() {
+        let mut config = applied(&["CMD x"]).unwrap();
+        config.apply(&["ENTRYPOINT [\"a\"]".to_owned()]).unwrap();
         assert_eq!(
             (config.entrypoint.unwrap().join(" "), config.cmd),
-            ("a b".to_owned(), None)
+            ("a".to_owned(), None)
         );
+        let config = applied(&["CMD [\"x\"]", "ENTRYPOINT [\"a\", \"b\"]"]).unwrap();
+        assert_eq!(config.entrypoint.unwrap().join(" "), "a b");
+        assert_eq!(config.cmd.unwrap(), ["x"]);
     }
 
     #[test]

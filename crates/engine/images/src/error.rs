@@ -25,6 +25,8 @@ pub enum Error {
     Platform(#[from] PlatformError),
     #[error("invalid tag format")]
     Tag,
+    #[error("'{0}' is a reserved name")]
+    Reserved(&'static str),
     #[error("cannot import digest reference")]
     DigestReference,
     #[error("refusing to create an ambiguous tag using digest algorithm as name")]
@@ -227,6 +229,7 @@ impl Classify for Error {
             | Self::Children(_)
             | Self::ReferenceInUse { .. }
             | Self::PruneRunning => ErrorKind::Conflict,
+            Self::Reserved(_) => ErrorKind::Forbidden,
             Self::Registry(cause) => cause.kind(),
             Self::Unsupported(_) => ErrorKind::NotImplemented,
             _ => ErrorKind::Internal,

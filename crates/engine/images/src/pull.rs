@@ -19,6 +19,9 @@ pub use base::{Base, Described};
 use fetch::Fetched;
 pub(crate) use in_flight::InFlight;
 
+/// The name of the image without content, which is nowhere.
+const SCRATCH: &str = "scratch";
+
 /// What is to be pulled.
 #[derive(Debug, Clone)]
 pub struct PullRequest {
@@ -34,7 +37,7 @@ impl PullRequest {
     /// all tags are meant when neither says one.
     ///
     /// # Errors
-    /// [`Error::Reference`], [`Error::Tag`].
+    /// [`Error::Reference`], [`Error::Tag`], [`Error::Reserved`].
     pub fn new(
         from_image: &str,
         tag: &str,
@@ -43,6 +46,9 @@ impl PullRequest {
     ) -> Result<Self, Error> {
         let named: Reference = from_image.parse()?;
         let repository = named.repository().clone();
+        if repository.familiar() == SCRATCH {
+            return Err(Error::Reserved(SCRATCH));
+        }
         let reference = if tag.is_empty() {
             // A bare repository is all that such a name can be.
             let bare = from_image.parse::<Repository>().is_ok();

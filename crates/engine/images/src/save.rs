@@ -46,7 +46,8 @@ struct Selected {
 enum Member {
     Directory(&'static str),
     Document(&'static str, Vec<u8>),
-    Blob(Digest, File, u64),
+    /// With its size, and when it was made: a configuration has the time of its image.
+    Blob(Digest, File, u64, i64),
 }
 
 impl Images {
@@ -83,7 +84,13 @@ impl Images {
     /// Opens all content and makes the documents, so that nothing is missing once the archive has begun.
     fn members(&self, selected: &[Selected], docker: bool) -> Result<Vec<Member>, Error> {
         let mut blobs: BTreeSet<Digest> = BTreeSet::new();
+        let mut made: BTreeMap<Digest, i64> = BTreeMap::new();
         for Selected { entry, .. } in selected {
+            let created = entry
+                .record
+                .created
+                .map_or(0, arca_types::Timestamp::seconds);
+            made.insert(entry.id.digest().clone(), created.max(0));
             blobs.insert(entry.id.digest().clone());
             blobs.insert(entry.record.manifest.digest.clone());
             blobs.extend(
@@ -100,7 +107,8 @@ impl Images {
         ];
         for digest in blobs {
             let (size, file) = self.open_content(&digest)?;
-            members.push(Member::Blob(digest, file, size));
+            let made = made.get(&digest).copied().unwrap_or_default();
+            members.push(Member::Blob(digest, file, size, made));
         }
         members.push(Member::Document(
             INDEX_FILE,
@@ -286,15 +294,15 @@ fn write(members: Vec<Member>, output: &mpsc::Sender<io::Result<Bytes>>) -> io::
     let send = |bytes: Vec<u8>| output.blocking_send(Ok(Bytes::from(bytes))).is_ok();
     for member in members {
         let goes_on = match member {
-            Member::Directory(path) => send(header(path, 0, true)),
+            Member::Directory(path) => send(header(path, 0, true, 0)),
             Member::Document(path, content) => {
-                let mut bytes = header(path, content.len() as u64, false);
+                let mut bytes = header(path, content.len() as u64, false, 0);
                 bytes.extend_from_slice(&content);
                 bytes.resize(bytes.len().next_multiple_of(512), 0);
                 send(bytes)
             }
-            Member::Blob(digest, file, size) => {
-                send(header(&blob_path(&digest), size, false)) && copy(file, size, &send)?
+            Member::Blob(digest, file, size, made) => {
+                send(header(&blob_path(&digest), size, false, made)) && copy(file, size, &send)?
             }
         };
         if !goes_on {
@@ -324,8 +332,8 @@ fn copy(mut file: File, size: u64, send: &dyn Fn(Vec<u8>) -> bool) -> io::Result
     Ok(true)
 }
 
-/// A header of an archive that depends on nothing but its content: root's, of 1970.
-fn header(path: &str, size: u64, directory: bool) -> Vec<u8> {
+/// A header of an archive that depends on nothing but its content: root's, of `made` (seconds since 1970).
+fn header(path: &str, size: u64, directory: bool, made: i64) -> Vec<u8> {
     let mut block = vec![0_u8; 512];
     let mut put = |at: usize, bytes: &[u8]| {
         let field = block.get_mut(at..at + bytes.len());
@@ -351,7 +359,10 @@ fn header(path: &str, size: u64, directory: bool) -> Vec<u8> {
         put(124, &[0x80, 0, 0, 0]);
         put(128, &size.to_be_bytes());
     }
-    put(136, b"00000000000\0");
+    put(
+        136,
+        format!("{:011o}\0", made.min(0o77_777_777_777)).as_bytes(),
+    );
     put(148, b"        ");
     put(156, if directory { b"5" } else { b"0" });
     put(257, b"ustar\x0000");
@@ -371,7 +382,7 @@ mod tests {
     #[test]
     fn headers_are_right_for_all_sizes() {
         for size in [0, 5, 0o77_777_777_777, 0o100_000_000_000, 1 << 40] {
-            assert!(checksum_is_right(&header("x", size, false)), "{size}");
+            assert!(checksum_is_right(&header("x", size, false, 0)), "{size}");
         }
     }
 }

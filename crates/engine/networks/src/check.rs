@@ -79,11 +79,6 @@ impl Networks {
         (!names.is_empty()).then_some(names)
     }
 
-    /// Tells that a container that does not run is off a network.
-    pub async fn tell_disconnected(&self, network: &Network, id: &ContainerId) {
-        self.0.publish("disconnect", network, Some(id)).await;
-    }
-
     /// Says under which name a container that does not run has a network.
     ///
     /// # Errors
@@ -193,6 +188,7 @@ fn range_problem(network: &Network, address: IpAddr) -> Option<String> {
         .ipam
         .pools
         .iter()
+        .chain(&network.ipam.idle)
         .filter(|pool| {
             (pool.chosen || network.predefined) && pool.subnet.addr().is_ipv4() == address.is_ipv4()
         })

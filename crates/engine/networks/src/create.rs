@@ -109,6 +109,7 @@ impl Inner {
                 driver: spec.ipam_driver.clone(),
                 options: spec.ipam_options.clone(),
                 pools: Vec::new(),
+                idle: Vec::new(),
             },
             internal: spec.internal,
             attachable: spec.attachable,
@@ -127,7 +128,12 @@ impl Inner {
             state.networks.insert(network.id.clone(), network.clone());
             return Ok(network);
         }
-        network.ipam.pools = self.settle_pools(state, &network, parsed, occupied)?;
+        let (used, idle) = parsed.into_iter().partition(|pool| match pool.subnet {
+            IpNet::V4(_) => network.ipv4,
+            IpNet::V6(_) => network.ipv6,
+        });
+        network.ipam.idle = idle;
+        network.ipam.pools = self.settle_pools(state, &network, used, occupied)?;
         refuse_taken_auxiliary(&network)?;
         if is_sublink(&network.driver) {
             refuse_same_parent(&network, state.networks.values())?;
@@ -157,12 +163,8 @@ impl Inner {
             .flat_map(|other| &other.ipam.pools)
             .map(|pool| pool.subnet)
             .collect();
-        let enabled = |pool: &IpamPool| match pool.subnet {
-            IpNet::V4(_) => network.ipv4,
-            IpNet::V6(_) => network.ipv6,
-        };
         let mut settled = Vec::new();
-        for pool in asked.into_iter().filter(enabled) {
+        for pool in asked {
             if taken.iter().any(|other| ipam::overlap(other, &pool.subnet)) {
                 return Err(Error::PoolOverlap);
             }

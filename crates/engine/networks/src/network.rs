@@ -54,6 +54,21 @@ pub struct Ipam {
     pub options: Option<BTreeMap<String, String>>,
     /// The pools; empty for `host` and `none`.
     pub pools: Vec<IpamPool>,
+    /// Pools that were asked for of a family that the network has not: they are shown and checked against,
+    /// and nobody gets an address from them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub idle: Vec<IpamPool>,
+}
+
+impl Ipam {
+    /// All pools as the API shows them: those that were asked for before those that arca chose, IPv4
+    /// before IPv6.
+    #[must_use]
+    pub fn shown(&self) -> Vec<&IpamPool> {
+        let mut all: Vec<_> = self.pools.iter().chain(&self.idle).collect();
+        all.sort_by_key(|pool| (!pool.chosen, pool.subnet.addr().is_ipv6()));
+        all
+    }
 }
 
 /// One subnet of a network.

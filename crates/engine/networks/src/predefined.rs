@@ -65,6 +65,7 @@ fn new(driver: &str, name: &str, now: Timestamp) -> Network {
             driver: "default".to_owned(),
             options: None,
             pools: Vec::new(),
+            idle: Vec::new(),
         },
         internal: false,
         attachable: false,

@@ -193,13 +193,15 @@ impl Inner {
 }
 
 impl State {
-    /// Finds a network by its name, its ID or a part of its ID at the beginning.
+    /// Finds a network by its ID, its name or a part of its ID at the beginning, in this order.
     pub(crate) fn resolve(&self, name: &str) -> Result<&Network, Error> {
         let not_found = || Error::NotFound(name.to_owned());
         if name.is_empty() {
             return Err(not_found());
         }
-        if let Some(network) = self.networks.values().find(|network| network.name == name) {
+        let by_id = self.networks.values().find(|it| it.id.as_str() == name);
+        let exact = by_id.or_else(|| self.networks.values().find(|it| it.name == name));
+        if let Some(network) = exact {
             return Ok(network);
         }
         let mut matches = self

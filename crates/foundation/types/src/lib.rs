@@ -1,4 +1,4 @@
-//! IDs, names, digests, references, platforms, signals, clock and error kinds: the vocabulary that
+//! IDs, names, digests, references, platforms, signals, limits, clock and error kinds: the vocabulary that
 //! every layer shares. Values are valid by their type: parse at the edge, trust inside. No I/O beyond
 //! reading the system's clock and random source.
 
@@ -11,6 +11,7 @@ mod platform;
 mod reference;
 mod signal;
 mod size;
+mod ulimit;
 
 pub use clock::{Clock, SystemClock, Timestamp, TimestampError, go_duration};
 pub use digest::{Algorithm, DiffId, Digest, DigestError, ImageId};
@@ -21,3 +22,4 @@ pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError, Repository, Selector};
 pub use signal::{Signal, SignalError};
 pub use size::parse_size;
+pub use ulimit::ULIMITS;

@@ -26,6 +26,10 @@ pub(super) async fn prune(
         max_used_space: size(&query, "max-used-space")?,
         min_free_space: size(&query, "min-free-space")?,
     };
+    request.check().map_err(|error| {
+        let text = arca_types::chain(&error);
+        ApiError::bad(format!("failed to prune build cache: {text}"))
+    })?;
     let pruned = builder.prune(&request).await?;
     let deleted: Vec<String> = pruned.items.into_iter().map(|item| item.id).collect();
     let answer = BuildPruneResponse {

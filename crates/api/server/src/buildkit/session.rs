@@ -15,13 +15,16 @@ pub(super) async fn session(
     headers: HeaderMap,
     hijack: Hijack,
 ) -> Result<Response, ApiError> {
+    let hijacked = hijack
+        .accept_h2c()
+        .map_err(|_refused| ApiError::bad("no upgrade proto in request"));
+    let (response, connection) = hijacked?;
     let headers = read(&headers);
     if headers.id.is_empty() {
         return Err(ApiError::bad(
             "the header X-Docker-Expose-Session-Uuid is missing",
         ));
     }
-    let (response, connection) = hijack.accept_h2c()?;
     sessions.spawn(async move {
         match connection.await.and_then(stream) {
             Ok((socket, early)) => buildkit.session(headers, socket, early).await,

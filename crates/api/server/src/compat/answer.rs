@@ -2,13 +2,10 @@
 
 use arca_wire::container::{ContainerInspect, ContainerSummary};
 use arca_wire::image::{ImageInspect, ImageSummary};
-use arca_wire::network::Network;
 use arca_wire::system::{DiskUsage, Info};
 use serde_json::Value;
 
-use super::{
-    ApiVersion, v1_24, v1_38, v1_41, v1_42, v1_43, v1_44, v1_45, v1_47, v1_48, v1_49, v1_50,
-};
+use super::{ApiVersion, v1_24, v1_38, v1_41, v1_42, v1_43, v1_44, v1_45, v1_48, v1_49, v1_50};
 
 pub(crate) fn container_inspect(version: ApiVersion, container: &mut ContainerInspect) {
     if version.before(45) {
@@ -67,6 +64,9 @@ pub(crate) fn info(version: ApiVersion, mut info: Info) -> Info {
     if version.before(39) {
         v1_38::info(&mut info);
     }
+    if version.before(42) {
+        v1_41::info(&mut info);
+    }
     if version.before(44) {
         v1_43::info(&mut info);
     }
@@ -96,15 +96,6 @@ pub(crate) fn disk_usage(version: ApiVersion, mut usage: DiskUsage) -> DiskUsage
         image.containers = containers;
     }
     usage
-}
-
-/// A network as JSON.
-pub(crate) fn network(version: ApiVersion, network: &Network) -> Value {
-    let mut value = serde_json::to_value(network).unwrap_or_default();
-    if version.before(48) {
-        v1_47::network(&mut value);
-    }
-    value
 }
 
 /// Whether a client of this version is told of such an event.

@@ -22,8 +22,7 @@ mod v1_50;
 mod version;
 
 pub(crate) use answer::{
-    container_inspect, container_list, disk_usage, image_inspect, image_list, info, network,
-    shows_event,
+    container_inspect, container_list, disk_usage, image_inspect, image_list, info, shows_event,
 };
 pub(crate) use request::{create, exec_console_size, update};
 pub(crate) use v1_27::{lists_containers, websocket_text};
@@ -35,7 +34,7 @@ pub(crate) use v1_41::{
 pub(crate) use v1_45::push_takes_platform;
 pub(crate) use v1_47::images_take_platform;
 pub(crate) use v1_49::delete_takes_platforms;
-pub(crate) use version::{API_VERSION, ApiVersion, MIN_API_VERSION};
+pub(crate) use version::{API_VERSION, ApiVersion, MIN_API_VERSION, served};
 
 #[cfg(test)]
 mod tests;

@@ -2,14 +2,13 @@
 
 use arca_wire::container::{ContainerInspect, CreateRequest};
 use arca_wire::image::{ImageInspect, ImageSummary};
-use arca_wire::network::Network;
 use arca_wire::system::{Info, Runtime};
 use serde_json::{Value, json};
 
 use super::{ApiVersion, answer, request, shows_event};
 
 fn version(minor: u32) -> ApiVersion {
-    ApiVersion::split(&format!("/v1.{minor}/x")).unwrap().0
+    ApiVersion::split(&format!("/v1.{minor}/x")).0.unwrap()
 }
 
 /// The request as a server of today sees it, or the refusal.
@@ -101,7 +100,7 @@ fn several_networks_at_create_came_with_1_44() {
     let refused = create(43, &body).unwrap_err();
     assert_eq!(
         refused,
-        "Container cannot be connected to network endpoints: a, b"
+        "Container cannot be created with multiple network endpoints: a, b"
     );
     assert!(create(44, &body).is_ok());
 }
@@ -166,10 +165,8 @@ fn images_are_shown_as_they_were() {
     assert_eq!((list(50).containers, list(51).containers), (-1, 2));
 
     let inspect = |minor| answer::image_inspect(version(minor), ImageInspect::default());
-    assert_eq!(
-        (&inspect(44)["Container"], &inspect(45)["Container"]),
-        (&json!(""), &Value::Null)
-    );
+    assert!(inspect(44).get("ContainerConfig").is_some());
+    assert!(inspect(45).get("ContainerConfig").is_none());
     assert_eq!(
         (&inspect(49)["Config"]["Tty"], &inspect(50)["Config"]["Tty"]),
         (&json!(false), &Value::Null)
@@ -207,9 +204,7 @@ fn info_is_shown_as_it_was() {
 }
 
 #[test]
-fn networks_containers_and_events_are_shown_as_they_were() {
-    let network = |minor| answer::network(version(minor), &Network::default());
-    assert!(network(47).get("EnableIPv4").is_none() && network(48).get("EnableIPv4").is_some());
+fn containers_and_events_are_shown_as_they_were() {
     assert!(
         !shows_event(version(45), "image", "create") && shows_event(version(46), "image", "create")
     );

@@ -1,7 +1,7 @@
 //! The last version that tolerates options of the wrong kind of mount, and more that was cleaned up.
 
 use arca_wire::container::HostConfig;
-use arca_wire::system::DiskUsage;
+use arca_wire::system::{DiskUsage, Info};
 
 use super::ApiVersion;
 use crate::error::ApiError;
@@ -104,4 +104,9 @@ pub(super) fn disk_usage(usage: &mut DiskUsage) {
             .map(|record| record.size)
             .sum(),
     );
+}
+
+/// Whether the kernel counts its own memory was told; it does where it counts that of TCP.
+pub(super) fn info(info: &mut Info) {
+    info.kernel_memory = info.kernel_memory_tcp;
 }

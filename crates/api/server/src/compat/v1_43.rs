@@ -33,7 +33,7 @@ pub(super) fn create(
             .map(String::as_str)
             .collect();
         return Err(ApiError::bad(format!(
-            "Container cannot be connected to network endpoints: {}",
+            "Container cannot be created with multiple network endpoints: {}",
             names.join(", ")
         )));
     }

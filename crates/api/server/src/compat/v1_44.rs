@@ -37,6 +37,5 @@ pub(super) fn container_inspect(container: &mut ContainerInspect) {
 }
 
 pub(super) fn image_inspect(image: &mut ImageInspect) {
-    image.container = Some(String::new());
     image.container_config = Some(Config::default());
 }

@@ -1,7 +1,6 @@
-//! The last version without image mounts, gateway priorities and IPv6-only networks.
+//! The last version without image mounts and gateway priorities.
 
 use arca_wire::container::{HostConfig, NetworkingConfig};
-use serde_json::Value;
 
 use super::ApiVersion;
 use crate::error::ApiError;
@@ -21,10 +20,4 @@ pub(super) fn create(host: &HostConfig, networking: &mut NetworkingConfig) -> Re
 /// Whether save, load, history and others take `platform`.
 pub(crate) fn images_take_platform(version: ApiVersion) -> bool {
     !version.before(48)
-}
-
-pub(super) fn network(network: &mut Value) {
-    if let Some(fields) = network.as_object_mut() {
-        fields.remove("EnableIPv4");
-    }
 }

@@ -12,7 +12,7 @@ pub(super) fn info(info: &mut Info) {
         commit.expected.clone_from(&commit.id);
     }
     if let Some(registry) = &mut info.registry_config {
-        registry.allow_nondistributable_artifacts_cidrs = Some(Vec::new());
-        registry.allow_nondistributable_artifacts_hostnames = Some(Vec::new());
+        registry.allow_nondistributable_artifacts_cidrs = Some(None);
+        registry.allow_nondistributable_artifacts_hostnames = Some(None);
     }
 }

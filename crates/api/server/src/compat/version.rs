@@ -2,7 +2,8 @@
 
 use std::convert::Infallible;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Request};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{StatusCode, header};
@@ -38,8 +39,8 @@ impl ApiVersion {
 
     /// Splits `/v1.44/containers/json` into its version and the rest. A path without a version has the
     /// newest; the rest is empty when there is nothing behind the version.
-    pub(crate) fn split(path: &str) -> Result<(Self, &str), Unserved> {
-        let unversioned = Ok((Self::NEWEST, path));
+    pub(crate) fn split(path: &str) -> (Result<Self, Unserved>, &str) {
+        let unversioned = (Ok(Self::NEWEST), path);
         let Some(text) = path.strip_prefix("/v") else {
             return unversioned;
         };
@@ -54,7 +55,7 @@ impl ApiVersion {
         {
             return unversioned;
         }
-        Self::parse(text).map(|version| (version, rest))
+        (Self::parse(text), rest)
     }
 
     fn parse(text: &str) -> Result<Self, Unserved> {
@@ -98,6 +99,15 @@ impl IntoResponse for Unserved {
     }
 }
 
+/// Lets a request of a served version through to its route; one of another gets the refusal there, since
+/// a path that is none is not found in any version.
+pub(crate) async fn served(mut request: Request, next: Next) -> Response {
+    match request.extensions_mut().remove::<Unserved>() {
+        Some(refusal) => refusal.into_response(),
+        None => next.run(request).await,
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for ApiVersion {
     type Rejection = Infallible;
 
@@ -116,7 +126,10 @@ mod tests {
 
     #[test]
     fn a_version_is_taken_off_the_path() {
-        let split = |path| ApiVersion::split(path).map(|(version, rest)| (version.0, rest));
+        let split = |path| {
+            let (version, rest) = ApiVersion::split(path);
+            version.map(|version| (version.0, rest))
+        };
         assert_eq!(split("/v1.24/info"), Ok((24, "/info")));
         assert_eq!(split("/v1.51.0/info"), Ok((51, "/info")));
         assert_eq!(split("/v1.30.7/info"), Ok((30, "/info")));
@@ -127,7 +140,10 @@ mod tests {
         assert_eq!(split("/v1.23/info"), Err(Unserved::TooOld("1.23".into())));
         for new in ["1.52", "2", "1.51.1"] {
             let path = format!("/v{new}/info");
-            assert_eq!(ApiVersion::split(&path), Err(Unserved::TooNew(new.into())));
+            assert_eq!(
+                ApiVersion::split(&path).0,
+                Err(Unserved::TooNew(new.into()))
+            );
         }
     }
 }

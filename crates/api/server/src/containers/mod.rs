@@ -3,6 +3,7 @@
 mod archive;
 mod attach;
 mod changes;
+mod checkpoint;
 mod create;
 mod export;
 mod inspect;
@@ -33,6 +34,9 @@ routes! {
     POST "/containers/create" "ContainerCreate" create::create, Partial("an option that is not honoured is refused by name");
     POST "/containers/prune" "ContainerPrune" prune::prune, Full;
     GET "/containers/{id}/json" "ContainerInspect" inspect::inspect, Full;
+    GET "/containers/{id}/checkpoints" "" checkpoint::disabled, Refused;
+    POST "/containers/{id}/checkpoints" "" checkpoint::disabled, Refused;
+    DELETE "/containers/{id}/checkpoints/{checkpoint}" "" checkpoint::disabled, Refused;
     GET "/containers/{id}/top" "ContainerTop" top::top, Full;
     GET "/containers/{id}/logs" "ContainerLogs" logs::logs, Full;
     GET "/containers/{id}/changes" "ContainerChanges" changes::changes, Full;
@@ -51,7 +55,6 @@ routes! {
     GET "/containers/{id}/attach/ws" "ContainerAttachWebsocket" attach::websocket, Full;
     POST "/containers/{id}/wait" "ContainerWait" wait::wait, Full;
     DELETE "/containers/{id}" "ContainerDelete" remove::remove, Full;
-    DELETE "/containers/{id}/{alias}" "" remove::remove_link, Full;
     HEAD "/containers/{id}/archive" "ContainerArchiveInfo" archive::info, Full;
     GET "/containers/{id}/archive" "ContainerArchive" archive::get, Full;
     PUT "/containers/{id}/archive" "PutContainerArchive" archive::put, Full;

@@ -7,23 +7,7 @@ use http::StatusCode;
 use crate::error::ApiError;
 use crate::http::Query;
 
-/// Removes a link by its name, which has a slash: 204.
-pub(super) async fn remove_link(
-    State(containers): State<Containers>,
-    Path((parent, alias)): Path<(String, String)>,
-    query: Query,
-) -> Result<StatusCode, ApiError> {
-    let request = RemoveRequest {
-        link: query.flag("link"),
-        ..RemoveRequest::default()
-    };
-    containers
-        .remove(&format!("{parent}/{alias}"), request)
-        .await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// Removes a container: 204.
+/// Removes a container, or a link by its name, which has a slash: 204.
 pub(super) async fn remove(
     State(containers): State<Containers>,
     Path(id): Path<String>,

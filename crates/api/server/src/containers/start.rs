@@ -18,8 +18,8 @@ pub(super) async fn start(
 ) -> Result<StatusCode, ApiError> {
     refuse_body(&headers)?;
     if query.some("checkpoint").is_some() {
-        return Err(ApiError::unsupported(
-            "starting from a checkpoint is not supported yet",
+        return Err(ApiError::bad(
+            "checkpoint is only supported in experimental mode",
         ));
     }
     match containers.start(&id).await? {

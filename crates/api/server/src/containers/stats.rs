@@ -32,8 +32,8 @@ pub(super) async fn stats(
     match client.unless_gone(samples.next()).await.flatten() {
         Some(sample) => {
             let mut stats = wire(&sample);
-            if one_shot {
-                // dockerd names the container only where it has waited for a second sample
+            if one_shot && sample.current.is_some() {
+                // dockerd names a container that runs only where it has waited for a second sample
                 (stats.id, stats.name) = Default::default();
             }
             Ok(json(StatusCode::OK, &stats))

@@ -1,7 +1,7 @@
 //! `POST /containers/{id}/update`.
 
 use arca_containers::{Containers, UpdateRequest};
-use arca_wire::container::{HostConfig, UpdateResponse};
+use arca_wire::container::{UpdateConfig, UpdateResponse};
 use axum::extract::{Path, State};
 use axum::response::Response;
 use http::StatusCode;
@@ -16,7 +16,7 @@ pub(super) async fn update(
     State(containers): State<Containers>,
     Path(id): Path<String>,
     version: ApiVersion,
-    JsonBody(mut body): JsonBody<HostConfig>,
+    JsonBody(UpdateConfig(mut body)): JsonBody<UpdateConfig>,
 ) -> Result<Response, ApiError> {
     compat::update(version, &mut body);
     let mut warnings = drop_windows_limits(&mut body);

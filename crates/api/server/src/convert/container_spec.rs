@@ -67,10 +67,7 @@ fn of_config(config: Config) -> Result<ContainerSpec, ApiError> {
             stdout: attach_stdout,
             stderr: attach_stderr,
         },
-        exposed_ports: exposed_ports
-            .into_keys()
-            .map(|port| Ok(port.parse::<Port>()?))
-            .collect::<Result<BTreeSet<_>, ApiError>>()?,
+        exposed_ports: ports(exposed_ports.into_keys())?,
         tty,
         open_stdin,
         stdin_once,
@@ -90,4 +87,13 @@ fn of_config(config: Config) -> Result<ContainerSpec, ApiError> {
         shell: (!shell.is_empty()).then_some(shell),
         ..ContainerSpec::default()
     })
+}
+
+/// The ports of `80/tcp` and `8000-8010/tcp`.
+fn ports(texts: impl Iterator<Item = String>) -> Result<BTreeSet<Port>, ApiError> {
+    let mut ports = BTreeSet::new();
+    for text in texts {
+        ports.extend(Port::range(&text)?);
+    }
+    Ok(ports)
 }

@@ -126,6 +126,8 @@ impl Dispatch {
                 }
             }
         };
+        // what the router adds where another method would be served, and dockerd's does not
+        response.headers_mut().remove(header::ALLOW);
         for (name, value) in self.headers.iter() {
             response.headers_mut().insert(name, value.clone());
         }
@@ -149,23 +151,29 @@ fn prepare(request: &mut Request<Body>) -> Option<Response> {
                 .into_response(),
         );
     }
-    let version = match ApiVersion::split(path) {
-        Err(error) => return Some(error.into_response()),
-        Ok((version, rest)) => {
-            let skip = path.len() - rest.len();
-            if rest.is_empty() {
-                return Some(not_found_page());
-            }
-            let target = routed(request.method(), rest, request.uri().query(), skip > 0);
-            match target.map(|target| Uri::try_from(target.as_str())) {
-                None => {}
-                Some(Ok(uri)) => *request.uri_mut() = uri,
-                Some(Err(_)) => return Some(not_found_page()),
-            }
-            version
+    let (version, rest) = ApiVersion::split(path);
+    if rest.is_empty() {
+        return Some(not_found_page());
+    }
+    let stripped = rest.len() < path.len();
+    let target = routed(request.method(), rest, request.uri().query(), stripped);
+    match target.map(|target| Uri::try_from(target.as_str())) {
+        None => {}
+        Some(Ok(uri)) => *request.uri_mut() = uri,
+        Some(Err(_)) => return Some(not_found_page()),
+    }
+    match version {
+        Ok(version) => {
+            request.extensions_mut().insert(version);
         }
-    };
-    request.extensions_mut().insert(version);
+        Err(refusal) if request.method() == Method::OPTIONS => {
+            return Some(refusal.into_response());
+        }
+        // refused by its route, if it has one
+        Err(refusal) => {
+            request.extensions_mut().insert(refusal);
+        }
+    }
     match *request.method() {
         Method::OPTIONS => Some(StatusCode::OK.into_response()),
         Method::HEAD if !has_head(request.uri().path()) => Some(not_found_page()),
@@ -195,12 +203,26 @@ fn routed(method: &Method, path: &str, query: Option<&str>, stripped: bool) -> O
 /// The resource whose names are the whole rest of the path.
 const NETWORKS: &str = "/networks/";
 
-/// Names of images, plugins and networks may contain slashes: what stands between the resource and the last
-/// element is the name, or all of it when it is removed or a network is inspected.
+/// Containers have no slash in their names, but those that links give them: `parent/alias`.
+const CONTAINERS: &str = "/containers/";
+
+/// Names of images, plugins, networks and links may contain slashes: what stands between the resource and the
+/// last element is the name, or all of it when it is removed or a network is inspected.
 fn whole_name(method: &Method, path: &str) -> Option<String> {
-    let resource = ["/images/", "/distribution/", "/plugins/", NETWORKS]
-        .into_iter()
-        .find(|resource| path.starts_with(resource))?;
+    // Their routes have a slash behind the name.
+    let deep = path.ends_with("/attach/ws") || path.contains("/checkpoints/");
+    if deep && path.starts_with(CONTAINERS) {
+        return None;
+    }
+    let resource = [
+        "/images/",
+        "/distribution/",
+        "/plugins/",
+        CONTAINERS,
+        NETWORKS,
+    ]
+    .into_iter()
+    .find(|resource| path.starts_with(resource))?;
     let rest = path.strip_prefix(resource)?;
     let (name, operation) = match *method {
         Method::DELETE => (rest, ""),
@@ -324,7 +346,12 @@ mod tests {
             get("/images/r:5000/a/b:c/json").as_deref(),
             Some("/images/r:5000%2Fa%2Fb:c/json")
         );
-        assert_eq!(get("/containers/a/b/json"), None);
+        let linked = get("/containers/a/b/json");
+        assert_eq!(linked.as_deref(), Some("/containers/a%2Fb/json"));
+        assert_eq!(get("/containers/a/json"), None);
+        assert_eq!(get("/containers/a/attach/ws"), None);
+        let checkpoint = "/containers/a/checkpoints/c";
+        assert_eq!(whole_name(&Method::DELETE, checkpoint), None);
         assert_eq!(get("/networks/a/b").as_deref(), Some("/networks/a%2Fb"));
         let connect = whole_name(&Method::POST, "/networks/a/b/connect");
         assert_eq!(connect.as_deref(), Some("/networks/a%2Fb/connect"));

@@ -17,8 +17,10 @@ impl Filters {
             return Ok(Self::default());
         }
         let invalid = || ApiError::bad("invalid filter");
-        let Ok(Value::Object(map)) = serde_json::from_str(text) else {
-            return Err(invalid());
+        let map = match serde_json::from_str(text) {
+            Ok(Value::Object(map)) => map,
+            Ok(Value::Null) => return Ok(Self::default()),
+            _ => return Err(invalid()),
         };
         let mut filters = BTreeMap::new();
         for (name, values) in map {
@@ -69,6 +71,7 @@ mod tests {
         assert_eq!(new, old);
         assert_eq!(new.get("label"), ["a", "b"]);
         assert_eq!(Filters::parse("").unwrap(), Filters::default());
+        assert_eq!(Filters::parse("null").unwrap(), Filters::default());
     }
 
     #[test]

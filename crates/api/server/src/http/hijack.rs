@@ -93,7 +93,7 @@ impl Hijack {
     > {
         let upgrade = self.upgrade.filter(|_| !self.raw);
         let Some(upgrade) = upgrade else {
-            return Err(ApiError::bad("the request asks for no upgrade to h2c"));
+            return Err(ApiError::internal("no upgrade proto in request"));
         };
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

@@ -93,9 +93,16 @@ impl Query {
     }
 }
 
-/// Go's words for a text that is no number.
+/// Go's words for a text that is no number, or one too large.
 pub(crate) fn atoi(text: &str) -> String {
-    format!("strconv.Atoi: parsing {}: invalid syntax", quoted(text))
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let problem = if is_number {
+        "value out of range"
+    } else {
+        "invalid syntax"
+    };
+    format!("strconv.Atoi: parsing {}: {problem}", quoted(text))
 }
 
 /// `text` as Go's `%q` writes it, for plain texts.
@@ -155,5 +162,6 @@ mod tests {
             query.number("c").unwrap_err().message(),
             "strconv.Atoi: parsing \"a b\": invalid syntax"
         );
+        assert!(atoi("99999999999999999999").ends_with(": value out of range"));
     }
 }

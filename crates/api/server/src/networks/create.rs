@@ -23,11 +23,24 @@ pub(super) async fn create(
         body.enable_ipv4 = None;
     }
     let id = networks.create(spec(body)).await?;
+    let made = networks.resolve(id.as_str()).ok();
     let answer = NetworkCreateResponse {
         id: id.to_string(),
-        warning: String::new(),
+        warning: made.map_or_else(String::new, |network| of_idle(&network.ipam)),
     };
     Ok(json(StatusCode::CREATED, &answer))
+}
+
+/// Tells of subnets that nobody will get an address from; dockerd says nothing.
+fn of_idle(ipam: &arca_networks::Ipam) -> String {
+    let told = ipam.idle.iter().map(|pool| {
+        let family = if pool.subnet.addr().is_ipv4() { 4 } else { 6 };
+        format!(
+            "IPv{family} is not enabled: subnet {} is not used",
+            pool.subnet
+        )
+    });
+    told.collect::<Vec<_>>().join("; ")
 }
 
 fn spec(body: NetworkCreateRequest) -> NetworkSpec {

@@ -6,7 +6,6 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use http::StatusCode;
 
-use crate::compat::{self, ApiVersion};
 use crate::error::ApiError;
 use crate::http::{Query, json, quoted};
 
@@ -14,7 +13,6 @@ use crate::http::{Query, json, quoted};
 pub(super) async fn inspect(
     State(networks): State<Networks>,
     Path(id): Path<String>,
-    version: ApiVersion,
     query: Query,
 ) -> Result<Response, ApiError> {
     verbose(query.text("verbose"))?;
@@ -23,10 +21,7 @@ pub(super) async fn inspect(
         return Err(arca_networks::Error::NotFound(id).into());
     }
     let inspected = networks.inspect(&id)?;
-    Ok(json(
-        StatusCode::OK,
-        &compat::network(version, &network(&inspected, true)),
-    ))
+    Ok(json(StatusCode::OK, &network(&inspected, true)))
 }
 
 /// Go's `ParseBool`, which is stricter than other flags.
@@ -44,7 +39,7 @@ fn verbose(text: &str) -> Result<(), ApiError> {
 /// A network on the wire, with its containers or without.
 pub(super) fn network(inspected: &Inspected, with_containers: bool) -> Network {
     let network = &inspected.network;
-    let pools = &network.ipam.pools;
+    let pools = network.ipam.shown();
     let containers = inspected.containers.iter().filter(|_| with_containers);
     Network {
         name: network.name.clone(),
@@ -57,7 +52,7 @@ pub(super) fn network(inspected: &Inspected, with_containers: bool) -> Network {
         ipam: Ipam {
             driver: network.ipam.driver.clone(),
             options: network.ipam.options.clone(),
-            config: (!pools.is_empty()).then(|| pools.iter().map(pool).collect()),
+            config: (!pools.is_empty()).then(|| pools.into_iter().map(pool).collect()),
         },
         internal: network.internal,
         attachable: network.attachable,

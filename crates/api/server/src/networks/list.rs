@@ -6,7 +6,7 @@ use axum::response::Response;
 use http::StatusCode;
 
 use super::inspect::network;
-use crate::compat::{self, ApiVersion, lists_containers};
+use crate::compat::{ApiVersion, lists_containers};
 use crate::error::ApiError;
 use crate::http::{Query, filters::Filters, json};
 
@@ -21,7 +21,7 @@ pub(super) async fn list(
     let listed: Vec<_> = networks
         .list(&filter)
         .iter()
-        .map(|inspected| compat::network(version, &network(inspected, with_containers)))
+        .map(|inspected| network(inspected, with_containers))
         .collect();
     Ok(json(StatusCode::OK, &listed))
 }

@@ -11,6 +11,7 @@ use crate::routes::{Support::*, routes};
 
 routes! {
     GET "/networks" "NetworkList" list::list, Full;
+    GET "/networks/" "" list::list, Full;
     POST "/networks/create" "NetworkCreate" create::create, Full;
     POST "/networks/prune" "NetworkPrune" prune::prune, Full;
     GET "/networks/{id}" "NetworkInspect" inspect::inspect, Full;

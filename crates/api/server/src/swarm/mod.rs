@@ -14,8 +14,8 @@ use crate::routes::{Support::*, routes};
 
 routes! {
     GET "/swarm" "SwarmInspect" not_manager, NoSwarm;
-    POST "/swarm/init" "SwarmInit" no_swarm_mode, NoSwarm;
-    POST "/swarm/join" "SwarmJoin" no_swarm_mode, NoSwarm;
+    POST "/swarm/init" "SwarmInit" no_swarm_mode, Refused;
+    POST "/swarm/join" "SwarmJoin" no_swarm_mode, Refused;
     POST "/swarm/leave" "SwarmLeave" not_part, NoSwarm;
     POST "/swarm/update" "SwarmUpdate" bad_swarm_version, NoSwarm;
     GET "/swarm/unlockkey" "SwarmUnlockkey" not_manager, NoSwarm;

@@ -164,6 +164,6 @@ fn registry(info: &arca_engine::Info) -> RegistryConfig {
             .chain(insecure)
             .collect(),
         insecure_registry_cidrs: info.insecure_cidrs.clone(),
-        mirrors: info.mirrors.clone(),
+        mirrors: (!info.mirrors.is_empty()).then(|| info.mirrors.clone()),
     }
 }

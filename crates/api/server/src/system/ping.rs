@@ -4,13 +4,19 @@ use axum::Router;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, PRAGMA};
 
+use crate::compat::served;
+
 /// BuildKit is 2.
 const BUILDER: (HeaderName, &str) = (HeaderName::from_static("builder-version"), "2");
 const SWARM: (HeaderName, &str) = (HeaderName::from_static("swarm"), "inactive");
 
 /// `/_ping` alone, which needs no engine: a client is to learn at once that the daemon is there.
 pub(crate) fn early() -> Router {
-    Router::new().route("/_ping", axum::routing::get(ping).head(ping_head))
+    let route = axum::routing::get(ping).head(ping_head);
+    Router::new().route(
+        "/_ping",
+        route.route_layer(axum::middleware::from_fn(served)),
+    )
 }
 
 /// `GET`: `OK`.

@@ -48,7 +48,7 @@ pub struct Config {
 
 /// How health is checked; durations are nanoseconds, zero inherits.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = "v1.HealthcheckConfig", rename_all = "PascalCase", default)]
 pub struct HealthConfig {
     #[serde(skip_serializing_if = "is_zero")]
     pub test: Vec<String>,

@@ -5,11 +5,16 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 use super::{Config, HostConfig};
+use crate::decode::Error;
 use crate::network::EndpointSettings;
 
 /// `NetworkingConfig`: the networks to join.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(
+    rename = "network.NetworkingConfig",
+    rename_all = "PascalCase",
+    default
+)]
 pub struct NetworkingConfig {
     pub endpoints_config: BTreeMap<String, Option<EndpointSettings>>,
 }
@@ -40,16 +45,17 @@ impl<'de> Deserialize<'de> for CreateRequest {
 }
 
 impl CreateRequest {
-    fn from_value(value: Value) -> Result<Self, crate::decode::Error> {
+    fn from_value(value: Value) -> Result<Self, Error> {
         let beside = |key: &String| {
             key.eq_ignore_ascii_case("HostConfig") || key.eq_ignore_ascii_case("NetworkingConfig")
         };
         let has_config = value
             .as_object()
             .is_some_and(|o| o.keys().any(|key| !beside(key)));
-        let rest: CreateRequestRest = crate::decode::from_value(value.clone())?;
+        let rest: CreateRequestRest =
+            crate::decode::from_value(value.clone()).map_err(Error::anonymous)?;
         let config = if has_config {
-            Some(crate::decode::from_value(value)?)
+            Some(crate::decode::from_value(value).map_err(Error::anonymous)?)
         } else {
             None
         };

@@ -111,8 +111,13 @@ pub struct PortBinding {
     pub host_port: String,
 }
 
+/// The body of `POST /containers/{id}/update`: limits and the restart policy of a [`HostConfig`].
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename = "container.UpdateConfig")]
+pub struct UpdateConfig(pub HostConfig);
+
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = "container.LogConfig", rename_all = "PascalCase", default)]
 pub struct LogConfig {
     #[serde(rename = "Type")]
     pub kind: String,
@@ -120,7 +125,7 @@ pub struct LogConfig {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = "container.RestartPolicy", rename_all = "PascalCase", default)]
 pub struct RestartPolicy {
     pub name: String,
     pub maximum_retry_count: i32,

@@ -102,6 +102,9 @@ impl Ports {
             held: BTreeMap::new(),
             taken: Arc::clone(&self.taken),
         };
+        // A port that was asked for must not be given away before.
+        let mut specs: Vec<&PortSpec> = specs.iter().collect();
+        specs.sort_by_key(|spec| spec.host_ports.is_none_or(|(first, last)| first != last));
         for spec in specs {
             self.reserve_one(&mut reservation, spec, targets, host_ip)?;
         }

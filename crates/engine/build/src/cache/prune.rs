@@ -82,6 +82,16 @@ impl From<GcPolicy> for PruneRequest {
     }
 }
 
+impl PruneRequest {
+    /// Whether its filters are filters, whatever is in the cache.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`].
+    pub fn check(&self) -> Result<(), Error> {
+        check_filters(&self.filters)
+    }
+}
+
 impl Builder {
     /// What is in the cache, the one that was made last first.
     ///

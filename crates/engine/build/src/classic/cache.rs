@@ -18,7 +18,8 @@ impl Build {
         digest_json(&(below, run, command, &self.state.author, platform))
     }
 
-    /// The image that an equal instruction gave, if it is still here.
+    /// The image that an equal instruction gave, if it is still here. With `cachefrom` only those are taken
+    /// from which one of these images was made.
     pub(super) async fn probe(
         &mut self,
         key: &Digest,
@@ -33,10 +34,24 @@ impl Build {
         let images = &self.builder.0.backends.images;
         if let Some(record) = record
             && let Ok(image) = images.resolve(record.image.as_str(), None).await
+            && self.is_allowed(&image).await
         {
             return Ok(Some(image));
         }
         self.probe_others(key, command).await
+    }
+
+    async fn is_allowed(&self, image: &Image) -> bool {
+        let images = &self.builder.0.backends.images;
+        for name in &self.request.cache_from {
+            if let Ok(other) = images.resolve(name, None).await
+                && other.config.history.starts_with(&image.config.history)
+                && other.layers.starts_with(&image.layers)
+            {
+                return true;
+            }
+        }
+        self.request.cache_from.is_empty()
     }
 
     /// Looks at the images of `cachefrom`: one that began as this one, and went on with this instruction.

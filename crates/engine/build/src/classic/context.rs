@@ -93,7 +93,7 @@ impl Context {
             "" => "Dockerfile",
             name => name,
         };
-        if self.dockerfile.trim().is_empty() {
+        if self.dockerfile.is_empty() {
             return Err(Error::Invalid(format!(
                 "the Dockerfile ({name}) cannot be empty"
             )));

@@ -16,7 +16,7 @@ mod reader;
 mod record;
 mod stage;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use arca_images::{Auth, ByteStream, Progress};
 use arca_types::{ImageId, Platform, Reference};
@@ -27,6 +27,9 @@ use crate::builder::Builder;
 use crate::request::Limits;
 use context::Context;
 use stage::Build;
+
+/// So many lines of a quiet build are told when it fails.
+const KEPT_LINES: usize = 10_000;
 
 /// What is to be built (`ImageBuild`).
 #[derive(Debug, Clone, Default)]
@@ -114,10 +117,19 @@ impl Builder {
         let context = Context::prepare(self, &request, context, &sink).await?;
         let file = context.parse(&request)?;
         let quiet = request.quiet;
-        let told = if quiet { silence() } else { sink.clone() };
+        let (told, lines) = mpsc::channel(16);
         let mut build = Build::new(self, request, context, told);
-        let done = build.run(&file).await;
-        build.remove_containers(done.is_ok()).await;
+        let built = async move {
+            let done = build.run(&file).await;
+            build.remove_containers(done.is_ok()).await;
+            done
+        };
+        let (done, kept) = tokio::join!(built, pass_on(lines, &sink, quiet));
+        if done.is_err() {
+            for line in kept {
+                tell(&sink, line).await;
+            }
+        }
         let id = done?;
         let images = &self.0.backends.images;
         if quiet {
@@ -169,7 +181,23 @@ async fn tell(sink: &ClassicSink, line: ClassicLine) {
     }
 }
 
-/// A sink that nobody reads.
-fn silence() -> ClassicSink {
-    mpsc::channel(1).0
+/// Tells the lines of a build as they come. A quiet one's are kept, the last of them, to be told should it
+/// fail.
+async fn pass_on(
+    mut lines: mpsc::Receiver<ClassicLine>,
+    sink: &ClassicSink,
+    quiet: bool,
+) -> VecDeque<ClassicLine> {
+    let mut kept = VecDeque::new();
+    while let Some(line) = lines.recv().await {
+        if !quiet {
+            tell(sink, line).await;
+            continue;
+        }
+        if kept.len() == KEPT_LINES {
+            kept.pop_front();
+        }
+        kept.push_back(line);
+    }
+    kept
 }

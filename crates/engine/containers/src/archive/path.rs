@@ -174,6 +174,7 @@ impl Wanted {
                 path: self.given.clone(),
                 container: self.container.clone(),
             },
+            Errno::NOTDIR => Error::Failed(format!("lstat {}: not a directory", self.given)),
             error => failed("read", &self.given, error),
         }
     }

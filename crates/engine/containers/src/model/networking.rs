@@ -44,6 +44,28 @@ impl fmt::Display for Port {
     }
 }
 
+impl Port {
+    /// Parses a port as [`FromStr`] does, or a range of them: `8000-8010/tcp`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with dockerd's text.
+    pub fn range(text: &str) -> Result<Vec<Self>, Error> {
+        let (numbers, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        let Some((first, last)) = numbers.split_once('-') else {
+            return text.parse().map(|port| vec![port]);
+        };
+        let first: Self = format!("{first}/{protocol}").parse()?;
+        let last: Self = format!("{last}/{protocol}").parse()?;
+        if first.number > last.number {
+            return Err(Error::Invalid(format!(
+                "invalid port specification: \"{text}\""
+            )));
+        }
+        let numbers = first.number..=last.number;
+        Ok(numbers.map(|number| Self { number, ..first }).collect())
+    }
+}
+
 impl FromStr for Port {
     type Err = Error;
 
@@ -144,6 +166,18 @@ pub struct Endpoint {
     pub global_ipv6_prefix_len: u8,
     /// Names under which the container is found on this network; `None` on the default bridge.
     pub dns_names: Option<Vec<String>>,
+}
+
+impl Endpoint {
+    /// The endpoint before it is made: a MAC address that was asked for is shown already.
+    #[must_use]
+    pub fn asked(request: EndpointRequest) -> Self {
+        Self {
+            mac_address: request.mac_address.clone(),
+            request,
+            ..Self::default()
+        }
+    }
 }
 
 /// A container's network as inspect shows it (`NetworkSettings`).

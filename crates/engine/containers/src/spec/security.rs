@@ -38,6 +38,10 @@ pub(crate) fn parse(options: &[String]) -> Result<Security, Error> {
             security.no_new_privileges = Some(true);
             continue;
         }
+        if option == "writable-cgroups" {
+            security.writable_cgroups = true;
+            continue;
+        }
         if option == "disable" {
             return Err(Error::Invalid(format!(
                 "invalid --security-opt 1: \"{option}\" (label=disable is meant)"
@@ -102,6 +106,7 @@ mod tests {
             of("no-new-privileges").unwrap().no_new_privileges,
             Some(true)
         );
+        assert!(of("writable-cgroups").unwrap().writable_cgroups);
         assert_eq!(
             of("no-new-privileges=false").unwrap().no_new_privileges,
             Some(false)

@@ -28,6 +28,21 @@ async fn make_two(networks: &Networks) {
 }
 
 #[test]
+fn an_id_is_found_before_a_name_and_a_name_before_the_beginning_of_an_id() {
+    in_namespace(async {
+        let world = World::new();
+        let networks = opened(&world).await;
+        let id = networks.create(network("first")).await.unwrap();
+        let whole = networks.create(network(id.as_str())).await.unwrap();
+        let short = networks.create(network(id.short())).await.unwrap();
+        assert_ne!(whole, id);
+        assert_eq!(networks.resolve(id.as_str()).unwrap().name, "first");
+        assert_eq!(networks.resolve(id.short()).unwrap().id, short);
+        assert_eq!(networks.resolve(&id.as_str()[..20]).unwrap().name, "first");
+    });
+}
+
+#[test]
 fn networks_are_made_and_removed_and_survive_a_restart() {
     in_namespace(async {
         let world = World::new();

@@ -213,14 +213,16 @@ impl Extraction<'_> {
         full: &[u8],
         target: &[u8],
     ) -> Result<(), Error> {
-        // Dockerd refuses what leads out when read as relative to the link's directory.
+        // Dockerd refuses what leads out of the directory it unpacks in, when read as relative to the link's
+        // directory. Nothing leads out of the root: above it is the root.
         let (directory, _) = path::split(cleaned);
         let relative = target
             .iter()
             .position(|byte| *byte != b'/')
             .unwrap_or(target.len());
         let relative = target.get(relative..).unwrap_or_default();
-        if path::clean(&path::join(directory, relative)).is_none() {
+        if !self.options.below.is_empty() && path::clean(&path::join(directory, relative)).is_none()
+        {
             let (path, target) = (text(&entry.path), text(target));
             return Err(Error::SymlinkOutsideRoot { path, target });
         }

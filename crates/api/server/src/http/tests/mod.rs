@@ -87,7 +87,10 @@ impl Rig {
             chunks(client, "application/json", pieces)
         };
         let router = Router::new()
-            .route("/named", post(named))
+            .route(
+                "/named",
+                post(named).route_layer(axum::middleware::from_fn(crate::compat::served)),
+            )
             .route("/images/{name}/json", get(image))
             .route("/containers/{id}/attach", post(echo))
             .route("/exec/{id}/start", post(echo))

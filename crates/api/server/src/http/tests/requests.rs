@@ -55,7 +55,7 @@ async fn every_reply_has_the_headers() {
 async fn versions_out_of_range_are_refused_in_dockerds_words() {
     let rig = Rig::new();
     let old = rig
-        .ask("GET /v1.23/x HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")
+        .ask("POST /v1.23/named HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")
         .await;
     assert!(
         old.starts_with("HTTP/1.1 400") && old.contains("Content-Type: text/plain; charset=utf-8")
@@ -65,11 +65,15 @@ async fn versions_out_of_range_are_refused_in_dockerds_words() {
          client to a newer version\n"
     ));
     let new = rig
-        .ask("GET /v1.52/x HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")
+        .ask("POST /v1.52/named HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")
         .await;
     assert!(new.ends_with(
         "{\"message\":\"client version 1.52 is too new. Maximum supported API version is 1.51\"}\n"
     ));
+    let nowhere = rig
+        .ask("GET /v1.52/x HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")
+        .await;
+    assert!(nowhere.starts_with("HTTP/1.1 404"));
 }
 
 #[tokio::test]
