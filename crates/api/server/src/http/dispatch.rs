@@ -22,7 +22,7 @@ use tracing::Instrument;
 
 use super::connection::Client;
 use super::raw::Rewriter;
-use super::{ServerConfig, Socket, not_found_page};
+use super::{ServerConfig, Socket, leftover, not_found_page};
 use crate::compat::{API_VERSION, ApiVersion};
 
 /// The router with what surrounds it; shared by all connections.
@@ -282,8 +282,9 @@ impl Service<Request<Incoming>> for ClientService {
             closing: self.closing.clone(),
             raw,
         });
+        let (body, leftover) = leftover::watch(&parts.headers, incoming);
         let body = Body::new(Tracked {
-            body: incoming,
+            body,
             _over: Arc::clone(&over),
         });
         let routed = self
@@ -291,9 +292,11 @@ impl Service<Request<Incoming>> for ClientService {
             .clone()
             .route(Request::from_parts(parts, body));
         Box::pin(async move {
-            Ok(routed
-                .await
-                .map(|body| Body::new(Tracked { body, _over: over })))
+            let mut response = routed.await;
+            if let Some(leftover) = leftover {
+                response = leftover.settle(response).await;
+            }
+            Ok(response.map(|body| Body::new(Tracked { body, _over: over })))
         })
     }
 }

@@ -6,6 +6,7 @@ mod dispatch;
 pub(crate) mod filters;
 mod hijack;
 mod io;
+mod leftover;
 mod listener;
 mod query;
 mod raw;

@@ -117,3 +117,76 @@ async fn stopping_ends_streams_and_idle_connections() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_connection_goes_on_when_a_body_that_nobody_wanted_comes_late() {
+    let rig = Rig::new();
+    let mut client = rig.connect();
+    client
+        .write_all(b"POST /refused HTTP/1.1\r\nHost: d\r\nContent-Length: 4\r\n\r\n")
+        .unwrap();
+    rig.refused.notified().await;
+    blocking(move || {
+        client.write_all(b"late").unwrap();
+        assert!(read_head(&mut client).starts_with("HTTP/1.1 403"));
+        client
+            .write_all(b"OPTIONS /x HTTP/1.1\r\nHost: d\r\n\r\n")
+            .unwrap();
+        assert!(read_head(&mut client).starts_with("HTTP/1.1 200"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_connection_goes_on_when_a_stream_gives_its_body_up() {
+    let rig = Rig::new();
+    let mut client = rig.connect();
+    client
+        .write_all(b"POST /given-up HTTP/1.1\r\nHost: d\r\nContent-Length: 4\r\n\r\n")
+        .unwrap();
+    rig.refused.notified().await;
+    blocking(move || {
+        let head = read_head(&mut client);
+        assert!(head.contains("Transfer-Encoding: chunked\r\n"), "{head}");
+        client.write_all(b"late").unwrap();
+        let mut told = [0; 12];
+        client.read_exact(&mut told).unwrap();
+        assert_eq!(&told, b"2\r\nno\r\n0\r\n\r\n");
+        client
+            .write_all(b"OPTIONS /x HTTP/1.1\r\nHost: d\r\n\r\n")
+            .unwrap();
+        assert!(read_head(&mut client).starts_with("HTTP/1.1 200"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_connection_that_a_long_body_blocks_is_said_to_close() {
+    let rig = Rig::new();
+    let mut client = rig.connect();
+    blocking(move || {
+        client
+            .write_all(b"POST /refused HTTP/1.1\r\nHost: d\r\nContent-Length: 300000\r\n\r\n")
+            .unwrap();
+        client.write_all(&[0; 300_000]).unwrap();
+        let head = read_head(&mut client);
+        assert!(head.starts_with("HTTP/1.1 403"), "{head}");
+        assert!(head.contains("Connection: close\r\n"), "{head}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_body_that_waits_to_be_asked_for_is_not_asked_for_in_vain() {
+    let rig = Rig::new();
+    let mut client = rig.connect();
+    blocking(move || {
+        client
+            .write_all(b"POST /refused HTTP/1.1\r\nHost: d\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
+            .unwrap();
+        let head = read_head(&mut client);
+        assert!(head.starts_with("HTTP/1.1 403"), "{head}");
+        assert!(head.contains("Connection: close\r\n"), "{head}");
+    })
+    .await;
+}

@@ -5,6 +5,7 @@ mod requests;
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream as Client;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -15,7 +16,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::StatusCode;
 use serde::Deserialize;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::{Hijack, JsonBody, Query, Server, ServerConfig, Socket, chunks, json, not_found_page};
 use crate::error::ApiError;
@@ -61,6 +62,8 @@ struct Rig {
     given_up: watch::Receiver<bool>,
     /// Sends a piece of the endless stream.
     pieces: mpsc::Sender<Bytes>,
+    /// Tells when a request was refused.
+    refused: Arc<Notify>,
 }
 
 struct OnDrop(watch::Sender<bool>);
@@ -76,8 +79,27 @@ impl Rig {
     fn starting() -> Self {
         let (dropped, given_up) = watch::channel(false);
         let (pieces, waiting) = mpsc::channel(1);
-        let state = std::sync::Mutex::new(Some((waiting, OnDrop(dropped))));
-        let state = std::sync::Arc::new(state);
+        let state = Arc::new(Mutex::new(Some((waiting, OnDrop(dropped)))));
+        let refused = Arc::<Notify>::default();
+        let refuse = {
+            let refused = Arc::clone(&refused);
+            async move || {
+                refused.notify_one();
+                StatusCode::FORBIDDEN
+            }
+        };
+        let give_up = {
+            let refused = Arc::clone(&refused);
+            async move |client: super::Client, body: axum::body::Body| {
+                let state = Some((refused, body));
+                let told = stream::unfold(state, async |state| {
+                    let (refused, _body) = state?;
+                    refused.notify_one();
+                    Some((Ok::<_, std::io::Error>(Bytes::from_static(b"no")), None))
+                });
+                chunks(client, "application/json", told)
+            }
+        };
         let endless = async move |client: super::Client| {
             let state = state.lock().unwrap().take().unwrap();
             let pieces = stream::unfold(state, |(mut waiting, guard)| async {
@@ -95,6 +117,8 @@ impl Rig {
             .route("/containers/{id}/attach", post(echo))
             .route("/exec/{id}/start", post(echo))
             .route("/endless", get(endless))
+            .route("/refused", post(refuse))
+            .route("/given-up", post(give_up))
             .fallback(async || not_found_page())
             .method_not_allowed_fallback(async || not_found_page());
         let config = ServerConfig {
@@ -106,6 +130,7 @@ impl Rig {
             router,
             given_up,
             pieces,
+            refused,
         }
     }
 
