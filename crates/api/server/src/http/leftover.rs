@@ -20,7 +20,7 @@ use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::sync::oneshot;
 
 /// More than this is not worth another request on the connection (as Go's `maxPostHandlerReadBytes`).
-const LIMIT: usize = 256 << 10;
+const LIMIT: u64 = 256 << 10;
 /// A client has so long to send it.
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -87,14 +87,15 @@ impl Leftover {
 impl Left {
     /// Reads all of it, if that is not too much.
     async fn read(mut self) -> bool {
-        if self.expects {
+        let known = self.body.size_hint().lower();
+        if self.expects || known > LIMIT {
             return false;
         }
         let reading = async {
-            let mut length = 0;
+            let mut length: u64 = 0;
             while let Some(frame) = self.body.frame().await {
                 let Ok(frame) = frame else { return false };
-                length += frame.data_ref().map_or(0, Bytes::len);
+                length += frame.data_ref().map_or(0, |data| data.len() as u64);
                 if length > LIMIT {
                     return false;
                 }
@@ -143,7 +144,7 @@ impl Drop for Reading {
         {
             let expects = self.expects;
             // The connection is gone when nobody waits for it.
-            let _ = left.send(Left { body, expects });
+            drop(left.send(Left { body, expects }));
         }
     }
 }

@@ -163,17 +163,21 @@ async fn a_connection_goes_on_when_a_stream_gives_its_body_up() {
 #[tokio::test]
 async fn a_connection_that_a_long_body_blocks_is_said_to_close() {
     let rig = Rig::new();
-    let mut client = rig.connect();
-    blocking(move || {
-        client
-            .write_all(b"POST /refused HTTP/1.1\r\nHost: d\r\nContent-Length: 300000\r\n\r\n")
-            .unwrap();
-        client.write_all(&[0; 300_000]).unwrap();
-        let head = read_head(&mut client);
-        assert!(head.starts_with("HTTP/1.1 403"), "{head}");
-        assert!(head.contains("Connection: close\r\n"), "{head}");
-    })
-    .await;
+    let mut chunked = b"Transfer-Encoding: chunked\r\n\r\n493e0\r\n".to_vec();
+    chunked.extend_from_slice(&[0; 300_000]);
+    for rest in [b"Content-Length: 300000\r\n\r\n".to_vec(), chunked] {
+        let mut client = rig.connect();
+        blocking(move || {
+            client
+                .write_all(b"POST /refused HTTP/1.1\r\nHost: d\r\n")
+                .unwrap();
+            client.write_all(&rest).unwrap();
+            let head = read_head(&mut client);
+            assert!(head.starts_with("HTTP/1.1 403"), "{head}");
+            assert!(head.contains("Connection: close\r\n"), "{head}");
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
