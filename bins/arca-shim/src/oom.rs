@@ -1,4 +1,5 @@
-//! Noticing that the kernel has killed a process of the container for want of memory.
+//! Noticing that a container wants more memory than it may have: the kernel has killed a process of it, or, where that
+//! is disabled, holds one up.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -64,7 +65,7 @@ impl OomWatch {
         })
     }
 
-    /// Looks whether there was a kill since the last look.
+    /// Looks whether there was a kill since the last look, or there will be none (cgroup-v1/memory.txt, "OOM Control").
     pub(crate) fn look(&mut self) -> bool {
         let mut space = [MaybeUninit::<u8>::uninit(); 4096];
         // Whatever was noticed: the counter says what it was.
@@ -75,13 +76,15 @@ impl OomWatch {
         );
         // Without the file the cgroup is gone, and so is everything in it.
         let text = std::fs::read_to_string(&self.counter).unwrap_or_default();
-        let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
-        let count = count
-            .and_then(|count| count.trim().parse().ok())
-            .unwrap_or(0);
+        let value = |name: &str| {
+            let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+            let found = lines.find(|(key, _)| *key == name)?;
+            found.1.trim().parse::<u64>().ok()
+        };
+        let count = value("oom_kill").unwrap_or(0);
         let more = count > self.seen;
         self.seen = self.seen.max(count);
-        more
+        more || (value("oom_kill_disable") == Some(1) && value("under_oom") == Some(1))
     }
 }
 
@@ -105,5 +108,24 @@ mod tests {
         assert_eq!(rustix::event::poll(&mut watched, None), Ok(1));
         assert!(watch.look());
         assert!(!watch.look());
+    }
+
+    #[test]
+    fn without_the_killer_a_process_is_held_up() {
+        let root = tempfile::tempdir().unwrap();
+        let (notifier, counter) = (
+            rustix::event::eventfd(0, EventfdFlags::NONBLOCK).unwrap(),
+            root.path().join("memory.oom_control"),
+        );
+        let mut watch = OomWatch {
+            notifier,
+            counter: counter.clone(),
+            seen: 0,
+        };
+        for (disabled, under, told) in [(0, 1, false), (1, 0, false), (1, 1, true)] {
+            let text = format!("oom_kill_disable {disabled}\nunder_oom {under}\noom_kill 0\n");
+            std::fs::write(&counter, text).unwrap();
+            assert_eq!(watch.look(), told, "{disabled} {under}");
+        }
     }
 }

@@ -30,6 +30,7 @@ fn setting(name: &str, default: &str) -> String {
 #[test]
 fn answers_are_as_the_definition_has_them() {
     let engine = Engine::start();
+    let notes = tempfile::tempdir().unwrap();
     let mut command = Command::new(arca_testkit::schemathesis());
     command
         .arg(concat!(
@@ -46,7 +47,8 @@ fn answers_are_as_the_definition_has_them() {
             "DOCKER_HOST",
             format!("unix://{}", engine.http().socket().display()),
         )
-        .env("CONFORMANCE_PREFIX", engine.name("conformance"));
+        .env("CONFORMANCE_PREFIX", engine.name("conformance"))
+        .env("HYPOTHESIS_STORAGE_DIRECTORY", notes.path());
     if !engine.is_own() {
         command.arg("--shared");
     }

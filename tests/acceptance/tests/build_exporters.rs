@@ -207,9 +207,13 @@ fn layers_in_archives_are_compressed_as_they_are_asked_to_be() {
     assert!(size(levels[0]) > size(levels[1]), "{sizes:?}");
     let best = ",compression=zstd,compression-level=19";
     assert!(size(",compression=zstd") > size(best), "{sizes:?}");
-    let output = "type=oci,dest=x,compression=zstd,compression-level=23";
+    let place = results.path().join("refused");
+    let output = format!(
+        "type=oci,dest={},compression=zstd,compression-level=23",
+        place.display()
+    );
     let refused = engine
-        .buildx_build(dir.path(), &["-o", output])
+        .buildx_build(dir.path(), &["-o", &output])
         .expect(1)
         .stderr;
     assert!(

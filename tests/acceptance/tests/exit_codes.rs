@@ -157,3 +157,24 @@ fn out_of_memory_is_told() {
         "{state}"
     );
 }
+
+#[test]
+fn where_the_killer_is_disabled_the_container_waits() {
+    let engine = Engine::start();
+    let name = engine.name("held-up");
+    let mut events = engine.events("");
+    let mut arguments = vec!["run", "-d", "--name", &name, "-m", "64m"];
+    arguments.extend(["--memory-swap", "64m", "--oom-kill-disable", "busybox"]);
+    // What the shell writes itself is waited for; a system call would fail instead.
+    arguments.extend(["sh", "-c", "x=a; while :; do x=$x$x; done"]);
+    let run = engine.docker(&arguments).expect(0);
+    events.wait("oom", &name);
+    let state = &engine.inspect(&name)["State"];
+    assert_eq!(state["OOMKilled"], true, "{state}");
+    // Unified cgroups know no such thing, as the warning says.
+    let dropped = run.stderr.contains("does not support OomKillDisable");
+    if !dropped {
+        assert_eq!(state["Status"], "running", "{state}");
+    }
+    engine.docker(&["rm", "-f", &name]).ok();
+}

@@ -479,7 +479,7 @@ const SAME: &[(&str, &str)] = &[
 const OWN: &[(&str, &str, &str)] = &[
     (
         "network create --ipam-opt a=b NETX",
-        "options of the default IPAM driver is not supported",
+        "an option of the default IPAM driver is not supported",
         "refused where dockerd ignores it",
     ),
     (

@@ -1,22 +1,31 @@
 //! Files that setup writes, and the list by which it takes them away again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Permissions;
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// Where the list is kept.
 const LIST: &str = "/var/lib/arca-setup.json";
 
-/// What was written: absolute paths, as the installed host sees them, with the SHA-256 of the content.
+/// What was written: absolute paths, as the installed host sees them.
 #[derive(Debug)]
 pub(crate) struct Manifest {
     root: PathBuf,
+    list: List,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct List {
+    /// With the SHA-256 of the content.
     files: BTreeMap<PathBuf, String>,
+    /// Directories that were made for them.
+    directories: BTreeSet<PathBuf>,
 }
 
 impl Manifest {
@@ -27,14 +36,14 @@ impl Manifest {
     pub(crate) fn open(root: &Path) -> anyhow::Result<Self> {
         let root = root.to_owned();
         let path = below(&root, Path::new(LIST));
-        let files = match std::fs::read(&path) {
+        let list = match std::fs::read(&path) {
             Ok(text) => {
                 serde_json::from_slice(&text).with_context(|| path.display().to_string())?
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => BTreeMap::new(),
+            Err(error) if error.kind() == ErrorKind::NotFound => List::default(),
             Err(error) => return Err(error).with_context(|| path.display().to_string()),
         };
-        Ok(Self { root, files })
+        Ok(Self { root, list })
     }
 
     /// Where a path of the host lies now.
@@ -52,11 +61,15 @@ impl Manifest {
         let new = digest(content);
         if let Ok(found) = std::fs::read(&target) {
             let found = digest(&found);
-            if self.files.get(path) != Some(&found) && found != new {
+            if self.list.files.get(path) != Some(&found) && found != new {
                 bail!("{} is not setup's: move it away", target.display());
             }
         }
         let parent = target.parent().with_context(failed)?;
+        let directories = path.ancestors().skip(1);
+        let missing = directories.take_while(|directory| !self.at(directory).exists());
+        let missing: Vec<PathBuf> = missing.map(Path::to_owned).collect();
+        self.list.directories.extend(missing);
         std::fs::create_dir_all(parent).with_context(failed)?;
         let beside = parent.join(format!(".arca-setup.{}", std::process::id()));
         let written = std::fs::write(&beside, content)
@@ -66,7 +79,7 @@ impl Manifest {
             drop(std::fs::remove_file(&beside));
         }
         written.with_context(failed)?;
-        self.files.insert(path.to_owned(), new);
+        self.list.files.insert(path.to_owned(), new);
         Ok(())
     }
 
@@ -79,18 +92,18 @@ impl Manifest {
         let failed = || format!("cannot write {}", path.display());
         let parent = path.parent().with_context(failed)?;
         std::fs::create_dir_all(parent).with_context(failed)?;
-        let text = serde_json::to_vec_pretty(&self.files).with_context(failed)?;
+        let text = serde_json::to_vec_pretty(&self.list).with_context(failed)?;
         std::fs::write(&path, text).with_context(failed)
     }
 
-    /// Removes what was written and not changed since, and the directories this leaves empty. Returns
-    /// the files that were changed; they stay on the list.
+    /// Removes what was written and not changed since, and the directories that were made for it, if nothing else is
+    /// in them. Returns the files that were changed; they stay on the list.
     ///
     /// # Errors
     /// A file cannot be removed.
     pub(crate) fn remove_all(&mut self) -> anyhow::Result<Vec<PathBuf>> {
         let mut kept = BTreeMap::new();
-        for (path, expected) in std::mem::take(&mut self.files) {
+        for (path, expected) in std::mem::take(&mut self.list.files) {
             let target = self.at(&path);
             let failed = || format!("cannot remove {}", target.display());
             match std::fs::read(&target) {
@@ -99,30 +112,33 @@ impl Manifest {
                 Ok(found) if digest(&found) != expected => {
                     kept.insert(path, expected);
                 }
-                Ok(_) => {
-                    std::fs::remove_file(&target).with_context(failed)?;
-                    remove_drop_in(&target);
-                }
+                Ok(_) => std::fs::remove_file(&target).with_context(failed)?,
             }
         }
-        self.files = kept;
-        let list = self.at(Path::new(LIST));
-        if self.files.is_empty() {
-            remove_if_there(&list)?;
+        let mut directories = std::mem::take(&mut self.list.directories);
+        // What is in a directory comes behind it.
+        while let Some(directory) = directories.pop_last() {
+            let target = self.at(&directory);
+            match std::fs::remove_dir(&target) {
+                Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {
+                    if kept.keys().any(|path| path.starts_with(&directory)) {
+                        self.list.directories.insert(directory);
+                    }
+                }
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(error)
+                        .with_context(|| format!("cannot remove {}", target.display()));
+                }
+                _ => {}
+            }
+        }
+        self.list.files = kept;
+        if self.list.files.is_empty() {
+            remove_if_there(&self.at(Path::new(LIST)))?;
         } else {
             self.save()?;
         }
-        Ok(self.files.keys().cloned().collect())
-    }
-}
-
-/// Removes a directory of drop-ins when the file was its last.
-fn remove_drop_in(file: &Path) {
-    let parent = file
-        .parent()
-        .filter(|parent| parent.extension().is_some_and(|name| name == "d"));
-    if let Some(parent) = parent {
-        drop(std::fs::remove_dir(parent));
+        Ok(self.list.files.keys().cloned().collect())
     }
 }
 
@@ -174,6 +190,7 @@ mod tests {
             Path::new("/etc/systemd/system/a.service"),
             Path::new("/etc/systemd/system/a.socket.d/b.conf"),
         );
+        std::fs::create_dir_all(root.path().join("etc")).unwrap();
         manifest.write(unit, b"one", 0o644).unwrap();
         manifest.write(drop_in, b"two", 0o644).unwrap();
         manifest.save().unwrap();
@@ -187,8 +204,10 @@ mod tests {
         std::fs::write(manifest.at(unit), "one").unwrap();
         let mut manifest = Manifest::open(root.path()).unwrap();
         assert!(manifest.remove_all().unwrap().is_empty());
-        assert!(!manifest.at(unit).exists());
         assert!(!manifest.at(Path::new(LIST)).exists());
+        // Only the directory that was there before is there.
+        let left = std::fs::read_dir(manifest.at(Path::new("/etc"))).unwrap();
+        assert_eq!(left.count(), 0);
     }
 
     #[test]

@@ -57,12 +57,17 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     if options.uninstall {
         return uninstall(options, on_this_host);
     }
-    install(options, on_this_host)
+    install(options, on_this_host).map(|()| true)
 }
 
-fn install(options: &Options, on_this_host: bool) -> anyhow::Result<bool> {
+fn install(options: &Options, on_this_host: bool) -> anyhow::Result<()> {
     if on_this_host && options.docker_socket {
         systemd::check_docker_socket()?;
+    }
+    if on_this_host && !options.no_start && !systemd::runs() {
+        bail!(
+            "systemd does not run here, which is to start the engine: with --no-start everything else is installed"
+        );
     }
     let mut manifest = Manifest::open(&options.root)?;
     let bin = options.prefix.join("bin");
@@ -71,28 +76,23 @@ fn install(options: &Options, on_this_host: bool) -> anyhow::Result<bool> {
     manifest.save()?;
     written?;
     if !on_this_host {
-        return Ok(true);
+        return Ok(());
     }
     accounts::group()?;
     let user = options.user.clone().or_else(accounts::caller);
     if let Some(user) = &user {
         accounts::member(user)?;
     }
-    let mut done = true;
-    if options.no_start {
-        println!("start the engine with: systemctl enable --now arca.socket");
-    } else if systemd::runs() {
+    if !options.no_start {
         systemd::start()?;
         println!("the engine answers at unix:///run/arca.sock");
+    } else if systemd::runs() {
+        println!("start the engine with: systemctl enable --now arca.socket");
     } else {
-        println!(
-            "systemd does not run here: start {}/arcad as root",
-            bin.display()
-        );
-        done = false;
+        println!("start the engine with: {}/arcad", bin.display());
     }
     accounts::context(user.as_deref());
-    Ok(done)
+    Ok(())
 }
 
 /// Programs, completions and units.

@@ -124,7 +124,7 @@ fn drivers(spec: &mut NetworkSpec) -> Result<(), Error> {
         .is_some_and(|options| !options.is_empty())
     {
         return Err(Error::Unsupported(
-            "options of the default IPAM driver".to_owned(),
+            "an option of the default IPAM driver".to_owned(),
         ));
     }
     Ok(())

@@ -139,11 +139,21 @@ impl Extraction<'_> {
         }
     }
 
+    /// A name of the archive without `.` and `..`. Above the root is the root; out of a directory in it, which was
+    /// asked for, nothing leads.
+    fn clean(&self, name: &[u8]) -> Option<Vec<u8>> {
+        if self.options.below.is_empty() {
+            path::clean(&path::join(b"/", name))
+        } else {
+            path::clean(name)
+        }
+    }
+
     fn place(&mut self, entry: &Entry, data: &mut Reader<impl BufRead>) -> Result<(), Error> {
         let outside = || Error::OutsideRoot {
             path: text(&entry.path),
         };
-        let cleaned = path::clean(&entry.path).ok_or_else(outside)?;
+        let cleaned = self.clean(&entry.path).ok_or_else(outside)?;
         if cleaned.is_empty() {
             // The root itself belongs to whoever made it.
             return Ok(());
@@ -213,16 +223,14 @@ impl Extraction<'_> {
         full: &[u8],
         target: &[u8],
     ) -> Result<(), Error> {
-        // Dockerd refuses what leads out of the directory it unpacks in, when read as relative to the link's
-        // directory. Nothing leads out of the root: above it is the root.
+        // The text is read as relative to the link's directory, as dockerd does it.
         let (directory, _) = path::split(cleaned);
         let relative = target
             .iter()
             .position(|byte| *byte != b'/')
             .unwrap_or(target.len());
         let relative = target.get(relative..).unwrap_or_default();
-        if !self.options.below.is_empty() && path::clean(&path::join(directory, relative)).is_none()
-        {
+        if self.clean(&path::join(directory, relative)).is_none() {
             let (path, target) = (text(&entry.path), text(target));
             return Err(Error::SymlinkOutsideRoot { path, target });
         }
@@ -242,7 +250,7 @@ impl Extraction<'_> {
             path: text(&entry.path),
             target: text(target),
         };
-        let cleaned = path::clean(target).filter(|target| !target.is_empty());
+        let cleaned = self.clean(target).filter(|target| !target.is_empty());
         let source = self.below(&cleaned.ok_or_else(outside)?);
         if source == full {
             return Ok(());
