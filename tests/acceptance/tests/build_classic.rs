@@ -268,3 +268,28 @@ fn contexts_come_compressed_and_dockerfiles_under_other_names() {
         engine.docker(&["rmi", &image]).ok();
     }
 }
+
+#[test]
+fn what_a_container_has_made_is_told() {
+    let engine = Engine::start();
+    let context = Context::new("FROM busybox\nENV A=b\nCOPY f /f\nRUN echo made > /made\n");
+    context.write("f", "f");
+    let name = engine.name("told");
+    let mut events = engine.events("");
+    built(&engine, &["--no-cache", "-t", &name, context.path()]);
+    events.wait("tag", &format!("{name}:latest"));
+    let history = engine.docker(&["history", "-q", "--no-trunc", &name]).ok();
+    let ids: Vec<&str> = history.lines().collect();
+    assert_eq!(events.actions(ids[0]), ["create", "tag"]);
+    assert!(events.actions(ids[1]).is_empty(), "files");
+    assert_eq!(events.actions(ids[2]), ["create"]);
+
+    let path = std::path::Path::new(context.path());
+    let done = engine.buildx_build(path, &["--no-cache", "-t", &name]);
+    done.expect(0);
+    let inspect = ["image", "inspect", "--format", "{{.Id}}", &name];
+    let id = engine.docker(&inspect).ok();
+    events.wait("create", &id);
+    assert_eq!(events.actions(&id), ["tag", "create"]);
+    engine.docker(&["rmi", &name, ids[0]]).ok();
+}

@@ -156,7 +156,7 @@ const FORMS: [(&str, &str, &str, &[u8]); 6] = [
     ("docker", ",compression=zstd", "+zstd", &ZSTD),
     (
         "oci",
-        ",compression=zstd,compression-level=19",
+        ",compression=zstd,compression-level=1",
         "+zstd",
         &ZSTD,
     ),
@@ -205,8 +205,8 @@ fn layers_in_archives_are_compressed_as_they_are_asked_to_be() {
     ];
     assert!(size(levels[0]) > size(levels[2]), "{sizes:?}");
     assert!(size(levels[0]) > size(levels[1]), "{sizes:?}");
-    let best = ",compression=zstd,compression-level=19";
-    assert!(size(",compression=zstd") > size(best), "{sizes:?}");
+    let fast = ",compression=zstd,compression-level=1";
+    assert!(size(fast) > size(",compression=zstd"), "{sizes:?}");
     let place = results.path().join("refused");
     let output = format!(
         "type=oci,dest={},compression=zstd,compression-level=23",

@@ -40,6 +40,8 @@ pub struct BuiltImage {
     pub compression: Option<LayerCompression>,
     /// Its names.
     pub names: Vec<Reference>,
+    /// Whether that it is there now is an event.
+    pub told: bool,
     /// Keeps the layers until the image does.
     pub lease: Lease,
 }
@@ -84,6 +86,10 @@ impl Images {
                 let event = Event::new(Type::Image, "tag", id.as_str())
                     .with_all(labels.clone().unwrap_or_default())
                     .with("name", name.familiar());
+                change = change.event(&images.inner.backends.events, event)?;
+            }
+            if built.told {
+                let event = Self::event_of_new(&prepared, "create");
                 change = change.event(&images.inner.backends.events, event)?;
             }
             Ok((change, ()))

@@ -78,6 +78,8 @@ impl Build {
         config.created = entry.created;
         config.author.clone_from(&entry.author);
         config.comment = String::new();
+        // As dockerd tells it: of what a container has made.
+        let told = container.is_some();
         config.container = container.unwrap_or_default();
         config.config = self.state.run.clone();
         config.history.push(entry);
@@ -92,6 +94,7 @@ impl Build {
             layers: config.diff_ids,
             parent: self.state.image.as_ref().map(|image| image.id.clone()),
             names: Vec::new(),
+            told,
             lease,
         };
         let added = self.builder.0.backends.images.add_built(built).await;

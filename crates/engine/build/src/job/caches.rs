@@ -254,6 +254,7 @@ impl Job {
             layer_annotations: BTreeMap::new(),
             compression: cache.compression()?,
             names,
+            told: false,
             lease,
         })
     }

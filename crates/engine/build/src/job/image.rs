@@ -137,6 +137,7 @@ impl Job {
             parent: None,
             annotations: exporter.annotations()?.manifest,
             names: names(exporter)?,
+            told: true,
             lease,
         })
     }
