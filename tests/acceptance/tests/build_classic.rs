@@ -5,6 +5,8 @@
     reason = "what a test needs fails the test where it stands"
 )]
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::process::Command;
 
 use arca_testkit::Engine;
@@ -267,6 +269,112 @@ fn contexts_come_compressed_and_dockerfiles_under_other_names() {
         assert_eq!(engine.docker(&label).ok(), "other", "{name}");
         engine.docker(&["rmi", &image]).ok();
     }
+}
+
+#[test]
+fn a_dockerfile_may_come_by_standard_input_beside_a_context() {
+    let engine = Engine::start();
+    let context = Context::new("FROM nosuch\n");
+    context.write("f", "content");
+    let name = engine.name("beside");
+    let dockerfile = context.0.path().join("elsewhere");
+    std::fs::write(&dockerfile, "FROM busybox\nCOPY f /f\n").unwrap();
+    // The client ends its archive without the fill behind the last file.
+    let mut build = command(&engine, &["-q", "-t", &name, "-f", "-", context.path()]);
+    let output = build.stdin(std::fs::File::open(&dockerfile).unwrap());
+    let output = output.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let seen = ["run", "--rm", &name, "cat", "/f"];
+    assert_eq!(engine.docker(&seen).ok(), "content");
+    engine.docker(&["rmi", &name]).ok();
+}
+
+#[test]
+fn what_says_nothing_changes_nothing() {
+    let engine = Engine::start();
+    let name = engine.name("nothing");
+    let context = Context::new(
+        "FROM busybox\nARG A=default\nRUN echo $A > /a\nENTRYPOINT [\"cat\", \"/a\"]\nCMD []\n",
+    );
+    let mut build = command(
+        &engine,
+        &["-q", "-t", &name, "--build-arg", "A", context.path()],
+    );
+    let output = build.env_remove("A").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(engine.docker(&["run", "--rm", &name]).ok(), "default");
+    let inspect = ["image", "inspect", "-f", "{{json .Config.Cmd}}", &name];
+    assert_eq!(engine.docker(&inspect).ok(), "null");
+    engine.docker(&["rmi", &name]).ok();
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    let engine = Engine::start();
+    for (dockerfile, refusal) in [
+        (
+            "FROM busybox\nRUN touch /f\nVOLUME /f\n",
+            "cannot mount volume over existing file, file exists ",
+        ),
+        (
+            "FROM busybox\nCOPY --from=0 f /f\n",
+            "invalid from flag value 0: refers to current build stage",
+        ),
+        (
+            "FROM busybox\nCOPY --from=1 f /f\n",
+            "invalid from flag value 1: index out of bounds",
+        ),
+    ] {
+        let refused = build(&engine, &[Context::new(dockerfile).path()]);
+        assert_eq!(refused.code, 1, "{dockerfile}");
+        assert!(refused.stderr.contains(refusal), "{}", refused.stderr);
+    }
+}
+
+/// Serves one file, with the time of its last change or without, to two builders.
+fn serve(listener: &TcpListener, modified: &str) {
+    for _builder in 0..2 {
+        let (mut client, _) = listener.accept().unwrap();
+        let mut head = BufReader::new(&client);
+        let mut line = String::new();
+        while line != "\r\n" {
+            line.clear();
+            head.read_line(&mut line).unwrap();
+        }
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\n{modified}Content-Length: 4\r\nConnection: close\r\n\r\nfile"
+        );
+        client.write_all(answer.as_bytes()).unwrap();
+    }
+}
+
+#[test]
+fn downloaded_files_have_the_time_of_their_last_change() {
+    let engine = Engine::start();
+    let listener = engine.in_netns(|| TcpListener::bind("127.0.0.1:0").unwrap());
+    let address = listener.local_addr().unwrap();
+    let name = engine.name("dated");
+    let times = [
+        (
+            "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n",
+            "784111777",
+        ),
+        ("", "0"),
+    ];
+    let asked = times.map(|(modified, _)| modified);
+    let server = std::thread::spawn(move || asked.iter().for_each(|m| serve(&listener, m)));
+    for (_, time) in times {
+        let context = Context::new(&format!("FROM busybox\nADD http://{address}/f /\n"));
+        let seen = ["run", "--rm", &name, "stat", "-c", "%Y %a", "/f"];
+        built(&engine, &["--no-cache", "-t", &name, context.path()]);
+        assert_eq!(engine.docker(&seen).ok(), format!("{time} 600"));
+        let path = std::path::Path::new(context.path());
+        let done = engine.buildx_build(path, &["--no-cache", "-t", &name]);
+        done.expect(0);
+        assert_eq!(engine.docker(&seen).ok(), format!("{time} 600"));
+    }
+    server.join().unwrap();
+    engine.docker(&["rmi", &name]).ok();
 }
 
 #[test]

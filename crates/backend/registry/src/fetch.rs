@@ -1,5 +1,7 @@
 //! Content from an address that is no registry's: archives to import.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt as _};
 use reqwest::Url;
@@ -19,6 +21,8 @@ const SHOWN: usize = 1024;
 pub struct Fetched {
     /// Its size in bytes, where the server says it.
     pub size: Option<u64>,
+    /// When it was changed last, where the server says it (RFC 9110, `Last-Modified`).
+    pub modified: Option<SystemTime>,
     /// Its content.
     pub content: Box<dyn Stream<Item = std::io::Result<Bytes>> + Send + Unpin>,
 }
@@ -107,7 +111,14 @@ impl Registry {
             });
         }
         let size = response.content_length();
+        let modified = response.headers().get(http::header::LAST_MODIFIED);
+        let modified =
+            modified.and_then(|value| httpdate::parse_http_date(value.to_str().ok()?).ok());
         let content = Box::new(response.bytes_stream().map_err(std::io::Error::other));
-        Ok(Fetched { size, content })
+        Ok(Fetched {
+            size,
+            modified,
+            content,
+        })
     }
 }

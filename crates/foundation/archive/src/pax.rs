@@ -6,7 +6,7 @@ use crate::error::Error;
 pub(crate) const XATTR: &[u8] = b"SCHILY.xattr.";
 
 /// What one extended header says about the entry behind it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Pax {
     pub(crate) path: Option<Vec<u8>>,
     pub(crate) link: Option<Vec<u8>>,
@@ -19,7 +19,7 @@ pub(crate) struct Pax {
 }
 
 /// The keywords of GNU's sparse formats 0.1 and 1.0.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct PaxSparse {
     pub(crate) name: Option<Vec<u8>>,
     /// The size with the holes.

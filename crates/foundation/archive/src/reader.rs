@@ -97,7 +97,12 @@ impl<R: BufRead> Reader<R> {
         let (mut long_name, mut long_link) = (None, None);
         loop {
             let Some(block) = self.header()? else {
-                return Ok(None);
+                let described = pax != Pax::default() || long_name.is_some() || long_link.is_some();
+                return if described {
+                    Err(Error::Truncated)
+                } else {
+                    Ok(None)
+                };
             };
             let header = Header::from_byte_slice(&block);
             let kind = header.entry_type();
@@ -301,14 +306,20 @@ impl<R: BufRead> Reader<R> {
         Ok(())
     }
 
-    /// Passes over what is left of the current entry.
+    /// Passes over what is left of the current entry. As Go's reader, it takes an archive that ends without the fill:
+    /// the docker CLI writes such ones.
     fn skip(&mut self) -> Result<(), Error> {
-        let mut left = self.data + self.padding;
+        let padding = self.padding;
+        let mut left = self.data + padding;
         (self.data, self.padding) = (0, 0);
         while left > 0 {
             let available = self.input.fill_buf().map_err(Error::Read)?.len();
             if available == 0 {
-                return Err(Error::Truncated);
+                return if left > padding {
+                    Err(Error::Truncated)
+                } else {
+                    Ok(())
+                };
             }
             let step = left.min(available as u64);
             self.input

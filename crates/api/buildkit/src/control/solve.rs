@@ -165,12 +165,13 @@ fn read(service: &Service, request: api::SolveRequest) -> Result<Asked, Status> 
         });
     }
     let epoch = frontend_attrs.get("build-arg:SOURCE_DATE_EPOCH").cloned();
+    // Nothing to be built is something else than no word of what: then the client asks for it later.
+    let gateway = definition.is_none() && frontend.is_empty();
     let definition = definition
         .filter(|definition| !definition.def.is_empty())
         .map(|definition| definition::edge(&definition, &service.builds))
         .transpose()?
         .flatten();
-    let gateway = definition.is_none() && frontend.is_empty();
     let cache = cache.unwrap_or_default();
     if !cache.export_ref_deprecated.is_empty() || !cache.import_refs_deprecated.is_empty() {
         return Err(Status::invalid_argument(

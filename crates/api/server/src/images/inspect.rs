@@ -100,19 +100,21 @@ fn graph(directories: &[PathBuf]) -> Option<BTreeMap<String, String>> {
 
 fn run_config(config: &RunConfig) -> ImageConfig {
     let set = |names: &Vec<String>| names.iter().map(|name| (name.clone(), Empty {})).collect();
+    // Nothing in a list is shown as no list.
+    let filled = |list: &Option<Vec<String>>| list.clone().filter(|list| !list.is_empty());
     ImageConfig {
         args_escaped: config.args_escaped,
-        cmd: config.cmd.clone().map(StrSlice),
-        entrypoint: config.entrypoint.clone().map(StrSlice),
-        env: config.env.clone(),
+        cmd: filled(&config.cmd).map(StrSlice),
+        entrypoint: filled(&config.entrypoint).map(StrSlice),
+        env: filled(&config.env),
         exposed_ports: config.exposed_ports.as_ref().map(set).unwrap_or_default(),
         healthcheck: config.healthcheck.as_ref().map(health),
-        labels: config.labels.clone(),
-        on_build: config.on_build.clone(),
+        labels: config.labels.clone().filter(|labels| !labels.is_empty()),
+        on_build: filled(&config.on_build),
         shell: config.shell.clone().unwrap_or_default(),
         stop_signal: config.stop_signal.clone().unwrap_or_default(),
         user: config.user.clone(),
-        volumes: config.volumes.as_ref().map(set),
+        volumes: filled(&config.volumes).as_ref().map(set),
         working_dir: config.working_dir.clone(),
     }
 }

@@ -58,10 +58,13 @@ impl Arguments {
 
     fn global_value(&self, name: &str) -> Option<String> {
         let default = self.global.get(name)?;
-        match self.given.get(name) {
-            Some(given) => given.clone(),
-            None => default.clone(),
-        }
+        self.given_or(name, default)
+    }
+
+    /// A name without a value (`--build-arg NAME` where the client has no such variable) says nothing.
+    fn given_or(&self, name: &str, default: &Option<String>) -> Option<String> {
+        let given = self.given.get(name).cloned().flatten();
+        given.or_else(|| default.clone())
     }
 
     /// What `FROM` may use.
@@ -84,11 +87,7 @@ impl Arguments {
             }
         }
         for (name, default) in &self.stage {
-            let value = match self.given.get(name) {
-                Some(given) => given.clone(),
-                None => default.clone(),
-            };
-            if let Some(value) = value {
+            if let Some(value) = self.given_or(name, default) {
                 values.insert(name.clone(), value);
             }
         }
@@ -162,13 +161,13 @@ mod tests {
         arguments.add("N", Some("n".to_owned()));
         arguments.add("G", None);
         let beside = arguments.beside(&["X=y".to_owned()]);
-        assert_eq!(beside, ["A=1", "G=g", "HTTP_PROXY=p"]);
+        assert_eq!(beside, ["A=1", "G=g", "HTTP_PROXY=p", "N=n"]);
         assert_eq!(
             arguments.beside(&["A=env".to_owned()]),
-            ["G=g", "HTTP_PROXY=p"]
+            ["G=g", "HTTP_PROXY=p", "N=n"]
         );
         let command = arguments.prefix(&beside, &["sh".to_owned()]);
-        assert_eq!(command, ["|2", "A=1", "G=g", "sh"]);
+        assert_eq!(command, ["|3", "A=1", "G=g", "N=n", "sh"]);
         assert_eq!(arguments.unused(), ["unused"]);
     }
 }

@@ -65,7 +65,12 @@ impl Build {
         let image = match number.and_then(|number| self.stages.get(number)) {
             Some(image) => image.clone(),
             None if from.parse::<usize>().is_ok() => {
-                let text = format!("invalid from flag value {from}: index out of bounds");
+                let problem = if number == Some(self.stages.len()) {
+                    "refers to current build stage"
+                } else {
+                    "index out of bounds"
+                };
+                let text = format!("invalid from flag value {from}: {problem}");
                 return Err(Error::Invalid(text));
             }
             None => {

@@ -9,6 +9,7 @@ use super::stage::Build;
 use crate::Error;
 use crate::fs::digest;
 use crate::solve::blocking;
+use crate::source::date;
 
 /// A file that was downloaded; it goes with this.
 pub(super) struct Download {
@@ -67,7 +68,9 @@ impl Build {
         }
         self.line("\n").await;
         let (path, at) = (download.path.clone(), name.as_bytes().to_vec());
+        let modified = fetched.modified;
         download.hash = blocking(move || {
+            date(&file, modified).map_err(Error::file("set the time of", "download"))?;
             let file = path.join(String::from_utf8_lossy(&at).into_owned());
             let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
             std::fs::set_permissions(&file, mode).map_err(Error::file("chmod", &file))?;

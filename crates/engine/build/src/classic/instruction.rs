@@ -1,9 +1,13 @@
 //! Instructions that change the configuration.
 
+use std::os::fd::AsFd as _;
+
 use arca_dockerfile::{Arg, CommandLine, Healthcheck, Kind, Pair, exposed_ports, format_duration};
 
 use super::stage::Build;
 use crate::Error;
+use crate::fs::{digest, edit, path};
+use crate::solve::blocking;
 
 /// What BuildKit alone can do.
 pub(super) fn requires_buildkit(option: &str) -> Error {
@@ -179,6 +183,7 @@ impl Build {
             }
             expanded.push(path);
         }
+        self.refuse_files(expanded.clone()).await?;
         let list = self.state.run.volumes.get_or_insert_default();
         for path in &expanded {
             if !list.contains(path) {
@@ -188,6 +193,27 @@ impl Build {
         list.sort();
         self.commit_config(&format!("VOLUME [{}]", expanded.join(" ")))
             .await
+    }
+
+    /// Volumes are directories, and lie over directories.
+    async fn refuse_files(&self, paths: Vec<String>) -> Result<(), Error> {
+        let image = self.state.image.as_ref();
+        let layers = image.map(|image| image.layers.clone()).unwrap_or_default();
+        let storage = self.builder.0.storage();
+        let root = storage.open_layers(&layers).await.map_err(Error::Storage)?;
+        blocking(move || {
+            for path in &paths {
+                let at = edit::resolved(root.as_fd(), path.as_bytes())?;
+                let there = digest::stat_of(root.as_fd(), &at)?;
+                if there.is_some_and(|stat| !path::is_dir(&stat)) {
+                    return Err(Error::Failed(format!(
+                        "cannot mount volume over existing file, file exists {path}"
+                    )));
+                }
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn healthcheck(&mut self, check: &Healthcheck) -> Result<(), Error> {

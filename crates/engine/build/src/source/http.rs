@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arca_types::{Digest, random_hex};
 use futures_util::StreamExt as _;
@@ -23,6 +24,8 @@ const UPLOADS: &str = "http://buildkit-session/";
 pub(super) struct Download {
     directory: Directory,
     digest: Digest,
+    /// As the server says it.
+    modified: Option<SystemTime>,
 }
 
 /// A directory that is removed with its owner.
@@ -38,17 +41,18 @@ impl Drop for Directory {
 }
 
 pub(super) async fn key(step: &Step, source: &HttpSource) -> Result<Digest, Error> {
-    let digest = match &source.checksum {
-        Some(digest) => digest.clone(),
+    let (digest, modified) = match &source.checksum {
+        Some(digest) => (digest.clone(), None),
         None => {
             let download = fetch(step, source).await?;
-            let digest = download.digest.clone();
+            let found = (download.digest.clone(), download.modified);
             step.source.put(Content::File(download));
-            digest
+            found
         }
     };
     let owner = (source.uid, source.gid, source.mode);
-    Ok(digest_json(&("http", digest, file_name(source)?, owner)))
+    let name = file_name(source)?;
+    Ok(digest_json(&("http", digest, name, owner, modified)))
 }
 
 pub(super) async fn run(step: &Step, source: &HttpSource) -> Result<Tree, Error> {
@@ -87,10 +91,11 @@ fn file_name(source: &HttpSource) -> Result<String, Error> {
     }
 }
 
-/// What is at the address, which may be one of the client's own.
-async fn content(step: &Step, source: &HttpSource) -> Result<Upload, Error> {
+/// What is at the address, which may be one of the client's own, and when it was changed last.
+async fn content(step: &Step, source: &HttpSource) -> Result<(Upload, Option<SystemTime>), Error> {
     if let Some(path) = source.url.strip_prefix(UPLOADS) {
-        return step.job.session().upload(&format!("/{path}")).await;
+        let upload = step.job.session().upload(&format!("/{path}")).await?;
+        return Ok((upload, None));
     }
     let headers = headers(step, source).await?;
     let failed = |cause: arca_registry::Error| Error::Http {
@@ -99,11 +104,11 @@ async fn content(step: &Step, source: &HttpSource) -> Result<Upload, Error> {
     };
     let registry = &step.job.0.service.backends.registry;
     let fetched = registry.fetch_with(&source.url, &headers).await;
-    let content = fetched.map_err(failed)?.content;
+    let fetched = fetched.map_err(failed)?;
     let url = source.url.clone();
-    Ok(content
-        .map(move |piece| piece.map_err(Error::file("download", &url)))
-        .boxed())
+    let content = fetched.content;
+    let content = content.map(move |piece| piece.map_err(Error::file("download", &url)));
+    Ok((content.boxed(), fetched.modified))
 }
 
 /// The headers that a request is sent with. Of a client's own ones there are two, as with BuildKit.
@@ -138,7 +143,7 @@ async fn headers(
 async fn fetch(step: &Step, source: &HttpSource) -> Result<Download, Error> {
     let name = file_name(source)?;
     let service = &step.job.0.service;
-    let mut content = content(step, source).await?;
+    let (mut content, modified) = content(step, source).await?;
     let root = service.root().join("http");
     let directory = Directory(root.join(random_hex(8)));
     let path = directory.0.join(name);
@@ -165,13 +170,22 @@ async fn fetch(step: &Step, source: &HttpSource) -> Result<Download, Error> {
     blocking(move || {
         std::os::unix::fs::chown(&path, owner.0, owner.1).map_err(Error::file("chown", &path))?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))
-            .map_err(Error::file("chmod", &path))
+            .map_err(Error::file("chmod", &path))?;
+        date(&file, modified).map_err(Error::file("set the time of", &path))
     })
     .await?;
     Ok(Download {
         directory,
         digest: Digest::sha256(&hasher.finalize().into()),
+        modified,
     })
+}
+
+/// Gives a downloaded file the time at which it was changed last, or the first of all times.
+pub(crate) fn date(file: &std::fs::File, modified: Option<SystemTime>) -> std::io::Result<()> {
+    let time = modified.unwrap_or(SystemTime::UNIX_EPOCH);
+    let times = std::fs::FileTimes::new().set_accessed(time);
+    file.set_times(times.set_modified(time))
 }
 
 #[cfg(test)]

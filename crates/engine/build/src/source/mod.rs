@@ -14,6 +14,7 @@ use arca_types::Digest;
 use crate::graph::Source;
 use crate::solve::{Listeners, Step};
 use crate::{Error, Tree};
+pub(crate) use http::date;
 pub(crate) use image::at_registry;
 pub(crate) use local::LocalDirectories;
 
