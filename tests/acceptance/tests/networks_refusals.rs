@@ -470,6 +470,14 @@ const SAME: &[(&str, &str)] = &[
         "could not get container for nonsense: No such container: nonsense",
     ),
     (
+        "network connect --alias x none RUN",
+        "invalid endpoint settings:\nnetwork-scoped alias is supported only for containers in user defined networks",
+    ),
+    (
+        "network connect --alias x host STOP",
+        "invalid endpoint settings:\nnetwork-scoped alias is supported only for containers in user defined networks",
+    ),
+    (
         "run --rm --link HOSTRUN:x busybox true",
         "conflicting options: host type networking can't be used with links. This would result in undefined behavior",
     ),

@@ -40,7 +40,7 @@ pub struct BuiltImage {
     pub compression: Option<LayerCompression>,
     /// Its names.
     pub names: Vec<Reference>,
-    /// Whether that it is there now is an event.
+    /// Whether an event (`create`) tells of it.
     pub told: bool,
     /// Keeps the layers until the image does.
     pub lease: Lease,

@@ -52,6 +52,7 @@ impl Networks {
             return Ok(wish.network.clone());
         };
         refuse_configuration(network)?;
+        check(network, wish)?;
         if !present.networks.contains(&network.name) {
             let private = present.networks.iter().any(|name| {
                 state
@@ -60,7 +61,6 @@ impl Networks {
             });
             exclusive(network, present.on_host, private)?;
         }
-        check(network, wish)?;
         Ok(network.name.clone())
     }
 

@@ -4,7 +4,7 @@ use arca_net::Targets;
 use arca_types::{ContainerId, chain};
 
 use crate::Networks;
-use crate::check::{canonical, exclusive, refuse_configuration};
+use crate::check::{canonical, check, exclusive, refuse_configuration};
 use crate::endpoint::{choose_default_route, endpoint, release};
 use crate::error::Error;
 use crate::service::{Inner, Live};
@@ -82,6 +82,7 @@ impl Inner {
             .ok_or_else(|| Error::NoSandbox(id.clone()))?;
         let (sandbox, others) = describe(live);
         refuse_configuration(&network)?;
+        check(&network, wish)?;
         if !others.iter().any(|other| other.network == network.id) {
             let on_host = live.record.sandbox.netns.is_none();
             let private = others.iter().any(|other| other.interface.is_empty());
