@@ -278,6 +278,8 @@ fn what_is_wrong_is_said_in_the_words_that_clients_look_for() {
              remove")),
         ("POST", "/networks/create", json!({"Name": network}), 409,
             format!("network with name {network} already exists")),
+        ("DELETE", "/images/%20", json!(null), 400, "image name cannot be blank".to_owned()),
+        ("POST", "/images/create?fromSrc=-&platform=macos", json!(null), 400, "operating system is not supported".to_owned()),
         ("POST", "/images/create?fromImage=scratch", json!(null), 403, "'scratch' is a reserved name".to_owned()),
         ("POST", &format!("/commit?container={name}&repo=x&tag=a%20b"), json!(null), 400,
             "invalid tag format".to_owned()),

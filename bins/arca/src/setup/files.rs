@@ -118,18 +118,17 @@ impl Manifest {
         let mut directories = std::mem::take(&mut self.list.directories);
         // What is in a directory comes behind it.
         while let Some(directory) = directories.pop_last() {
+            if kept.keys().any(|path| path.starts_with(&directory)) {
+                self.list.directories.insert(directory);
+                continue;
+            }
             let target = self.at(&directory);
-            match std::fs::remove_dir(&target) {
-                Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {
-                    if kept.keys().any(|path| path.starts_with(&directory)) {
-                        self.list.directories.insert(directory);
-                    }
-                }
-                Err(error) if error.kind() != ErrorKind::NotFound => {
+            match std::fs::remove_dir(&target).map_err(|error| (error.kind(), error)) {
+                Ok(()) | Err((ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty, _)) => {}
+                Err((_, error)) => {
                     return Err(error)
                         .with_context(|| format!("cannot remove {}", target.display()));
                 }
-                _ => {}
             }
         }
         self.list.files = kept;

@@ -5,10 +5,37 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A text that is not a platform.
+/// A text that is not a platform, in the words of containerd.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?}: unknown operating system or architecture: invalid argument")]
-pub struct PlatformError(String);
+pub enum PlatformError {
+    /// The first of several parts is not an operating system's name.
+    #[error(
+        "{part:?} is an invalid OS component of {text:?}: OSAndVersion specifier component must match {}: invalid argument",
+        r#""^([A-Za-z0-9_-]+)(?:\\(([A-Za-z0-9_.%-]*)((?:\\+[A-Za-z0-9_.%-]+)*)\\))?$""#
+    )]
+    Os {
+        /// The part.
+        part: String,
+        /// All of it.
+        text: String,
+    },
+    /// A further part is not a name.
+    #[error(
+        "{part:?} is an invalid component of {text:?}: platform specifier component must match \"^[A-Za-z0-9_.-]+$\": invalid argument"
+    )]
+    Component {
+        /// The part.
+        part: String,
+        /// All of it.
+        text: String,
+    },
+    /// There are too many parts.
+    #[error("{0:?}: cannot parse platform specifier: invalid argument")]
+    Parts(String),
+    /// The only part is a name of nothing.
+    #[error("{0:?}: unknown operating system or architecture: invalid argument")]
+    Unknown(String),
+}
 
 /// An operating system, an architecture and its variant, in the words of Go (`linux/arm64/v8`).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -43,8 +70,13 @@ impl Platform {
             ("i386", _) => ("386", None),
             (other, v) => (other, v),
         };
+        let os = os.to_ascii_lowercase();
         Self {
-            os: os.to_ascii_lowercase(),
+            os: if os == "macos" {
+                "darwin".to_owned()
+            } else {
+                os
+            },
             architecture: architecture.to_owned(),
             variant: variant.map(str::to_owned),
         }
@@ -77,16 +109,22 @@ impl FromStr for Platform {
 
     /// Parses `os/architecture[/variant]`, `os` or `architecture`.
     fn from_str(text: &str) -> Result<Self, PlatformError> {
-        let error = || PlatformError(text.to_owned());
-        let valid = |part: &&str| {
-            !part.is_empty()
-                && part
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
-        };
+        let whole = || text.to_owned();
         let parts: Vec<&str> = text.split('/').collect();
-        if !parts.iter().all(valid) {
-            return Err(error());
+        for (number, part) in parts.iter().enumerate() {
+            let is_name = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
+            let valid = part
+                .bytes()
+                .all(|b| is_name(b) || (number > 0 && b == b'.'));
+            if valid && !part.is_empty() {
+                continue;
+            }
+            let (part, text) = ((*part).to_owned(), whole());
+            return Err(if number == 0 {
+                PlatformError::Os { part, text }
+            } else {
+                PlatformError::Component { part, text }
+            });
         }
         let host = Self::host();
         match parts.as_slice() {
@@ -94,7 +132,8 @@ impl FromStr for Platform {
             [one] if is_architecture(one) => Ok(Self::new(&host.os, one, None)),
             [os, architecture] => Ok(Self::new(os, architecture, None)),
             [os, architecture, variant] => Ok(Self::new(os, architecture, Some(variant))),
-            _ => Err(error()),
+            [_] => Err(PlatformError::Unknown(whole())),
+            _ => Err(PlatformError::Parts(whole())),
         }
     }
 }
@@ -105,6 +144,7 @@ fn is_os(text: &str) -> bool {
         "linux"
             | "windows"
             | "darwin"
+            | "macos"
             | "freebsd"
             | "netbsd"
             | "openbsd"
@@ -172,8 +212,23 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "linux/", "a/b/c/d", "nonsense", "lin ux/amd64"] {
-            assert!(text.parse::<Platform>().is_err(), "{text}");
+        for (text, problem) in [
+            (
+                "",
+                r#""" is an invalid OS component of "": OSAndVersion specifier component must match "^([A-Za-z0-9_-]+)(?:\\(([A-Za-z0-9_.%-]*)((?:\\+[A-Za-z0-9_.%-]+)*)\\))?$""#,
+            ),
+            (
+                "linux/",
+                r#""" is an invalid component of "linux/": platform specifier component must match "^[A-Za-z0-9_.-]+$""#,
+            ),
+            ("a/b/c/d", r#""a/b/c/d": cannot parse platform specifier"#),
+            (
+                "nonsense",
+                r#""nonsense": unknown operating system or architecture"#,
+            ),
+        ] {
+            let told = text.parse::<Platform>().unwrap_err().to_string();
+            assert_eq!(told, format!("{problem}: invalid argument"));
         }
     }
 

@@ -17,7 +17,7 @@ pub(super) async fn session(
 ) -> Result<Response, ApiError> {
     let hijacked = hijack
         .accept_h2c()
-        .map_err(|_refused| ApiError::bad("no upgrade proto in request"));
+        .map_err(|refused| ApiError::bad(refused.message()));
     let (response, connection) = hijacked?;
     let headers = read(&headers);
     if headers.id.is_empty() {

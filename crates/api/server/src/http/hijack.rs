@@ -29,6 +29,8 @@ pub(crate) struct Hijack {
     upgrade: Option<OnUpgrade>,
     /// The client did not ask for an upgrade.
     raw: bool,
+    /// What the client asks for.
+    protocol: String,
 }
 
 impl<S: Sync> FromRequestParts<S> for Hijack {
@@ -39,9 +41,12 @@ impl<S: Sync> FromRequestParts<S> for Hijack {
             .extensions
             .get::<Client>()
             .is_some_and(|client| client.raw);
+        let protocol = parts.headers.get(header::UPGRADE);
+        let protocol = protocol.map(|protocol| String::from_utf8_lossy(protocol.as_bytes()));
         Ok(Self {
             upgrade: parts.extensions.remove::<OnUpgrade>(),
             raw,
+            protocol: protocol.unwrap_or_default().into_owned(),
         })
     }
 }
@@ -95,6 +100,10 @@ impl Hijack {
         let Some(upgrade) = upgrade else {
             return Err(ApiError::internal("no upgrade proto in request"));
         };
+        if self.protocol != "h2c" {
+            let text = format!("protocol {} not supported", self.protocol);
+            return Err(ApiError::internal(&text));
+        }
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         let headers = response.headers_mut();

@@ -19,6 +19,9 @@ pub(super) async fn remove(
     version: ApiVersion,
     query: Query,
 ) -> Result<Response, ApiError> {
+    if name.trim().is_empty() {
+        return Err(ApiError::bad("image name cannot be blank"));
+    }
     let options = RemoveOptions {
         force: query.flag("force"),
         no_prune: query.flag("noprune"),
