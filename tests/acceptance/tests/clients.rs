@@ -251,6 +251,59 @@ fn an_exec_runs_once_and_says_so_to_who_attaches() {
     assert_eq!(demux(&bytes).0, text.as_bytes());
 }
 
+/// A request, and the status and the message of its answer.
+type Refusal<'a> = (&'a str, &'a str, Value, u16, String);
+
+fn all_refused(engine: &Engine, cases: &[Refusal<'_>]) {
+    for (method, path, body, status, message) in cases {
+        let bytes = match body {
+            Value::Null => Vec::new(),
+            body => body.to_string().into_bytes(),
+        };
+        let headers: &[_] = if bytes.is_empty() { &[] } else { &UPGRADE[2..] };
+        let mut answer = engine.http().send(method, path, headers, &bytes);
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        let (found, told) = answer.json();
+        assert_eq!(
+            (found, told),
+            (*status, json!({ "message": message })),
+            "{method} {path}"
+        );
+    }
+}
+
+#[test]
+fn what_is_wrong_with_images_is_said_so() {
+    let engine = Engine::start();
+    let platform = "/images/create?fromSrc=-&platform";
+    let cases = [
+        ("DELETE", "/images/%20", 400, "image name cannot be blank"),
+        (
+            "POST",
+            &format!("{platform}=macos"),
+            400,
+            "operating system is not supported",
+        ),
+        (
+            "POST",
+            &format!("{platform}=linux%2F"),
+            400,
+            "\"\" is an invalid component of \"linux/\": platform specifier component must match \
+             \"^[A-Za-z0-9_.-]+$\": invalid argument",
+        ),
+        (
+            "POST",
+            "/images/create?fromImage=scratch",
+            403,
+            "'scratch' is a reserved name",
+        ),
+    ];
+    let cases = cases.map(|(method, path, status, message)| {
+        (method, path, json!(null), status, message.to_owned())
+    });
+    all_refused(&engine, &cases);
+}
+
 #[test]
 fn what_is_wrong_is_said_in_the_words_that_clients_look_for() {
     let engine = Engine::start();
@@ -278,9 +331,6 @@ fn what_is_wrong_is_said_in_the_words_that_clients_look_for() {
              remove")),
         ("POST", "/networks/create", json!({"Name": network}), 409,
             format!("network with name {network} already exists")),
-        ("DELETE", "/images/%20", json!(null), 400, "image name cannot be blank".to_owned()),
-        ("POST", "/images/create?fromSrc=-&platform=macos", json!(null), 400, "operating system is not supported".to_owned()),
-        ("POST", "/images/create?fromImage=scratch", json!(null), 403, "'scratch' is a reserved name".to_owned()),
         ("POST", &format!("/commit?container={name}&repo=x&tag=a%20b"), json!(null), 400,
             "invalid tag format".to_owned()),
         ("GET", "/services", json!(null), 503, "This node is not a swarm manager. Use \"docker swarm init\" or \
@@ -298,21 +348,7 @@ fn what_is_wrong_is_said_in_the_words_that_clients_look_for() {
         ("POST", "/build/prune?filters=%7B%22bogus%22%3A%5B%22x%22%5D%7D", json!(null), 400,
             "failed to prune build cache: invalid filter 'bogus'".to_owned()),
     ];
-    for (method, path, body, status, message) in cases {
-        let bytes = match &body {
-            Value::Null => Vec::new(),
-            body => body.to_string().into_bytes(),
-        };
-        let headers: &[_] = if bytes.is_empty() { &[] } else { &UPGRADE[2..] };
-        let mut answer = engine.http().send(method, path, headers, &bytes);
-        assert_eq!(answer.header("content-type"), Some("application/json"));
-        let (found, told) = answer.json();
-        assert_eq!(
-            (found, told),
-            (status, json!({ "message": message })),
-            "{method} {path}"
-        );
-    }
+    all_refused(&engine, &cases);
     engine.docker(&["network", "rm", &network]).ok();
 }
 
