@@ -60,7 +60,7 @@ fn broken_layers() -> Vec<Case> {
     let mut corrupt = blob.clone();
     let middle = corrupt.len() / 2;
     corrupt[middle] ^= 0xff;
-    let hostile = gzip(&layer(&[("../../escape", "x")]));
+    let hostile = gzip(&layer(&[(".wh...", "x")]));
     let other = LayerSource {
         diff_id: Some(sha256(b"other").into()),
         ..source(&blob)
@@ -103,7 +103,12 @@ fn broken_layers() -> Vec<Case> {
             source(&gzip(&archive[..2000])),
             "unexpected EOF",
         ),
-        ("hostile", hostile.clone(), source(&hostile), "outside"),
+        (
+            "hostile",
+            hostile.clone(),
+            source(&hostile),
+            "invalid whiteout",
+        ),
         ("bzip2", b"BZh91AY".to_vec(), source(b"BZh91AY"), "bzip2"),
     ]
 }
