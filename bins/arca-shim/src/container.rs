@@ -20,12 +20,3 @@ pub(crate) fn cgroups(container: &Container) -> Result<CgroupPaths, ExecError> {
     let unified = paths.unified.map(|path| (String::new(), path));
     Ok(paths.v1.into_iter().chain(unified).collect())
 }
-
-/// When a process started, in ticks since boot (field 22 of proc_pid_stat(5)); 0 when it is gone.
-pub(crate) fn start_time(pid: i32) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields = text.rsplit_once(") ").map(|(_, fields)| fields);
-    fields
-        .and_then(|fields| fields.split(' ').nth(19)?.parse().ok())
-        .unwrap_or(0)
-}

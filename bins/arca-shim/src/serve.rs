@@ -5,10 +5,9 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
 use anyhow::Context;
-use arca_shim_proto::{Channel, SOCKET_FILE, STATE_FILE, StateRecord};
+use arca_shim_proto::{Channel, SOCKET_FILE, STATE_FILE, StateRecord, start_time};
 use arca_types::ContainerId;
 
-use crate::container;
 use crate::directory::Directory;
 use crate::poller::{Poller, READ, Token};
 use crate::shim::Shim;
@@ -29,7 +28,7 @@ pub(crate) fn serve(directory: &str, id: &str) -> anyhow::Result<()> {
     let record = StateRecord {
         id: id.clone(),
         shim_pid: pid,
-        shim_started: container::start_time(pid),
+        shim_started: start_time(pid).unwrap_or_default(),
         init: None,
         init_started: 0,
         cgroups: Default::default(),

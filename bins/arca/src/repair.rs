@@ -4,11 +4,12 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, ensure};
+use arca_shim_proto::start_time;
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::Options;
-use crate::state::{Fault, shim_state, start_time};
+use crate::state::{Fault, shim_state};
 
 /// Repairs each fault; returns what was done, one line each.
 ///
@@ -95,7 +96,8 @@ fn kill(pid: i32, started: u64) -> anyhow::Result<()> {
         tv_sec: 10,
         tv_nsec: 0,
     };
-    rustix::event::poll(&mut wait, Some(&limit)).context("poll")?;
+    let ended = rustix::event::poll(&mut wait, Some(&limit)).context("poll")?;
+    ensure!(ended > 0, "process {pid} does not end");
     Ok(())
 }
 

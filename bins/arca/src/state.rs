@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use arca_shim_proto::{EXIT_FILE, STATE_FILE, StateRecord};
+use arca_shim_proto::{EXIT_FILE, STATE_FILE, StateRecord, start_time};
 use arca_store::{Record, Store};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -171,14 +171,6 @@ pub(crate) fn shim_state(directory: &Path) -> Option<StateRecord> {
 fn shim_pid(directory: &Path) -> Option<i32> {
     let state = shim_state(directory)?;
     (start_time(state.shim_pid)? == state.shim_started).then_some(state.shim_pid)
-}
-
-/// When a process started, in ticks since boot (field 22 of proc_pid_stat(5)); none when there is no such
-/// process.
-pub(crate) fn start_time(pid: i32) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, fields) = text.rsplit_once(") ")?;
-    fields.split(' ').nth(19)?.parse().ok()
 }
 
 /// Finds what does not fit.

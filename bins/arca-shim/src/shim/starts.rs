@@ -6,7 +6,7 @@ use arca_executor::ExecError;
 use arca_logging::Writer;
 use arca_shim_proto::{
     Channel, EXIT_FILE, ExecRequest, ExitRecord, ExitStatus, Failure, FailureKind, Phase, RUN_FILE,
-    Response, RunRequest, STATE_FILE, SessionSpec, Started,
+    Response, RunRequest, STATE_FILE, SessionSpec, Started, start_time,
 };
 use arca_types::{Clock, ExecId, SystemClock};
 
@@ -236,7 +236,7 @@ impl Shim {
     /// Writes down who the init process is, and watches its memory.
     fn note_init(&mut self, started: Started) {
         self.record.init = Some(started);
-        self.record.init_started = container::start_time(started.pid);
+        self.record.init_started = start_time(started.pid).unwrap_or_default();
         match container::cgroups(&self.container()) {
             Ok(cgroups) => self.record.cgroups = cgroups,
             Err(error) => complain("the container's cgroups are not known", &error),

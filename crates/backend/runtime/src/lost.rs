@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use arca_shim_proto::ExitStatus;
+use arca_shim_proto::{ExitStatus, start_time};
 use arca_types::{Clock, SystemClock};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -96,16 +96,11 @@ fn kill(pid: i32, started: u64) {
     let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else {
         return;
     };
-    if start_time(pid) == Some(started) && pidfd_send_signal(&pidfd, Signal::KILL).is_ok() {
+    if start_time(pid.as_raw_nonzero().get()) == Some(started)
+        && pidfd_send_signal(&pidfd, Signal::KILL).is_ok()
+    {
         wait(pid, Duration::from_secs(10));
     }
-}
-
-/// Field 22 of proc_pid_stat(5): when the process started, in ticks since boot.
-fn start_time(pid: Pid) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
-    let (_, fields) = text.rsplit_once(") ")?;
-    fields.split(' ').nth(19)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -116,7 +111,7 @@ mod tests {
     fn only_the_process_that_started_then_is_killed() {
         let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
         let raw = i32::try_from(child.id()).unwrap();
-        let started = start_time(Pid::from_raw(raw).unwrap()).unwrap();
+        let started = start_time(raw).unwrap();
 
         kill(raw, started + 1);
         assert!(child.try_wait().unwrap().is_none());

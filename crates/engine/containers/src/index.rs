@@ -159,19 +159,23 @@ mod tests {
         let index = Index::default();
         for (digit, name) in ids {
             let id: ContainerId = digit.repeat(64 / digit.len()).parse().unwrap();
-            let container = testing::container(&id, name);
-            let (_sender, state) = watch::channel(Arc::new(container));
-            let (commands, _receiver) = mpsc::channel(1);
-            index.reserve(name, &id).unwrap();
-            index.insert(Arc::new(Handle {
-                id,
-                commands,
-                state,
-                arriving: Arriving::nobody(),
-                files: Arc::default(),
-            }));
+            add(&index, testing::container(&id, name));
         }
         index
+    }
+
+    fn add(index: &Index, container: Container) {
+        let (id, name) = (container.id.clone(), container.name.clone());
+        let (_sender, state) = watch::channel(Arc::new(container));
+        let (commands, _receiver) = mpsc::channel(1);
+        index.reserve(&name, &id).unwrap();
+        index.insert(Arc::new(Handle {
+            id,
+            commands,
+            state,
+            arriving: Arriving::nobody(),
+            files: Arc::default(),
+        }));
     }
 
     #[test]
@@ -205,16 +209,7 @@ mod tests {
             alias: "/mysql".to_owned(),
         }];
         web.spec = Arc::new(spec);
-        let (_sender, state) = watch::channel(Arc::new(web));
-        let (commands, _receiver) = mpsc::channel(1);
-        index.reserve("web", &id).unwrap();
-        index.insert(Arc::new(Handle {
-            id,
-            commands,
-            state,
-            arriving: Arriving::nobody(),
-            files: Arc::default(),
-        }));
+        add(&index, web);
         for name in ["web/mysql", "/web/mysql"] {
             assert_eq!(index.find(name).unwrap().snapshot().name.as_ref(), "db");
         }

@@ -58,3 +58,11 @@ pub struct ExitRecord {
     #[serde(default)]
     pub execs: Vec<ExecExit>,
 }
+
+/// When a process started, as [`StateRecord`] has it; none when there is no such process.
+#[must_use]
+pub fn start_time(pid: i32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = text.rsplit_once(") ")?;
+    fields.split(' ').nth(19)?.parse().ok()
+}

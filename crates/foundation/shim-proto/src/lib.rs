@@ -16,7 +16,7 @@ mod message;
 mod spec;
 
 pub use channel::{Channel, ChannelError};
-pub use files::{BUNDLE_FILE, STATE_FILE, StateRecord};
+pub use files::{BUNDLE_FILE, STATE_FILE, StateRecord, start_time};
 pub use files::{CgroupPaths, EXIT_FILE, ExitRecord, RUN_FILE, SHIM_LOG_FILE, SOCKET_FILE};
 pub use frame::{Frame, FrameError, FrameKind, MAX_DESCRIPTORS, MAX_PAYLOAD};
 pub use message::{
