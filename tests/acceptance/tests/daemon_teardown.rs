@@ -50,6 +50,23 @@ fn teardown(engine: &Engine) -> Output {
     command.output().unwrap()
 }
 
+/// The command lines of what runs for an engine, and names its run-time files.
+fn processes(engine: &Engine) -> Vec<String> {
+    let root = engine.exec_root().to_str().unwrap().to_owned();
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let lines = all.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+    lines
+        .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
+        .filter(|line| line.contains(&root))
+        .collect()
+}
+
+/// Whether the process runs that answers containers' DNS questions.
+fn answers_names(engine: &Engine) -> bool {
+    let all = processes(engine);
+    all.iter().any(|line| line.contains("/arca-dns "))
+}
+
 #[track_caller]
 fn refused(engine: &Engine, why: &str) {
     let output = teardown(engine);
@@ -89,6 +106,7 @@ fn nothing_of_an_engine_stays_on_the_host_when_it_leaves() {
     // Not under a daemon, nor under a container.
     refused(&engine, "arca.db");
     engine.stop();
+    assert!(answers_names(&engine), "a container needs it");
     let before = kernel(netns);
     refused(&engine, "containers run: 1; stop them first");
     assert_eq!(kernel(netns), before);
@@ -96,6 +114,7 @@ fn nothing_of_an_engine_stays_on_the_host_when_it_leaves() {
     engine.docker(&["exec", &name, "true"]).ok();
     engine.docker(&["stop", &name]).ok();
     engine.stop();
+    assert!(!answers_names(&engine), "nobody needs it");
 
     torn_down(&engine);
     let left = kernel(netns);
@@ -111,15 +130,9 @@ fn nothing_of_an_engine_stays_on_the_host_when_it_leaves() {
     let exec_root = engine.exec_root();
     let netns_files = std::fs::read_dir(exec_root.join("netns")).unwrap();
     assert_eq!(netns_files.count(), 0);
-    eventually("what answers DNS questions ends", || {
+    eventually("nothing runs any more, and nothing is mounted", || {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-        let names = exec_root.to_str().unwrap().to_owned();
-        let processes = std::fs::read_dir("/proc").unwrap().flatten();
-        let names_it = |entry: std::fs::DirEntry| {
-            let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&line).contains(&names)
-        };
-        let gone = !mounts.contains(&names) && !processes.into_iter().any(names_it);
+        let gone = !mounts.contains(exec_root.to_str().unwrap()) && processes(&engine).is_empty();
         gone.then_some(())
     });
 

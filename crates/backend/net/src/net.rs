@@ -161,6 +161,18 @@ impl Net {
         self.blocking(move |inner| inner.clear(&networks)).await
     }
 
+    /// Ends what runs beside this process for sandboxes, unless there are some. Nothing may be attached any more.
+    ///
+    /// # Errors
+    /// When it cannot be done in the background.
+    pub async fn close(&self) -> Result<(), Error> {
+        let close = |inner: &Inner| {
+            inner.close_dns();
+            Ok(())
+        };
+        self.blocking(close).await
+    }
+
     /// Makes a sandbox: its namespace, kept by a file, its links and the redirection of its ports.
     ///
     /// # Errors

@@ -85,6 +85,15 @@ impl Inner {
         }
     }
 
+    /// Ends the process that answers, unless a sandbox has a server.
+    pub(crate) fn close_dns(&self) {
+        if let Some(kept) = &self.kept
+            && lock(&self.resolvers).configs.is_empty()
+        {
+            kept.end();
+        }
+    }
+
     /// Takes up the servers of these sandboxes, at start.
     pub(crate) fn recover_dns(
         self: &Arc<Self>,

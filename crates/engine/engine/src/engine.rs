@@ -154,6 +154,7 @@ impl Engine {
             tracing::warn!(error, "when images were used is not written down");
         }
         self.runtime.close().await;
+        self.networks.close().await;
     }
 }
 

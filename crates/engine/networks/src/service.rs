@@ -127,6 +127,14 @@ impl Networks {
         Ok(Self(Arc::new(inner)))
     }
 
+    /// Ends what runs beside this process for networks, unless a container needs it. The last thing to be asked.
+    pub async fn close(&self) {
+        if let Err(error) = self.0.net.close().await {
+            let error = arca_types::chain(&error);
+            tracing::warn!(error, "what runs for networks does not end");
+        }
+    }
+
     /// The network of a running container; `None` when it does not run, or has that of another one.
     #[must_use]
     pub fn sandbox(&self, container: &ContainerId) -> Option<Sandbox> {

@@ -23,6 +23,7 @@ impl Networks {
         for (_, NetworkRecord(network)) in records.map_err(Error::Store)? {
             networks.extend(translate::network(&network, config)?);
         }
-        net.clear(networks).await.map_err(Error::Driver)
+        let cleared = net.clear(networks).await;
+        cleared.and(net.close().await).map_err(Error::Driver)
     }
 }

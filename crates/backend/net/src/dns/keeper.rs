@@ -10,14 +10,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::io::Errno;
 
 use super::names::Names;
 use super::orders::{Everything, Order, Reply, SOCKET, VERSION, read, write};
 use super::server::{Server, Sockets};
 use crate::error::Error;
 
-/// How often it looks whether anybody needs it.
+/// How often it looks at the least whether anybody needs it.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long it waits for the first one to say something.
 const FIRST: Duration = Duration::from_secs(30);
@@ -41,14 +42,17 @@ pub fn keep_names(directory: &Path) -> Result<(), Error> {
         .map_err(failed())?;
     let path = directory.join(SOCKET);
     let listener = listen(&path).map_err(failed())?;
+    let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+    let silence = eventfd(0, flags).map_err(|errno| failed()(errno.into()))?;
     let keeper = Arc::new(Keeper {
         names: Arc::default(),
+        silence,
         began: Instant::now(),
         state: Mutex::default(),
         runtime: runtime.handle().clone(),
     });
     while keeper.is_needed(&path) {
-        match accept(&listener) {
+        match keeper.accept(&listener) {
             Ok(Some(stream)) => keeper.listen_to(stream).map_err(failed())?,
             Ok(None) => {}
             Err(error) => return Err(failed()(error)),
@@ -67,31 +71,12 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Waits a while for somebody who has something to say.
-fn accept(listener: &UnixListener) -> io::Result<Option<UnixStream>> {
-    let wait = Timespec {
-        tv_sec: LOOK.as_secs().cast_signed(),
-        tv_nsec: 0,
-    };
-    let mut fds = [PollFd::new(listener, PollFlags::IN)];
-    match poll(&mut fds, Some(&wait)) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => {}
-        Err(errno) => return Err(errno.into()),
-    }
-    match listener.accept() {
-        Ok((stream, _)) => {
-            stream.set_nonblocking(false)?;
-            Ok(Some(stream))
-        }
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
 #[derive(Debug)]
 struct Keeper {
     names: Arc<Names>,
     began: Instant,
+    /// Counts those who have said their last word (eventfd(2)).
+    silence: OwnedFd,
     state: Mutex<State>,
     runtime: tokio::runtime::Handle,
 }
@@ -124,6 +109,34 @@ impl Keeper {
         !state.leaving.is_empty() || (!state.over && (waits || !alone))
     }
 
+    /// Waits a while for somebody who has something to say, or until somebody has said the last word.
+    fn accept(&self, listener: &UnixListener) -> io::Result<Option<UnixStream>> {
+        let wait = Timespec {
+            tv_sec: LOOK.as_secs().cast_signed(),
+            tv_nsec: 0,
+        };
+        let mut fds = [
+            PollFd::new(listener, PollFlags::IN),
+            PollFd::new(&self.silence, PollFlags::IN),
+        ];
+        match poll(&mut fds, Some(&wait)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        match rustix::io::read(&self.silence, &mut [0; 8]) {
+            Ok(_) | Err(Errno::AGAIN) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false)?;
+                Ok(Some(stream))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn listen_to(self: &Arc<Self>, mut stream: UnixStream) -> io::Result<()> {
         {
             let mut state = self.state();
@@ -145,6 +158,9 @@ impl Keeper {
                 }
             }
             keeper.state().listening -= 1;
+            if let Err(error) = rustix::io::write(&keeper.silence, &1_u64.to_ne_bytes()) {
+                tracing::debug!(%error, "it is seen with the next look");
+            }
         };
         std::thread::Builder::new()
             .name("orders".to_owned())

@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::socket_peercred;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::DnsConfig;
 use super::orders::{Entry, Everything, NO_VERSION, Order, Reply, SOCKET, VERSION, read, write};
@@ -146,6 +148,28 @@ impl Kept {
         }
         tracing::info!("a new DNS process takes over");
         Old::new(self).ok()
+    }
+
+    /// Ends the process, and returns when it has ended. For when no sandbox has a server.
+    pub(crate) fn end(&self) {
+        let Ok(last) = Old::new(self) else {
+            return;
+        };
+        let process = peer(&last.last).and_then(|pid| {
+            let pid = Pid::from_raw(pid.cast_signed())?;
+            pidfd_open(pid, PidfdFlags::empty()).ok()
+        });
+        *self.link() = None;
+        last.end();
+        let Some(process) = process else { return };
+        let wait = Timespec {
+            tv_sec: PATIENCE.as_secs().cast_signed(),
+            tv_nsec: 0,
+        };
+        let ended = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&wait));
+        if ended != Ok(1) {
+            tracing::warn!("the DNS process does not end");
+        }
     }
 
     fn connect(&self) -> io::Result<UnixStream> {
