@@ -21,6 +21,8 @@ const LOOK: Duration = Duration::from_millis(150);
 const LOST: Duration = Duration::from_secs(4);
 /// Between two of them.
 const PACE: Duration = Duration::from_millis(4);
+/// How many questions a flow asks at the least.
+const LEAST: usize = 60;
 /// Where a container asks for names.
 const RESOLVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11)), 53);
 /// The types of DNS records with addresses.
@@ -171,7 +173,7 @@ impl Flow {
         let (netns, end) = (netns.to_owned(), Arc::clone(&over));
         let (mut answered, mut lost, mut longest) = (0, 0, Duration::ZERO);
         let work = move || {
-            while !end.load(Ordering::Relaxed) {
+            while answered + lost < LEAST || !end.load(Ordering::Relaxed) {
                 let asked = Instant::now();
                 match ask() {
                     true => answered += 1,
@@ -190,7 +192,7 @@ impl Flow {
         Self { over, thread }
     }
 
-    /// Ends it.
+    /// Ends it, once it has asked often enough to say something.
     pub fn end(self) -> Told {
         self.over.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()

@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arca_build::graph::Edge;
-use arca_build::{BuildResult, Job};
+use arca_build::{BuildResult, Job, SolveInput};
 use arca_types::random_hex;
 use tokio::sync::{Notify, watch};
 use tonic::Status;
 
 use crate::history::{History, Told};
+use crate::provenance::Frontend;
 
 /// How long a call waits for the build it belongs to: clients call in any order.
 const ARRIVAL: Duration = Duration::from_secs(5);
@@ -32,16 +33,19 @@ pub(crate) struct Build {
     pub(crate) job: Job,
     pub(crate) inputs: BTreeMap<String, Edge>,
     refs: Mutex<HashMap<String, Option<Edge>>>,
+    /// The front end that the client asked last.
+    frontend: Mutex<Frontend>,
     /// What the client returned.
     returned: watch::Sender<Option<Result<BuildResult, Status>>>,
 }
 
 impl Build {
-    pub(crate) fn new(job: Job, inputs: BTreeMap<String, Edge>) -> Arc<Self> {
+    pub(crate) fn new(job: Job, input: &SolveInput) -> Arc<Self> {
         Arc::new(Self {
             job,
-            inputs,
+            inputs: input.frontend_inputs.clone(),
             refs: Mutex::default(),
+            frontend: Mutex::new(Frontend::of(input)),
             returned: watch::Sender::new(None),
         })
     }
@@ -64,6 +68,18 @@ impl Build {
 
     fn refs(&self) -> MutexGuard<'_, HashMap<String, Option<Edge>>> {
         self.refs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A front end is asked.
+    pub(crate) fn asks(&self, input: &SolveInput) {
+        let mut frontend = self.frontend.lock().unwrap_or_else(PoisonError::into_inner);
+        *frontend = Frontend::of(input);
+    }
+
+    /// The front end that was asked last.
+    pub(crate) fn frontend(&self) -> Frontend {
+        let frontend = self.frontend.lock().unwrap_or_else(PoisonError::into_inner);
+        frontend.clone()
     }
 
     /// Takes what the client returns.

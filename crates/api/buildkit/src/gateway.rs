@@ -99,8 +99,7 @@ fn returned(build: &Build, result: gw::Result) -> Result<BuildResult, Status> {
 fn mode(text: &str) -> ResolveMode {
     match text {
         "pull" => ResolveMode::Pull,
-        "local" => ResolveMode::Local,
-        _ => ResolveMode::Default,
+        _ => ResolveMode::PreferLocal,
     }
 }
 
@@ -193,6 +192,7 @@ impl LlbBridge for Gateway {
             cache_imports: imports.collect(),
             evaluate: request.evaluate,
         };
+        build.asks(&input);
         let solved = build.job.solve(input).await;
         let result = self.told(&build, solved.map_err(|e| error::status(&e))?);
         Ok(Response::new(gw::SolveResponse {

@@ -1,7 +1,8 @@
 //! BuildKit's gRPC services behind `/grpc` and `/session`: what buildx, bake and compose speak.
 //!
 //! On `/grpc` the client calls: `moby.buildkit.v1.Control` ([`control`]: solve, status, disk usage, workers,
-//! history) and `moby.buildkit.v1.frontend.LLBBridge` ([`gateway`]: the client as its own front end). On
+//! history), `moby.buildkit.v1.frontend.LLBBridge` ([`gateway`]: the client as its own front end) and containerd's
+//! `Content` ([`content`]: what records of builds name by digest). On
 //! `/session` the client serves ([`session`]): files, secrets, agents and credentials, and it takes
 //! results. Both are HTTP/2 on a connection that was upgraded from HTTP/1. `POST /build?version=2` ([`request`])
 //! is the same build by one plain request.
@@ -10,6 +11,7 @@
 
 mod build;
 mod caps;
+mod content;
 mod control;
 mod convert;
 mod definition;
@@ -17,6 +19,7 @@ mod error;
 mod filesync;
 mod gateway;
 mod history;
+mod provenance;
 mod request;
 mod service;
 mod session;

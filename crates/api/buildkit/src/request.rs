@@ -202,7 +202,7 @@ async fn told(
     body: Option<Body>,
     (sink, mut kept): (&Sender<BuildLine>, Option<&mut Vec<BuildLine>>),
 ) -> Result<api::SolveResponse, Error> {
-    let solving = solve::solve(Arc::clone(service), request, body);
+    let solving = solve::solve(Arc::clone(service), request, body, None);
     tokio::pin!(solving);
     let progress = tokio::select! {
         biased;

@@ -155,6 +155,7 @@ impl Builder {
             cancel: self.0.closing.child_token(),
             vertices: Mutex::default(),
             caches: Mutex::default(),
+            materials: Mutex::default(),
             announced: Mutex::default(),
         }));
         jobs.insert(id, job.clone());

@@ -2,7 +2,7 @@
 //! what it means is the business of who speaks with them (`arca-buildkit`).
 //!
 //! A build is kept when it has ended, so that one that a crash has ended is not known afterwards. What it
-//! told, which may be much, is in a file of its own and read when somebody asks.
+//! told and what belongs to its record, which may be much, are in files of their own and read when somebody asks.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -54,6 +54,27 @@ pub struct PastBuild {
     pub record: Vec<u8>,
 }
 
+/// What is kept of a build beside its record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// What it told while it ran.
+    Told,
+    /// What its record names by digest: its provenance, its trace, configurations of images.
+    Attached,
+}
+
+impl Part {
+    const ALL: [Self; 2] = [Self::Told, Self::Attached];
+
+    /// The ending of its file.
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Told => "told",
+            Self::Attached => "attached",
+        }
+    }
+}
+
 /// What is on disk of a build that has ended. The key is its ID.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct PastRecord {
@@ -86,7 +107,8 @@ impl Past {
             .map_err(Error::Store)?
             .into_iter()
             .collect();
-        let known: Vec<String> = builds.keys().map(|id| file_name(id)).collect();
+        let parts = |id: &String| Part::ALL.map(|part| file_name(id, part));
+        let known: Vec<String> = builds.keys().flat_map(parts).collect();
         let entries = std::fs::read_dir(&root).map_err(Error::file("read", &root))?;
         for entry in entries.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -106,8 +128,8 @@ impl Past {
         self.builds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn path(&self, id: &str) -> PathBuf {
-        self.root.join(file_name(id))
+    fn path(&self, id: &str, part: Part) -> PathBuf {
+        self.root.join(file_name(id, part))
     }
 
     /// The builds that are remembered no longer, now that there is one more.
@@ -150,7 +172,7 @@ impl Builder {
         past
     }
 
-    /// Keeps a build, with what it told if that is not kept yet. Returns the IDs of those that are
+    /// Keeps a build, with those of its parts that are not kept yet. Returns the IDs of the builds that are
     /// forgotten for it.
     ///
     /// # Errors
@@ -158,12 +180,12 @@ impl Builder {
     pub async fn remember(
         &self,
         build: PastBuild,
-        told: Option<Vec<u8>>,
+        parts: Vec<(Part, Vec<u8>)>,
     ) -> Result<Vec<String>, Error> {
         let past = &self.0.past;
-        if let Some(told) = told {
-            let path = past.path(&build.id);
-            blocking(move || write(&path, &told)).await?;
+        for (part, content) in parts {
+            let path = past.path(&build.id, part);
+            blocking(move || write(&path, &content)).await?;
         }
         let record = PastRecord {
             completed: build.completed,
@@ -181,12 +203,12 @@ impl Builder {
         Ok(outdated)
     }
 
-    /// What a build that has ended told; `None` when that is not known.
+    /// A part of a build that has ended; `None` when that is not known.
     ///
     /// # Errors
     /// [`Error::File`].
-    pub async fn told(&self, id: &str) -> Result<Option<Vec<u8>>, Error> {
-        let path = self.0.past.path(id);
+    pub async fn part(&self, id: &str, part: Part) -> Result<Option<Vec<u8>>, Error> {
+        let path = self.0.past.path(id, part);
         blocking(move || match std::fs::File::open(&path) {
             Ok(file) => {
                 let read = zstd::decode_all(file);
@@ -208,12 +230,17 @@ impl Builder {
         let saved = past.store.commit(batch, Durability::Process).await;
         saved.map_err(Error::Store)?;
         past.builds().remove(id);
-        let path = past.path(id);
-        blocking(move || match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::file("remove", &path)(error))
+        let paths = Part::ALL.map(|part| past.path(id, part));
+        blocking(move || {
+            for path in paths {
+                match std::fs::remove_file(&path) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(Error::file("remove", &path)(error));
+                    }
+                    _ => {}
+                }
             }
-            _ => Ok(()),
+            Ok(())
         })
         .await
     }
@@ -225,16 +252,17 @@ impl Builder {
 }
 
 /// IDs are what clients say: files are named by their digests.
-fn file_name(id: &str) -> String {
+fn file_name(id: &str, part: Part) -> String {
     let digest = sha2::Sha256::digest(id.as_bytes());
-    Digest::sha256(&digest.into()).hex().to_owned()
+    let digest = Digest::sha256(&digest.into());
+    format!("{}.{}", digest.hex(), part.extension())
 }
 
-fn write(path: &Path, told: &[u8]) -> Result<(), Error> {
-    let packed = zstd::encode_all(told, 1).map_err(Error::file("compress", path))?;
-    let part = path.with_extension("part");
-    std::fs::write(&part, packed).map_err(Error::file("write", &part))?;
-    std::fs::rename(&part, path).map_err(Error::file("rename", path))
+fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
+    let packed = zstd::encode_all(content, 1).map_err(Error::file("compress", path))?;
+    let new = path.with_added_extension("new");
+    std::fs::write(&new, packed).map_err(Error::file("write", &new))?;
+    std::fs::rename(&new, path).map_err(Error::file("rename", path))
 }
 
 #[cfg(test)]
@@ -286,8 +314,10 @@ mod tests {
         let store = Store::open(dir.path().join("db")).unwrap();
         let root = dir.path().join("h");
         let past = Past::open(root.clone(), store.clone()).unwrap();
-        write(&past.path("../../x"), b"told").unwrap();
-        assert_eq!(std::fs::read_dir(&root).unwrap().count(), 1);
+        for part in Part::ALL {
+            write(&past.path("../../x", part), b"told").unwrap();
+        }
+        assert_eq!(std::fs::read_dir(&root).unwrap().count(), 2);
         Past::open(root.clone(), store).unwrap();
         assert_eq!(std::fs::read_dir(&root).unwrap().count(), 0);
     }

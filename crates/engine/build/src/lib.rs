@@ -20,6 +20,7 @@ mod fs;
 pub mod graph;
 mod history;
 mod job;
+mod material;
 pub mod progress;
 mod request;
 pub mod session;
@@ -32,8 +33,9 @@ pub use cache::{CacheItem, GcPolicy, PruneRequest, Pruned};
 pub use classic::{ClassicContext, ClassicLine, ClassicRequest, ClassicSink};
 pub use error::Error;
 pub use export::{CacheExport, CacheImport, ExporterKind, ExporterSpec};
-pub use history::{HistoryConfig, PastBuild};
+pub use history::{HistoryConfig, Part, PastBuild};
 pub use job::Job;
+pub use material::Material;
 pub use request::{
     BuildResult, Entitlement, Exported, JobRequest, Limits, ResolvedImage, SolveInput,
 };

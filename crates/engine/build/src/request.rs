@@ -107,6 +107,8 @@ pub struct ResolvedImage {
 pub struct Exported {
     /// The image, if one was made.
     pub image: Option<ImageId>,
+    /// The configurations of images that were added, by the exporter's place.
+    pub configs: BTreeMap<usize, Vec<u8>>,
     /// `ExporterResponse`: `containerimage.digest`, `containerimage.config.digest`, `image.name`, ….
     pub response: BTreeMap<String, String>,
 }

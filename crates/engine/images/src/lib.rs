@@ -70,6 +70,7 @@ pub use progress::{Detail, Progress, ProgressSink, bar};
 pub use prune::Pruned;
 pub use pull::{Base, Described, PullRequest};
 pub use push::PushRequest;
+pub use record::chain_ids;
 pub use remove::{RemoveOptions, Removed};
 pub use save::SaveRequest;
 pub use search::SearchRequest;

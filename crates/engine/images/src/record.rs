@@ -66,7 +66,8 @@ impl Record for NameRecord {
 }
 
 /// The chain IDs of layers, lowest first (OCI image specification, config.md, "Layer ChainID").
-pub(crate) fn chain_ids<'a>(diff_ids: impl IntoIterator<Item = &'a DiffId>) -> Vec<Digest> {
+#[must_use]
+pub fn chain_ids<'a>(diff_ids: impl IntoIterator<Item = &'a DiffId>) -> Vec<Digest> {
     use sha2::Digest as _;
     let mut chain: Vec<Digest> = Vec::new();
     for diff_id in diff_ids {

@@ -19,7 +19,7 @@ use bollard_buildkit_proto::moby::buildkit::v1::control_server::Control as Contr
 use futures_util::{Stream, StreamExt as _, stream};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::history::{self, Told};
+use crate::history::{self, Caller, Told};
 use crate::service::Service;
 use crate::{api, convert};
 
@@ -56,7 +56,10 @@ impl ControlService for Control {
         request: Request<api::SolveRequest>,
     ) -> Result<Response<api::SolveResponse>, Status> {
         let service = Arc::clone(&self.0);
-        solve::solve(service, request.into_inner(), None)
+        let traceparent = request.metadata().get("traceparent");
+        let traceparent = traceparent.and_then(|text| text.to_str().ok());
+        let caller = traceparent.and_then(Caller::read);
+        solve::solve(service, request.into_inner(), None, caller)
             .await
             .map(Response::new)
     }

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use arca_build::graph::Edge;
 use arca_build::session::NoSession;
 use arca_build::{
-    BuildResult, BuildSession, CacheExport, CacheImport, Entitlement, ExporterKind, ExporterSpec,
-    JobRequest, Limits, SolveInput,
+    BuildResult, BuildSession, CacheExport, CacheImport, Entitlement, Exported, ExporterKind,
+    ExporterSpec, JobRequest, Limits, SolveInput,
 };
 use tonic::Status;
 
 use crate::build::Build;
 use crate::definition;
+use crate::history::Caller;
 use crate::service::Service;
 use crate::session::Body;
 use crate::{api, error};
@@ -32,6 +33,7 @@ pub(crate) async fn solve(
     service: Arc<Service>,
     request: api::SolveRequest,
     body: Option<Body>,
+    caller: Option<Caller>,
 ) -> Result<api::SolveResponse, Status> {
     let record = service.builds.history.record(&request);
     let internal = request.internal;
@@ -44,15 +46,15 @@ pub(crate) async fn solve(
     };
     let work = tokio::spawn(async move {
         let outcome = run(&build, &asked).await;
-        let told = outcome.as_ref().map_err(Clone::clone);
-        service.builds.history.end(build.job.id(), told);
+        let history = &service.builds.history;
+        history.end(&build, outcome.as_ref(), caller.as_ref());
         service.builds.remove(build.job.id());
         build.job.end();
         service
             .builds
             .history
             .keep(&service.builder, build.job.id());
-        outcome
+        outcome.map(|done| done.response())
     });
     let done = work.await;
     drop(ending);
@@ -73,7 +75,21 @@ impl Drop for Ending {
     }
 }
 
-async fn run(build: &Build, asked: &Asked) -> Result<api::SolveResponse, Status> {
+/// What came of a build.
+pub(crate) struct Done {
+    pub(crate) result: BuildResult,
+    pub(crate) exported: Exported,
+}
+
+impl Done {
+    fn response(self) -> api::SolveResponse {
+        api::SolveResponse {
+            exporter_response: self.exported.response.into_iter().collect(),
+        }
+    }
+}
+
+async fn run(build: &Build, asked: &Asked) -> Result<Done, Status> {
     let result = if asked.gateway {
         build.result().await?
     } else {
@@ -81,26 +97,20 @@ async fn run(build: &Build, asked: &Asked) -> Result<api::SolveResponse, Status>
         solved.map_err(|e| error::status(&e))?
     };
     let exported = export(build, &result, asked).await?;
-    Ok(api::SolveResponse {
-        exporter_response: exported.into_iter().collect(),
-    })
+    Ok(Done { result, exported })
 }
 
-async fn export(
-    build: &Build,
-    result: &BuildResult,
-    asked: &Asked,
-) -> Result<BTreeMap<String, String>, Status> {
+async fn export(build: &Build, result: &BuildResult, asked: &Asked) -> Result<Exported, Status> {
     let job = &build.job;
     if asked.exporters.is_empty() && asked.exports.is_empty() {
         // Nothing is made of it, but it has to work.
         for edge in result.refs.values().flatten() {
             job.evaluate(edge).await.map_err(|e| error::status(&e))?;
         }
-        return Ok(BTreeMap::new());
+        return Ok(Exported::default());
     }
     let exported = job.export(result, &asked.exporters, &asked.exports).await;
-    Ok(exported.map_err(|e| error::status(&e))?.response)
+    exported.map_err(|e| error::status(&e))
 }
 
 async fn begin(
@@ -127,7 +137,7 @@ async fn begin(
         .map_err(|e| error::status(&e))?;
     match read(service, request) {
         Ok(asked) => {
-            let build = Build::new(job, asked.input.frontend_inputs.clone());
+            let build = Build::new(job, &asked.input);
             Ok((asked, build))
         }
         Err(error) => {

@@ -75,9 +75,8 @@ fn image(name: &str, attributes: &mut Attributes) -> Result<Source, Status> {
     // Only told, for usage records.
     attributes.text("image.recordtype");
     let resolve = match attributes.text("image.resolvemode").as_str() {
-        "" | "default" => ResolveMode::Default,
+        "" | "default" | "local" => ResolveMode::PreferLocal,
         "pull" => ResolveMode::Pull,
-        "local" => ResolveMode::Local,
         other => return Err(invalid(format!("invalid resolvemode: {other}"))),
     };
     Ok(Source::Image(ImageSource {

@@ -1,24 +1,32 @@
 //! The builds that run and that were: `buildx history`. Those that have ended are kept by the builder.
 
+mod attached;
 mod filter;
+mod left;
+mod trace;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arca_build::progress::{Event, Progress};
-use arca_build::{Builder, Job, PastBuild};
+use arca_build::progress::Progress;
+use arca_build::{Builder, Job, Part, PastBuild};
 use arca_types::Timestamp;
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use prost::Message as _;
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 use tonic::Status;
 
-use crate::{api, convert, error};
+use crate::build::Build;
+use crate::control::solve::Done;
+use crate::{PbTimestamp, api, convert, error};
+use attached::{Attached, part_with};
 use filter::Filter;
+pub(crate) use left::told;
+use left::{Parts, count, leave};
+pub(crate) use trace::Caller;
 
-/// Bytes of output after which what a build told is continued in another message.
-const PORTION: usize = 256 << 10;
 /// How many ended builds that are not history are known.
 const INTERNAL: usize = 20;
 /// How far a listener may lag behind.
@@ -35,6 +43,8 @@ pub(crate) struct History {
 struct Entry {
     record: api::BuildHistoryRecord,
     told: Told,
+    /// What it leaves, from its end until the builder keeps it.
+    parts: Option<Arc<Parts>>,
     ended: bool,
     /// A build that a client makes for itself is not history.
     internal: bool,
@@ -57,6 +67,7 @@ impl History {
             Some(Entry {
                 record,
                 told: Told::Kept,
+                parts: None,
                 ended: true,
                 internal: false,
             })
@@ -96,6 +107,7 @@ impl History {
             Entry {
                 record,
                 told: Told::Live(job.progress().clone()),
+                parts: None,
                 ended: false,
                 internal,
             },
@@ -111,20 +123,45 @@ impl History {
     }
 
     /// A build has ended.
-    pub(crate) fn end(&self, id: &str, outcome: Result<&api::SolveResponse, Status>) {
+    pub(crate) fn end(
+        &self,
+        build: &Build,
+        outcome: Result<&Done, &Status>,
+        caller: Option<&Caller>,
+    ) {
+        let (id, progress) = (build.job.id(), build.job.progress());
+        let began = {
+            let entries = self.entries();
+            let mut found = entries.values().rev();
+            let entry = found.find(|entry| entry.record.r#ref == id);
+            let Some(entry) = entry else { return };
+            let began = entry.record.created_at.as_ref().map_or(Timestamp::ZERO, at);
+            (!entry.internal).then_some(began)
+        };
+        let now = progress.now();
+        let mut left = api::BuildHistoryRecord::default();
+        // Of a build that a client makes for itself nothing is kept.
+        let parts = began.map(|began| leave(&mut left, build, outcome, (caller, began, now)));
         let mut entries = self.entries();
-        let entry = entries.values_mut().rev().find(|e| e.record.r#ref == id);
-        let Some(entry) = entry else { return };
+        let mut found = entries.values_mut().rev();
+        let Some(entry) = found.find(|entry| entry.record.r#ref == id) else {
+            return;
+        };
         entry.ended = true;
+        entry.parts = parts.map(Arc::new);
         let record = &mut entry.record;
-        if let Told::Live(progress) = &entry.told {
-            count(record, progress);
-            record.completed_at = Some(convert::time(progress.now()));
-        }
+        count(record, progress);
+        record.completed_at = Some(convert::time(now));
+        (record.logs, record.trace) = (left.logs, left.trace);
+        record.external_error = left.external_error;
+        (record.result, record.results) = (left.result, left.results);
         match outcome {
-            Ok(response) => record.exporter_response = response.exporter_response.clone(),
+            Ok(done) => {
+                let response = done.exported.response.clone();
+                record.exporter_response = response.into_iter().collect();
+            }
             Err(status) => {
-                record.error = Some(error::told(&status));
+                record.error = Some(error::told(status));
             }
         }
         let (record, internal) = (record.clone(), entry.internal);
@@ -148,19 +185,25 @@ impl History {
             let entries = self.entries();
             let mut known = entries.iter().rev().filter(|(_, entry)| !entry.internal);
             let entry = known.find(|(_, entry)| entry.record.r#ref == id);
-            entry.map(|(number, entry)| (*number, entry.record.clone(), entry.told.clone()))
+            entry.and_then(|(number, entry)| {
+                let parts = entry.parts.clone()?;
+                Some((*number, entry.record.clone(), parts))
+            })
         };
-        let Some((number, record, Told::Live(progress))) = found else {
+        let Some((number, record, parts)) = found else {
             return;
         };
         let (history, worker) = (Arc::clone(self), builder.clone());
         builder.spawn(async move {
-            let told = packed(&progress);
-            let outdated = worker.remember(past(&record), Some(told)).await;
+            let kept = vec![
+                (Part::Told, parts.told.clone()),
+                (Part::Attached, parts.attached.encode_to_vec()),
+            ];
+            let outdated = worker.remember(past(&record), kept).await;
             match outdated {
                 Ok(outdated) => {
                     if let Some(entry) = history.entries().get_mut(&number) {
-                        entry.told = Told::Kept;
+                        (entry.told, entry.parts) = (Told::Kept, None);
                     }
                     for id in outdated {
                         history.drop_entry(&id);
@@ -194,6 +237,45 @@ impl History {
         let mut found = entries.values().rev();
         let entry = found.find(|entry| entry.record.r#ref == id)?;
         Some(entry.told.clone())
+    }
+
+    /// The content of that digest, if a record names it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) async fn blob(
+        &self,
+        builder: &Builder,
+        digest: &str,
+    ) -> Result<Option<Bytes>, Status> {
+        let found = {
+            let entries = self.entries();
+            let mut named = entries.values().filter_map(|entry| {
+                let part = part_with(&entry.record, digest)?;
+                Some((entry.record.r#ref.clone(), part, entry.parts.clone()))
+            });
+            named.next()
+        };
+        let Some((id, part, parts)) = found else {
+            return Ok(None);
+        };
+        if let Some(parts) = parts {
+            let content = match part {
+                Part::Told => Some(&parts.told),
+                Part::Attached => parts.attached.blobs.get(digest),
+            };
+            return Ok(content.map(|content| Bytes::copy_from_slice(content)));
+        }
+        let kept = builder.part(&id, part).await;
+        let Some(kept) = kept.map_err(|e| error::status(&e))? else {
+            return Ok(None);
+        };
+        if part == Part::Told {
+            return Ok(Some(kept.into()));
+        }
+        let attached = Attached::decode(kept.as_slice());
+        let mut attached = attached.map_err(|error| Status::internal(error.to_string()))?;
+        Ok(attached.blobs.remove(digest).map(Bytes::from))
     }
 
     /// What there is, and what comes unless the client wants to hear no more.
@@ -251,6 +333,10 @@ impl History {
         request: &api::UpdateBuildHistoryRequest,
     ) -> Result<(), Status> {
         let id = &request.r#ref;
+        if request.finalize && !request.delete {
+            // Records are complete when a build has ended.
+            return Ok(());
+        }
         let changed = {
             let mut entries = self.entries();
             let mut found = entries.values_mut().rev();
@@ -266,7 +352,7 @@ impl History {
             builder.forget(id).await.map_err(|e| error::status(&e))?;
             self.drop_entry(id);
         } else if let (record, true) = changed {
-            let kept = builder.remember(past(&record), None).await;
+            let kept = builder.remember(past(&record), Vec::new()).await;
             kept.map_err(|e| error::status(&e))?;
         }
         Ok(())
@@ -289,74 +375,17 @@ fn event(
     }
 }
 
+fn at(time: &PbTimestamp) -> Timestamp {
+    Timestamp::from_unix(time.seconds, u32::try_from(time.nanos).unwrap_or(0))
+}
+
 /// A build as the builder keeps it.
 fn past(record: &api::BuildHistoryRecord) -> PastBuild {
-    let completed = record.completed_at.as_ref().map_or(Timestamp::ZERO, |at| {
-        Timestamp::from_unix(at.seconds, u32::try_from(at.nanos).unwrap_or(0))
-    });
+    let completed = record.completed_at.as_ref().map_or(Timestamp::ZERO, at);
     PastBuild {
         id: record.r#ref.clone(),
         completed,
         pinned: record.pinned,
         record: record.encode_to_vec(),
     }
-}
-
-/// What a build told, as one message after the other, each with its length in front.
-fn packed(progress: &Progress) -> Vec<u8> {
-    let mut packed = Vec::new();
-    let mut response = api::StatusResponse::default();
-    let mut size = 0;
-    let mut write = |response: &mut api::StatusResponse| {
-        packed.extend(std::mem::take(response).encode_length_delimited_to_vec());
-    };
-    for event in progress.history() {
-        size += match &event {
-            Event::Log(log) => log.data.len(),
-            _ => 200,
-        };
-        convert::add(&mut response, &event);
-        if size >= PORTION {
-            write(&mut response);
-            size = 0;
-        }
-    }
-    write(&mut response);
-    packed
-}
-
-/// What a build told that the builder keeps.
-///
-/// # Errors
-/// When it cannot be read.
-pub(crate) async fn told(builder: &Builder, id: &str) -> Result<Vec<api::StatusResponse>, Status> {
-    let told = builder.told(id).await.map_err(|e| error::status(&e))?;
-    let told = told.unwrap_or_default();
-    let (mut rest, mut responses) = (told.as_slice(), Vec::new());
-    while !rest.is_empty() {
-        let response = api::StatusResponse::decode_length_delimited(&mut rest);
-        responses.push(response.map_err(|error| Status::internal(error.to_string()))?);
-    }
-    Ok(responses)
-}
-
-/// Counts the steps of a build.
-fn count(record: &mut api::BuildHistoryRecord, progress: &Progress) {
-    let mut steps: HashMap<String, (bool, bool)> = HashMap::new();
-    let mut warnings = 0;
-    for event in progress.history() {
-        match event {
-            Event::Vertex(state) => {
-                let done = (state.completed.is_some(), state.cached);
-                steps.insert(state.digest.as_str().to_owned(), done);
-            }
-            Event::Warning(_) => warnings += 1,
-            Event::Status(_) | Event::Log(_) => {}
-        }
-    }
-    let number = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
-    record.num_total_steps = number(steps.len());
-    record.num_completed_steps = number(steps.values().filter(|step| step.0).count());
-    record.num_cached_steps = number(steps.values().filter(|step| step.1).count());
-    record.num_warnings = warnings;
 }

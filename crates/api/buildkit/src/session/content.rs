@@ -15,6 +15,7 @@ use tonic_prost::ProstCodec;
 
 use super::Session;
 use super::attachable::set;
+use crate::content::{ReadRequest, ReadResponse};
 
 const READ: &str = "/containerd.services.content.v1.Content/Read";
 const WRITE: &str = "/containerd.services.content.v1.Content/Write";
@@ -24,26 +25,6 @@ const STORE: &str = "buildkit-attachable-store-id";
 const CHUNK: usize = 1 << 20;
 /// Messages that wait to be sent.
 const QUEUE: usize = 4;
-
-/// `ReadContentRequest`.
-#[derive(Clone, PartialEq, prost::Message)]
-struct ReadRequest {
-    #[prost(string, tag = "1")]
-    digest: String,
-    #[prost(int64, tag = "2")]
-    offset: i64,
-    #[prost(int64, tag = "3")]
-    size: i64,
-}
-
-/// `ReadContentResponse`.
-#[derive(Clone, PartialEq, prost::Message)]
-struct ReadResponse {
-    #[prost(int64, tag = "1")]
-    offset: i64,
-    #[prost(bytes = "vec", tag = "2")]
-    data: Vec<u8>,
-}
 
 /// What a message does to the blob (`WriteAction`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]

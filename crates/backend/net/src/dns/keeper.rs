@@ -18,7 +18,7 @@ use super::orders::{Everything, Order, Reply, SOCKET, VERSION, read, write};
 use super::server::{Server, Sockets};
 use crate::error::Error;
 
-/// How often it looks at the least whether anybody needs it.
+/// How often it looks whether anybody needs it.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long it waits for the first one to say something.
 const FIRST: Duration = Duration::from_secs(30);
@@ -43,10 +43,10 @@ pub fn keep_names(directory: &Path) -> Result<(), Error> {
     let path = directory.join(SOCKET);
     let listener = listen(&path).map_err(failed())?;
     let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-    let silence = eventfd(0, flags).map_err(|errno| failed()(errno.into()))?;
+    let over = eventfd(0, flags).map_err(|errno| failed()(errno.into()))?;
     let keeper = Arc::new(Keeper {
         names: Arc::default(),
-        silence,
+        over,
         began: Instant::now(),
         state: Mutex::default(),
         runtime: runtime.handle().clone(),
@@ -75,8 +75,8 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 struct Keeper {
     names: Arc<Names>,
     began: Instant,
-    /// Counts those who have said their last word (eventfd(2)).
-    silence: OwnedFd,
+    /// Wakes who waits for somebody when it is over (eventfd(2)).
+    over: OwnedFd,
     state: Mutex<State>,
     runtime: tokio::runtime::Handle,
 }
@@ -109,7 +109,7 @@ impl Keeper {
         !state.leaving.is_empty() || (!state.over && (waits || !alone))
     }
 
-    /// Waits a while for somebody who has something to say, or until somebody has said the last word.
+    /// Waits a while for somebody who has something to say, or until it is over.
     fn accept(&self, listener: &UnixListener) -> io::Result<Option<UnixStream>> {
         let wait = Timespec {
             tv_sec: LOOK.as_secs().cast_signed(),
@@ -117,13 +117,13 @@ impl Keeper {
         };
         let mut fds = [
             PollFd::new(listener, PollFlags::IN),
-            PollFd::new(&self.silence, PollFlags::IN),
+            PollFd::new(&self.over, PollFlags::IN),
         ];
         match poll(&mut fds, Some(&wait)) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
-        match rustix::io::read(&self.silence, &mut [0; 8]) {
+        match rustix::io::read(&self.over, &mut [0; 8]) {
             Ok(_) | Err(Errno::AGAIN) => {}
             Err(errno) => return Err(errno.into()),
         }
@@ -157,15 +157,23 @@ impl Keeper {
                     break;
                 }
             }
-            keeper.state().listening -= 1;
-            if let Err(error) = rustix::io::write(&keeper.silence, &1_u64.to_ne_bytes()) {
-                tracing::debug!(%error, "it is seen with the next look");
-            }
+            keeper.gone();
         };
         std::thread::Builder::new()
             .name("orders".to_owned())
             .spawn(obey)
             .map(drop)
+    }
+
+    /// One who was listened to has gone. If that one said that it is over, it is seen at once.
+    fn gone(&self) {
+        let mut state = self.state();
+        state.listening -= 1;
+        if state.over
+            && let Err(error) = rustix::io::write(&self.over, &1_u64.to_ne_bytes())
+        {
+            tracing::debug!(%error, "it is seen with the next look");
+        }
     }
 
     fn obey(&self, order: Order, descriptors: Vec<OwnedFd>) -> Option<Reply> {

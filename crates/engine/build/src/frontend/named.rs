@@ -189,7 +189,7 @@ impl NamedContext {
         let request = ImageRequest {
             reference: reference.clone(),
             platform: Some(platform.clone()),
-            resolve: crate::graph::ResolveMode::Default,
+            resolve: crate::graph::ResolveMode::PreferLocal,
             log_name: format!("[context {}] load metadata for {reference}", self.full_name),
             layout: Some(Layout {
                 session: String::new(),

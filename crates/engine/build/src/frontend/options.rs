@@ -47,9 +47,8 @@ impl Options {
         options.target = options.text("target").to_owned();
         options.platforms = platforms(options.text("platform"))?;
         options.resolve = match options.text("image-resolve-mode") {
-            "" | "default" => ResolveMode::Default,
+            "" | "default" | "local" => ResolveMode::PreferLocal,
             "pull" => ResolveMode::Pull,
-            "local" => ResolveMode::Local,
             other => return Err(invalid(format!("invalid image-resolve-mode: {other}"))),
         };
         options.extra_hosts = extra_hosts(options.text("add-hosts"))?;

@@ -33,13 +33,11 @@ pub struct ImageSource {
 /// Which image counts: the one that is here or the registry's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub enum ResolveMode {
-    /// Docker's: the one that is here, else the registry's.
+    /// The one that is here, else the registry's: Docker's, called `default` or `local`.
     #[default]
-    Default,
+    PreferLocal,
     /// The registry's.
     Pull,
-    /// The one that is here.
-    Local,
 }
 
 /// A directory of the client, seen through patterns.

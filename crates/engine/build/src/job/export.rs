@@ -65,7 +65,7 @@ impl Job {
         match exporter.kind {
             ExporterKind::Image => {
                 let image = self.image(result, tree, exporter, inline).await?;
-                self.export_image(image, exporter, exported).await
+                self.export_image(image, (index, exporter), exported).await
             }
             ExporterKind::Local => {
                 let vertex = self.begin("exporting to client directory");

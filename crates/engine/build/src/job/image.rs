@@ -28,22 +28,27 @@ impl Job {
     pub(super) async fn export_image(
         &self,
         image: BuiltImage,
-        exporter: &ExporterSpec,
+        (index, exporter): (usize, &ExporterSpec),
         exported: &mut Exported,
     ) -> Result<(), Error> {
         let names = image.names.clone();
+        let written = as_written(exporter, &names);
         let vertex = self.begin("exporting to image");
-        let added = self.add(image, &vertex).await;
+        let added = self.add(image, &written, &vertex).await;
         let built = match added {
             Ok(built) => built,
             Err(error) => return self.finish(vertex, Err(error)),
         };
         self.finish(vertex, Ok(()))?;
+        let storage = self.0.service.storage();
+        let config = storage.read_blob(built.id.digest()).await;
+        let config = config.map_err(Error::Storage)?;
+        exported.configs.insert(index, config);
         let response = &mut exported.response;
         let id = built.id.to_string();
         response.insert("containerimage.config.digest".to_owned(), id.clone());
         response.insert("containerimage.digest".to_owned(), id);
-        name(response, &names);
+        name(response, &written);
         exported.image = Some(built.id);
         if exporter.flag("push") {
             for name in &names {
@@ -142,15 +147,19 @@ impl Job {
         })
     }
 
-    async fn add(&self, image: BuiltImage, vertex: &VertexState) -> Result<Built, Error> {
+    async fn add(
+        &self,
+        image: BuiltImage,
+        names: &[String],
+        vertex: &VertexState,
+    ) -> Result<Built, Error> {
         self.note(vertex, "exporting layers", None);
-        let names = image.names.clone();
         let images = &self.0.service.backends.images;
         let built = images.add_built(image).await.map_err(failed)?;
         self.note(vertex, "exporting layers", Some(self.progress().now()));
         let now = Some(self.progress().now());
         self.note(vertex, &format!("writing image {}", built.id), now);
-        for name in &names {
+        for name in names {
             self.note(vertex, &format!("naming to {name}"), now);
         }
         Ok(built)
@@ -201,26 +210,62 @@ fn response(built: &Built, names: &[Reference]) -> BTreeMap<String, String> {
     ] {
         response.insert(key.to_owned(), value);
     }
-    name(&mut response, names);
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    name(&mut response, &names);
     response
 }
 
-fn name(response: &mut BTreeMap<String, String>, names: &[Reference]) {
+fn name(response: &mut BTreeMap<String, String>, names: &[String]) {
     if !names.is_empty() {
-        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         response.insert("image.name".to_owned(), names.join(","));
     }
 }
 
 /// The names that an exporter is to give.
 fn names(exporter: &ExporterSpec) -> Result<Vec<Reference>, Error> {
-    let names = exporter.attrs.get("name").map_or("", String::as_str);
-    names
-        .split(',')
-        .filter(|name| !name.is_empty())
+    written(exporter)
         .map(|name| {
             let parsed = name.parse::<Reference>();
             parsed.map_err(|error| Error::Invalid(format!("failed to parse {name}: {error}")))
         })
         .collect()
+}
+
+/// The names that an exporter is to give, as the client wrote them.
+fn written(exporter: &ExporterSpec) -> impl Iterator<Item = &str> {
+    let names = exporter.attrs.get("name").map_or("", String::as_str);
+    names.split(',').filter(|name| !name.is_empty())
+}
+
+/// The names in full, without a tag where the client wrote none: as dockerd tells them.
+fn as_written(exporter: &ExporterSpec, names: &[Reference]) -> Vec<String> {
+    let both = written(exporter).zip(names);
+    both.map(|(written, name)| {
+        let last = written.rsplit('/').next().unwrap_or_default();
+        if last.contains([':', '@']) {
+            name.to_string()
+        } else {
+            name.repository().to_string()
+        }
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_told_with_the_tag_that_was_written() {
+        let names_of = "a,localhost:5000/b,c:latest,d/e@sha256:\
+            0000000000000000000000000000000000000000000000000000000000000000";
+        let exporter = ExporterSpec {
+            kind: ExporterKind::Image,
+            attrs: [("name".to_owned(), names_of.to_owned())].into(),
+        };
+        let told = as_written(&exporter, &names(&exporter).unwrap());
+        assert_eq!(told[..2], ["docker.io/library/a", "localhost:5000/b"]);
+        assert_eq!(told[2], "docker.io/library/c:latest");
+        assert!(told[3].starts_with("docker.io/d/e@sha256:0"), "{told:?}");
+    }
 }

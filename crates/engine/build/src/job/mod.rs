@@ -20,6 +20,7 @@ use crate::builder::Service;
 use crate::cache::collect_soon;
 use crate::exec::emulation;
 use crate::graph::{Edge, Op, Vertex};
+use crate::material::Material;
 use crate::progress::{Event, Progress, VertexState, Warning};
 use crate::request::{BuildResult, Entitlement, Limits, SolveInput};
 use crate::session::BuildSession;
@@ -43,6 +44,8 @@ pub(crate) struct JobInner {
     pub(crate) vertices: Mutex<HashMap<Digest, Arc<OnceCell<Outcome>>>>,
     /// The caches that are not this host's.
     pub(crate) caches: Mutex<Caches>,
+    /// What has been used from outside.
+    pub(crate) materials: Mutex<BTreeSet<Material>>,
     /// The vertices that clients know of.
     pub(crate) announced: Mutex<HashSet<Digest>>,
 }

@@ -5,6 +5,7 @@ use arca_types::Platform;
 use super::Job;
 use crate::Error;
 use crate::graph::ResolveMode;
+use crate::material::Material;
 use crate::request::ResolvedImage;
 use crate::source::{at_registry, layout};
 
@@ -54,7 +55,7 @@ impl Job {
         mode: ResolveMode,
     ) -> Result<ResolvedImage, Error> {
         if mode != ResolveMode::Pull
-            && let Some(found) = self.resolve_here(name, platform, mode).await?
+            && let Some(found) = self.resolve_here(name, platform).await?
         {
             return Ok(found);
         }
@@ -64,6 +65,11 @@ impl Job {
             .describe(&reference, platform, &auth)
             .await
             .map_err(|error| Error::Images(Box::new(error)))?;
+        self.has_used(Material::Image {
+            reference: reference.to_string(),
+            platform: platform.cloned(),
+            digest: described.digest.clone(),
+        });
         let repository = reference.repository();
         let named = match reference.tag() {
             Some(tag) => format!("{repository}:{tag}@{}", described.digest),
@@ -81,14 +87,11 @@ impl Job {
         &self,
         name: &str,
         platform: Option<&Platform>,
-        mode: ResolveMode,
     ) -> Result<Option<ResolvedImage>, Error> {
         let images = &self.0.service.backends.images;
         let image = match images.resolve(name, platform).await {
             Ok(image) => image,
-            Err(arca_images::Error::NotFound(_) | arca_images::Error::WrongPlatform { .. })
-                if mode == ResolveMode::Default =>
-            {
+            Err(arca_images::Error::NotFound(_) | arca_images::Error::WrongPlatform { .. }) => {
                 return Ok(None);
             }
             Err(error) => return Err(Error::Images(Box::new(error))),

@@ -15,6 +15,7 @@ use tokio::process::Command;
 use super::Content;
 use super::ssh::Ssh;
 use crate::graph::{GitSource, digest_json};
+use crate::material::Material;
 use crate::session::Secret;
 use crate::solve::{Step, blocking};
 use crate::{Error, Tree};
@@ -38,6 +39,14 @@ const SETTINGS: [&str; 10] = [
 
 pub(super) async fn key(step: &Step, source: &GitSource) -> Result<Digest, Error> {
     let commit = resolve(step, source).await?;
+    let url = match source.reference.as_str() {
+        "" => source.remote.clone(),
+        reference => format!("{}#{reference}", source.remote),
+    };
+    step.job.has_used(Material::Git {
+        url,
+        commit: commit.clone(),
+    });
     step.source.put(Content::Commit(commit.clone()));
     Ok(digest_json(&(
         "git",

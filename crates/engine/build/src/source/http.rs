@@ -12,6 +12,7 @@ use sha2::Digest as _;
 
 use super::Content;
 use crate::graph::{HttpSource, digest_json};
+use crate::material::Material;
 use crate::session::Upload;
 use crate::solve::{Step, blocking};
 use crate::{Error, Tree};
@@ -50,6 +51,10 @@ pub(super) async fn key(step: &Step, source: &HttpSource) -> Result<Digest, Erro
             found
         }
     };
+    step.job.has_used(Material::Http {
+        url: source.url.clone(),
+        digest: digest.clone(),
+    });
     let owner = (source.uid, source.gid, source.mode);
     let name = file_name(source)?;
     Ok(digest_json(&("http", digest, name, owner, modified)))

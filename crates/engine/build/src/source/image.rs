@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use super::Content;
 use crate::graph::{ImageSource, ResolveMode, digest_json};
 use crate::job::Job;
+use crate::material::Material;
 use crate::progress::Status;
 use crate::solve::{Listeners, Step};
 use crate::tree::chain;
@@ -14,11 +15,13 @@ use crate::{Error, Tree};
 
 /// The layers that the name stands for.
 pub(super) async fn key(step: &Step, image: &ImageSource) -> Result<Digest, Error> {
-    let mut layers = match here(&step.job, image, step.vertex.platform()).await? {
+    let (mut layers, digest) = match here(&step.job, image, step.vertex.platform()).await? {
         Some(base) => {
             let layers = base.layers.clone();
             step.source.put(Content::Image(Box::new(base)));
-            layers
+            let digest = arca_images::chain_ids(&layers).pop();
+            let digest = digest.unwrap_or_else(|| chain(&layers));
+            (layers, digest)
         }
         None => {
             let (reference, auth) = at_registry(&step.job, &image.reference).await?;
@@ -31,11 +34,16 @@ pub(super) async fn key(step: &Step, image: &ImageSource) -> Result<Digest, Erro
                 .describe(&reference, step.vertex.platform(), &auth)
                 .await
                 .map_err(|error| Error::Images(Box::new(error)))?;
-            arca_images::ImageConfig::parse(&described.config)
-                .map_err(|error| Error::Failed(error.to_string()))?
-                .diff_ids
+            let config = arca_images::ImageConfig::parse(&described.config)
+                .map_err(|error| Error::Failed(error.to_string()))?;
+            (config.diff_ids, described.digest)
         }
     };
+    step.job.has_used(Material::Image {
+        reference: image.reference.clone(),
+        platform: step.vertex.platform().cloned(),
+        digest,
+    });
     layers.truncate(image.layer_limit.unwrap_or(usize::MAX));
     Ok(digest_json(&("image", chain(&layers))))
 }
@@ -69,11 +77,7 @@ async fn here(
     let images = &job.0.service.backends.images;
     match images.local_base(&image.reference, platform).await {
         Ok(base) => Ok(Some(base)),
-        Err(arca_images::Error::NotFound(_) | arca_images::Error::WrongPlatform { .. })
-            if image.resolve == ResolveMode::Default =>
-        {
-            Ok(None)
-        }
+        Err(arca_images::Error::NotFound(_) | arca_images::Error::WrongPlatform { .. }) => Ok(None),
         Err(error) => Err(Error::Images(Box::new(error))),
     }
 }

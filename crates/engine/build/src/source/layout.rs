@@ -9,6 +9,7 @@ use sha2::Digest as _;
 
 use crate::graph::{OciLayoutSource, digest_json};
 use crate::job::Job;
+use crate::material::Material;
 use crate::solve::Step;
 use crate::tree::chain;
 use crate::{Error, Tree};
@@ -145,6 +146,10 @@ async fn of_source(step: &Step, source: &OciLayoutSource) -> Result<LayoutImage,
 /// The same key as that of an image with these layers.
 pub(super) async fn key(step: &Step, source: &OciLayoutSource) -> Result<Digest, Error> {
     let image = of_source(step, source).await?;
+    step.job.has_used(Material::OciLayout {
+        reference: source.reference.clone(),
+        platform: step.vertex.platform().cloned(),
+    });
     let layers: Vec<DiffId> = image.layers.into_iter().map(|(layer, _)| layer).collect();
     Ok(digest_json(&("image", chain(&layers))))
 }

@@ -12,6 +12,7 @@ use std::sync::Mutex;
 use arca_types::Digest;
 
 use crate::graph::Source;
+use crate::material::Material;
 use crate::solve::{Listeners, Step};
 use crate::{Error, Tree};
 pub(crate) use http::date;
@@ -76,7 +77,10 @@ pub(crate) async fn run(
         Source::Image(image) => image::run(step, image, listeners).await,
         Source::Http(file) => http::run(step, file).await,
         Source::Git(repository) => git::run(step, repository).await,
-        Source::Local(local) => local::run(step, local, listeners).await,
+        Source::Local(local) => {
+            step.job.has_used(Material::Local(local.name.clone()));
+            local::run(step, local, listeners).await
+        }
         Source::OciLayout(layout) => layout::run(step, layout).await,
     }
 }
