@@ -299,6 +299,40 @@ fn files_that_leave_have_the_time_that_was_asked_for() {
 }
 
 #[test]
+fn a_base_that_is_not_here_is_fetched() {
+    let engine = Engine::start();
+    let registry = Registry::start(&engine);
+    let [base, none] = ["base:1", "none:1"].map(|name| registry.image(name));
+    let local = engine.name("local");
+    let labelled = context("FROM busybox:latest\nLABEL of=base\n");
+    engine.buildx_build(labelled.path(), &["-t", &base]).ok();
+    engine.docker(&["push", &base]).ok();
+    engine.docker(&["rmi", &base]).ok();
+    let steps = format!("FROM {base} AS one\nFROM {base}\nCOPY --from={base} /bin/sh /copied\n");
+    let built = engine.buildx_build(context(&steps).path(), &["-t", &local]);
+    let told = built.expect(0).stderr;
+    // Once, though three lines name it.
+    let loads = format!("[internal] load metadata for {base}");
+    assert_eq!(told.matches(&loads).count(), 1, "{told}");
+    let label = ["image", "inspect", "-f", "{{.Config.Labels.of}}", &local];
+    assert_eq!(engine.docker(&label).ok(), "base");
+
+    let metadata = format!("{none}: failed to resolve source metadata for {none}");
+    for (dockerfile, why) in [
+        (format!("FROM {none}\n"), format!("{none}: not found")),
+        (
+            format!("FROM busybox\nCOPY --from={none} / /\n"),
+            format!("{none}: not found"),
+        ),
+    ] {
+        let failed = engine.buildx_build(context(&dockerfile).path(), &[]);
+        let told = failed.expect(1).stderr;
+        let expected = format!("failed to solve: {metadata}: {why}");
+        assert!(told.contains(&expected), "{expected}: {told}");
+    }
+}
+
+#[test]
 fn builds_are_remembered_over_restarts() {
     let engine = Engine::start();
     if !engine.is_own() {

@@ -156,6 +156,7 @@ impl Builder {
             vertices: Mutex::default(),
             caches: Mutex::default(),
             materials: Mutex::default(),
+            resolved: Mutex::default(),
             announced: Mutex::default(),
         }));
         jobs.insert(id, job.clone());

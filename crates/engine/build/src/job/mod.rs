@@ -11,7 +11,7 @@ mod rewrite;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arca_types::Digest;
+use arca_types::{Digest, Platform};
 pub(crate) use caches::Caches;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,7 @@ use crate::exec::emulation;
 use crate::graph::{Edge, Op, Vertex};
 use crate::material::Material;
 use crate::progress::{Event, Progress, VertexState, Warning};
-use crate::request::{BuildResult, Entitlement, Limits, SolveInput};
+use crate::request::{BuildResult, Entitlement, Limits, ResolvedImage, SolveInput};
 use crate::session::BuildSession;
 use crate::solve::Outputs;
 use crate::{Error, Tree, solve};
@@ -46,9 +46,14 @@ pub(crate) struct JobInner {
     pub(crate) caches: Mutex<Caches>,
     /// What has been used from outside.
     pub(crate) materials: Mutex<BTreeSet<Material>>,
+    /// The images that the front end has asked for.
+    pub(crate) resolved: Mutex<HashMap<Asked, Arc<OnceCell<ResolvedImage>>>>,
     /// The vertices that clients know of.
     pub(crate) announced: Mutex<HashSet<Digest>>,
 }
+
+/// An image that the front end asks for: what clients are told, and its platform.
+pub(crate) type Asked = (String, Option<Platform>);
 
 /// What came of a vertex: its outputs, or which vertex failed and why.
 pub(crate) type Outcome = Result<Arc<Outputs>, (Digest, Arc<Error>)>;

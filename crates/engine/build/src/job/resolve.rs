@@ -7,7 +7,7 @@ use crate::Error;
 use crate::graph::ResolveMode;
 use crate::material::Material;
 use crate::request::ResolvedImage;
-use crate::source::{at_registry, layout};
+use crate::source::{at_registry, layout, not_found};
 
 impl Job {
     /// What a name stands for, without fetching layers: the image that is here, unless `mode` or its
@@ -64,7 +64,7 @@ impl Job {
         let described = images
             .describe(&reference, platform, &auth)
             .await
-            .map_err(|error| Error::Images(Box::new(error)))?;
+            .map_err(|error| not_found(&reference, error))?;
         self.has_used(Material::Image {
             reference: reference.to_string(),
             platform: platform.cloned(),

@@ -33,7 +33,7 @@ pub(super) async fn key(step: &Step, image: &ImageSource) -> Result<Digest, Erro
                 .images
                 .describe(&reference, step.vertex.platform(), &auth)
                 .await
-                .map_err(|error| Error::Images(Box::new(error)))?;
+                .map_err(|error| not_found(&reference, error))?;
             let config = arca_images::ImageConfig::parse(&described.config)
                 .map_err(|error| Error::Failed(error.to_string()))?;
             (config.diff_ids, described.digest)
@@ -79,6 +79,20 @@ async fn here(
         Ok(base) => Ok(Some(base)),
         Err(arca_images::Error::NotFound(_) | arca_images::Error::WrongPlatform { .. }) => Ok(None),
         Err(error) => Err(Error::Images(Box::new(error))),
+    }
+}
+
+/// Why a registry's image cannot be had; what is missing is said in BuildKit's words.
+pub(crate) fn not_found(reference: &Reference, error: arca_images::Error) -> Error {
+    use arca_images::Error as Cause;
+    match error {
+        Cause::ManifestUnknown { .. } | Cause::RepositoryUnknown { .. } => {
+            Error::NotFound(format!("{reference}: not found"))
+        }
+        Cause::NoMatchingManifest(_) => {
+            Error::NotFound("no match for platform in manifest: not found".to_owned())
+        }
+        error => Error::Images(Box::new(error)),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::material::Material;
 use crate::solve::{Listeners, Step};
 use crate::{Error, Tree};
 pub(crate) use http::date;
-pub(crate) use image::at_registry;
+pub(crate) use image::{at_registry, not_found};
 pub(crate) use local::LocalDirectories;
 
 /// What was fetched already when the key of a source was made.
