@@ -89,7 +89,7 @@ impl BuildKit {
             .max_encoding_message_size(usize::MAX);
         let router = tonic::service::Routes::new(control)
             .add_service(gateway)
-            .add_service(Content(Arc::clone(&self.0)))
+            .add_service(Content::new(Arc::clone(&self.0)))
             .add_service(HealthServer::new(Health))
             .into_axum_router();
         let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
