@@ -24,6 +24,7 @@ const ERROR: &str = "application/vnd.googeapis.google.rpc.status+proto";
 const IMAGE: &str = "application/vnd.docker.container.image.v1+json";
 /// The annotation that names the kind of a statement.
 const KIND: &str = "in-toto.io/predicate-type";
+
 /// What a build that has ended leaves.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
