@@ -70,8 +70,11 @@ impl Build {
         self.refs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A front end is asked.
+    /// Something is solved: remembers the front end, if one is asked.
     pub(crate) fn asks(&self, input: &SolveInput) {
+        if input.frontend.is_empty() {
+            return;
+        }
         let mut frontend = self.frontend.lock().unwrap_or_else(PoisonError::into_inner);
         *frontend = Frontend::of(input);
     }

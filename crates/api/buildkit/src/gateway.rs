@@ -96,11 +96,9 @@ fn returned(build: &Build, result: gw::Result) -> Result<BuildResult, Status> {
     })
 }
 
-fn mode(text: &str) -> ResolveMode {
-    match text {
-        "pull" => ResolveMode::Pull,
-        _ => ResolveMode::PreferLocal,
-    }
+fn mode(text: &str) -> Result<ResolveMode, Status> {
+    let invalid = || Status::invalid_argument(format!("invalid resolvemode: {text}"));
+    ResolveMode::parse(text).ok_or_else(invalid)
 }
 
 fn no_containers<T>() -> Result<T, Status> {
@@ -123,7 +121,7 @@ impl LlbBridge for Gateway {
             .resolve_image(
                 &request.r#ref,
                 platform.as_ref(),
-                mode(&request.resolve_mode),
+                mode(&request.resolve_mode)?,
             )
             .await
             .map_err(|e| error::status(&e))?;
@@ -150,7 +148,7 @@ impl LlbBridge for Gateway {
         let platform = request.platform.as_ref().map(convert::platform);
         let resolved = build
             .job
-            .resolve_image(name, platform.as_ref(), mode(&request.resolve_mode))
+            .resolve_image(name, platform.as_ref(), mode(&request.resolve_mode)?)
             .await
             .map_err(|e| error::status(&e))?;
         let image = gw::ResolveSourceImageResponse {

@@ -74,11 +74,9 @@ pub(super) fn source(op: &pb::SourceOp) -> Result<Source, Status> {
 fn image(name: &str, attributes: &mut Attributes) -> Result<Source, Status> {
     // Only told, for usage records.
     attributes.text("image.recordtype");
-    let resolve = match attributes.text("image.resolvemode").as_str() {
-        "" | "default" | "local" => ResolveMode::PreferLocal,
-        "pull" => ResolveMode::Pull,
-        other => return Err(invalid(format!("invalid resolvemode: {other}"))),
-    };
+    let mode = attributes.text("image.resolvemode");
+    let resolve =
+        ResolveMode::parse(&mode).ok_or_else(|| invalid(format!("invalid resolvemode: {mode}")))?;
     Ok(Source::Image(ImageSource {
         reference: name.to_owned(),
         resolve,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use arca_build::progress::{Event, Progress};
+use arca_build::progress::Event;
 use arca_build::{Builder, Part};
 use arca_types::Timestamp;
 use prost::Message as _;
@@ -12,7 +12,7 @@ use super::attached::{Attached, descriptor};
 use super::trace::{self, Caller};
 use crate::build::Build;
 use crate::control::solve::Done;
-use crate::{api, convert, error, provenance};
+use crate::{PbTimestamp, api, convert, error, provenance};
 
 /// Bytes of output after which what a build told is continued in another message.
 const PORTION: usize = 256 << 10;
@@ -33,30 +33,43 @@ pub(super) struct Parts {
     pub(super) attached: Attached,
 }
 
-/// Collects what a build leaves, and says in its record what that is.
+/// A time that a record says.
+pub(super) fn at(time: &PbTimestamp) -> Timestamp {
+    Timestamp::from_unix(time.seconds, u32::try_from(time.nanos).unwrap_or(0))
+}
+
+/// Collects what a build leaves, and completes its record.
 pub(super) fn leave(
     record: &mut api::BuildHistoryRecord,
     build: &Build,
     outcome: Result<&Done, &Status>,
-    (caller, began, now): (Option<&Caller>, Timestamp, Timestamp),
+    caller: Option<&Caller>,
 ) -> Parts {
     let job = &build.job;
+    let began = record.created_at.as_ref().map_or(Timestamp::ZERO, at);
+    let (now, events) = (job.progress().now(), job.progress().history());
+    record.completed_at = Some(convert::time(now));
+    count(record, &events);
     let mut parts = Parts {
-        told: packed(job.progress()),
+        told: packed(&events),
         attached: Attached::default(),
     };
     record.logs = Some(descriptor(STATUS, &parts.told));
     let error = outcome.err().map(Status::message);
-    let trace = trace::of(job.id(), job.progress(), caller, (began, now), error);
+    let trace = trace::of(job.id(), &events, caller, (began, now), error);
     record.trace = Some(parts.attached.add(TRACE, trace));
     let done = match outcome {
         Ok(done) => done,
         Err(status) => {
-            let told = error::told(status).encode_to_vec();
-            record.external_error = Some(parts.attached.add(ERROR, told));
+            let told = error::told(status);
+            let content = told.encode_to_vec();
+            record.external_error = Some(parts.attached.add(ERROR, content));
+            record.error = Some(told);
             return parts;
         }
     };
+    let response = done.exported.response.clone();
+    record.exporter_response = response.into_iter().collect();
     let frontend = build.frontend();
     for (platform, edge) in &done.result.refs {
         let Some(edge) = edge else { continue };
@@ -85,7 +98,7 @@ pub(super) fn leave(
 
 /// What a build told, as one message after the other, each with its length in front (4 bytes, little-endian): as
 /// BuildKit keeps it.
-fn packed(progress: &Progress) -> Vec<u8> {
+fn packed(events: &[Event]) -> Vec<u8> {
     let mut packed = Vec::new();
     let mut response = api::StatusResponse::default();
     let mut size = 0;
@@ -95,12 +108,12 @@ fn packed(progress: &Progress) -> Vec<u8> {
         packed.extend(length.to_le_bytes());
         packed.extend(message);
     };
-    for event in progress.history() {
-        size += match &event {
+    for event in events {
+        size += match event {
             Event::Log(log) => log.data.len(),
             _ => 200,
         };
-        convert::add(&mut response, &event);
+        convert::add(&mut response, event);
         if size >= PORTION {
             write(&mut response);
             size = 0;
@@ -130,10 +143,10 @@ pub(crate) async fn told(builder: &Builder, id: &str) -> Result<Vec<api::StatusR
 }
 
 /// Counts the steps of a build.
-pub(super) fn count(record: &mut api::BuildHistoryRecord, progress: &Progress) {
+fn count(record: &mut api::BuildHistoryRecord, events: &[Event]) {
     let mut steps: HashMap<String, (bool, bool)> = HashMap::new();
     let mut warnings = 0;
-    for event in progress.history() {
+    for event in events {
         match event {
             Event::Vertex(state) => {
                 let done = (state.completed.is_some(), state.cached);

@@ -20,11 +20,11 @@ use tonic::Status;
 
 use crate::build::Build;
 use crate::control::solve::Done;
-use crate::{PbTimestamp, api, convert, error};
+use crate::{api, convert, error};
 use attached::{Attached, part_with};
 use filter::Filter;
 pub(crate) use left::told;
-use left::{Parts, count, leave};
+use left::{Parts, at, leave};
 pub(crate) use trace::Caller;
 
 /// How many ended builds that are not history are known.
@@ -129,46 +129,33 @@ impl History {
         outcome: Result<&Done, &Status>,
         caller: Option<&Caller>,
     ) {
-        let (id, progress) = (build.job.id(), build.job.progress());
+        let id = build.job.id();
         let began = {
             let entries = self.entries();
             let mut found = entries.values().rev();
             let entry = found.find(|entry| entry.record.r#ref == id);
-            let Some(entry) = entry else { return };
-            let began = entry.record.created_at.as_ref().map_or(Timestamp::ZERO, at);
-            (!entry.internal).then_some(began)
+            // Of a build that a client makes for itself nothing is kept.
+            let history = entry.filter(|entry| !entry.internal);
+            history.map(|entry| entry.record.clone())
         };
-        let now = progress.now();
-        let mut left = api::BuildHistoryRecord::default();
-        // Of a build that a client makes for itself nothing is kept.
-        let parts = began.map(|began| leave(&mut left, build, outcome, (caller, began, now)));
+        let left = began.map(|mut record| {
+            let parts = leave(&mut record, build, outcome, caller);
+            (record, parts)
+        });
         let mut entries = self.entries();
         let mut found = entries.values_mut().rev();
         let Some(entry) = found.find(|entry| entry.record.r#ref == id) else {
             return;
         };
         entry.ended = true;
-        entry.parts = parts.map(Arc::new);
-        let record = &mut entry.record;
-        count(record, progress);
-        record.completed_at = Some(convert::time(now));
-        (record.logs, record.trace) = (left.logs, left.trace);
-        record.external_error = left.external_error;
-        (record.result, record.results) = (left.result, left.results);
-        match outcome {
-            Ok(done) => {
-                let response = done.exported.response.clone();
-                record.exporter_response = response.into_iter().collect();
-            }
-            Err(status) => {
-                record.error = Some(error::told(status));
-            }
-        }
-        let (record, internal) = (record.clone(), entry.internal);
+        let Some((record, parts)) = left else { return };
+        entry.parts = Some(Arc::new(parts));
+        // A client may have pinned it meanwhile.
+        let pinned = entry.record.pinned;
+        entry.record = api::BuildHistoryRecord { pinned, ..record };
+        let record = entry.record.clone();
         drop(entries);
-        if !internal {
-            self.tell(api::BuildHistoryEventType::Complete, record);
-        }
+        self.tell(api::BuildHistoryEventType::Complete, record);
     }
 
     pub(crate) fn has_ended(&self, id: &str) -> bool {
@@ -373,10 +360,6 @@ fn event(
         r#type: kind.into(),
         record: Some(record),
     }
-}
-
-fn at(time: &PbTimestamp) -> Timestamp {
-    Timestamp::from_unix(time.seconds, u32::try_from(time.nanos).unwrap_or(0))
 }
 
 /// A build as the builder keeps it.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use arca_build::progress::{Event, Progress, VertexState};
+use arca_build::progress::{Event, VertexState};
 use arca_types::{Timestamp, random_hex};
 use serde_json::{Value, json};
 
@@ -110,7 +110,7 @@ fn context(trace: &str, span: &str, remote: bool) -> Value {
 /// The trace of a build that has ended, below the caller's span if there is one.
 pub(super) fn of(
     id: &str,
-    progress: &Progress,
+    events: &[Event],
     caller: Option<&Caller>,
     times: (Timestamp, Timestamp),
     error: Option<&str>,
@@ -130,14 +130,14 @@ pub(super) fn of(
     let parent = caller.map_or("", |caller| caller.span.as_str());
     trace.write(&root, (parent, true), &whole);
     // The last word of each step counts.
-    let mut steps = BTreeMap::<String, VertexState>::new();
+    let mut steps = BTreeMap::<String, &VertexState>::new();
     let mut order = Vec::new();
-    for event in progress.history() {
+    for event in events {
         let Event::Vertex(state) = event else {
             continue;
         };
         let digest = state.digest.to_string();
-        if steps.insert(digest.clone(), (*state).clone()).is_none() {
+        if steps.insert(digest.clone(), state).is_none() {
             order.push(digest);
         }
     }

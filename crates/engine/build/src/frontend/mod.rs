@@ -60,7 +60,7 @@ pub trait Gateway: Send + Sync + fmt::Debug {
 }
 
 /// An image whose configuration is wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ImageRequest {
     /// Its name in full, with tag or digest.
     pub reference: String,
@@ -75,7 +75,7 @@ pub struct ImageRequest {
 }
 
 /// An OCI layout of the client.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Layout {
     /// The session that serves it; empty for the build's own.
     pub session: String,

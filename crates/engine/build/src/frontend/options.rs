@@ -46,11 +46,9 @@ impl Options {
         };
         options.target = options.text("target").to_owned();
         options.platforms = platforms(options.text("platform"))?;
-        options.resolve = match options.text("image-resolve-mode") {
-            "" | "default" | "local" => ResolveMode::PreferLocal,
-            "pull" => ResolveMode::Pull,
-            other => return Err(invalid(format!("invalid image-resolve-mode: {other}"))),
-        };
+        let mode = options.text("image-resolve-mode");
+        options.resolve = ResolveMode::parse(mode)
+            .ok_or_else(|| invalid(format!("invalid image-resolve-mode: {mode}")))?;
         options.extra_hosts = extra_hosts(options.text("add-hosts"))?;
         options.shm_size = shm_size(options.text("shm-size"))?;
         options.ulimits = ulimits(options.text("ulimit"))?;

@@ -31,13 +31,25 @@ pub struct ImageSource {
 }
 
 /// Which image counts: the one that is here or the registry's.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize)]
 pub enum ResolveMode {
     /// The one that is here, else the registry's: Docker's, called `default` or `local`.
     #[default]
     PreferLocal,
     /// The registry's.
     Pull,
+}
+
+impl ResolveMode {
+    /// Reads the name that clients have for it; empty is Docker's.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "" | "default" | "local" => Self::PreferLocal,
+            "pull" => Self::Pull,
+            _ => return None,
+        })
+    }
 }
 
 /// A directory of the client, seen through patterns.

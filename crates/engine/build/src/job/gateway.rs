@@ -22,8 +22,7 @@ impl Gateway for Job {
         let cell = {
             let resolved = &self.0.resolved;
             let mut resolved = resolved.lock().unwrap_or_else(PoisonError::into_inner);
-            let key = (request.log_name.clone(), request.platform.clone());
-            Arc::clone(resolved.entry(key).or_default())
+            Arc::clone(resolved.entry(request.clone()).or_default())
         };
         let found = cell.get_or_try_init(|| self.resolve_anew(request)).await;
         found.cloned()

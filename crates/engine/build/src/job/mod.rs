@@ -11,7 +11,7 @@ mod rewrite;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arca_types::{Digest, Platform};
+use arca_types::Digest;
 pub(crate) use caches::Caches;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::builder::Service;
 use crate::cache::collect_soon;
 use crate::exec::emulation;
+use crate::frontend::ImageRequest;
 use crate::graph::{Edge, Op, Vertex};
 use crate::material::Material;
 use crate::progress::{Event, Progress, VertexState, Warning};
@@ -47,13 +48,10 @@ pub(crate) struct JobInner {
     /// What has been used from outside.
     pub(crate) materials: Mutex<BTreeSet<Material>>,
     /// The images that the front end has asked for.
-    pub(crate) resolved: Mutex<HashMap<Asked, Arc<OnceCell<ResolvedImage>>>>,
+    pub(crate) resolved: Mutex<HashMap<ImageRequest, Arc<OnceCell<ResolvedImage>>>>,
     /// The vertices that clients know of.
     pub(crate) announced: Mutex<HashSet<Digest>>,
 }
-
-/// An image that the front end asks for: what clients are told, and its platform.
-pub(crate) type Asked = (String, Option<Platform>);
 
 /// What came of a vertex: its outputs, or which vertex failed and why.
 pub(crate) type Outcome = Result<Arc<Outputs>, (Digest, Arc<Error>)>;
